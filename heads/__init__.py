@@ -1,0 +1,1 @@
+"""Training-free heads: tensors in, tensors out. A leaf: imports nothing of unibench."""

@@ -1,0 +1,34 @@
+"""Shared by all tests: shape annotations are checked at run time, torch uses one thread, real data is optional."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from jaxtyping import install_import_hook
+
+install_import_hook(["heads", "unibench"], "beartype.beartype")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real clips and weights, laid out like the benchmarks; research-only, so not part of this project."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the research-only clips in ../shared/data, which are not here")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def gold() -> Path:
+    """Inputs with known answers; research-only, so not part of this project."""
+    if not (SHARED / "gold").is_dir():
+        pytest.skip("needs the reference cases in ../shared/gold, which are not here")
+    return SHARED / "gold"

@@ -1,0 +1,1 @@
+"""Measure how good a frozen visual representation is for tracking."""

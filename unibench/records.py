@@ -1,0 +1,118 @@
+"""The nouns: frozen records that every part of unibench speaks in. None of them computes.
+
+Boxes are xyxy in pixels of the original frame (x right, y down, 0-based; width = x2 - x1). Masks are COCO
+run-length encodings (`unibench.rle` encodes and decodes). Scores and metric values are fractions.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+EXCUSED, BYSTANDER = 0, 1  # the classes of `Truth.ignored`
+
+
+class Rle(TypedDict):
+    """One mask as COCO run-length encoding: `size` is [height, width], `counts` the compressed runs."""
+
+    size: list[int]
+    counts: bytes
+
+
+def _empty(dtype: type, *shape: int) -> Callable[[], np.ndarray]:
+    return lambda: np.zeros(shape, dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is said of ONE frame. A field that is not used is empty (length 0), never None.
+
+    Used fields have the same length, one row an object, in the same order.
+    """
+
+    ids: Int[np.ndarray, " object"] = field(default_factory=_empty(np.int64, 0))
+    """Identities, unique within the frame; stable over the clip for truth and predictions."""
+    boxes: Float[np.ndarray, "object 4"] = field(default_factory=_empty(np.float64, 0, 4))
+    """xyxy, pixels of the original frame."""
+    masks: tuple[Rle, ...] = ()
+    """Run-length encoded at the frame's own size."""
+    keypoints: Float[np.ndarray, "object joint 3"] = field(default_factory=_empty(np.float64, 0, 0, 3))
+    """x, y in pixels and a third value: > 0 where the joint is labelled (truth) or its score (prediction)."""
+    scores: Float[np.ndarray, " object"] = field(default_factory=_empty(np.float64, 0))
+    """Confidence of each object, as its source gives it (usually 0 to 1)."""
+    classes: Int[np.ndarray, " object"] = field(default_factory=_empty(np.int64, 0))
+    """Class of each object: an index into `Clip.vocabulary`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """All that a tracker is given at time `index`."""
+
+    index: int
+    image: UInt8[np.ndarray, "height width 3"]
+    """RGB, 0 to 255."""
+    prompt: Labels = field(default_factory=Labels)
+    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation); empty in every other frame and task."""
+    detections: Labels = field(default_factory=Labels)
+    """Given observations without identity (MOT, MOTS, PoseTrack); empty otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """All that a tracker may see of one video. Holds no truth."""
+
+    name: str
+    height: int
+    width: int
+    fps: float
+    length: int
+    """Number of frames."""
+    frames: Callable[[], Iterator[Frame]]
+    """Starts a fresh pass over the video; images are decoded one by one as they are asked for."""
+    vocabulary: tuple[str, ...] = ()
+    """Names of the object classes; `Labels.classes` indexes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What the annotators say of one video; only the scorer sees it (and the maker of oracle detections)."""
+
+    labels: tuple[Labels, ...]
+    """One per frame."""
+    ignored: tuple[Labels, ...] = ()
+    """Per frame (or nothing at all): what is not scored. Class EXCUSED: a prediction on it is taken away before
+    counting (distractors of MOTChallenge, ignore regions of MOTS). Class BYSTANDER: takes part in that matching
+    but excuses nothing (pedestrians of MOTChallenge marked 'do not consider')."""
+    scales: tuple[Float[np.ndarray, " object"], ...] = ()
+    """Per frame (PoseTrack only): the head size of each person in pixels, 0.6 x the head box's diagonal."""
+    scored: tuple[int, ...] | None = None
+    """Indices of the frames that are annotated, where not all are."""
+
+
+Tracker = Callable[[Clip], Iterator[Labels]]
+"""The hinge of the design: yields the Labels of frame 0, 1, 2, ... of a clip, one for each frame."""
+Tally = Mapping[str, float]
+"""What one clip adds: named counts and sums. Tallies of clips are added key by key, then divided by `pool`."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a board, with what it takes to know where it came from."""
+
+    model: str
+    layer: str
+    task: str
+    benchmark: str
+    protocol: str
+    detections: str
+    metric: str
+    value: float
+    clips: int
+    frames: int
+    partial: bool
+    headline: bool
+    protocol_hash: str
+    weights_hash: str
+    data_hash: str
