@@ -1,12 +1,24 @@
-"""A card becomes a frozen model: images in, feature maps of named layers out."""
+"""A card becomes a frozen model: images in, feature maps of named layers out, all from one pass."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
+
+from unibench import weights
+from unibench.cards import Card, Preprocessing
+from unibench.errors import CardError, UnknownNameError
+from unibench.weights import LoadReport
+
+Network = Callable[[Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +31,187 @@ class FrozenModel:
     name: str
     prepare: Callable[[UInt8[np.ndarray, "height width 3"]], Float[Tensor, "3 height width"]]
     """RGB 0-255 image -> the network's own normalised input, on its device; 0 is the mean colour."""
-    network: Callable[
-        [Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Float[Tensor, "batch channel h w"]]
-    ]
+    network: Network
     """Prepared images and layer names -> one map a layer, all from one pass, without gradients."""
     strides: Mapping[str, int]
     """Layer -> pixels of the input per feature cell."""
     offsets: Mapping[str, float]
     """Layer -> pixel on which cell 0 is centred (0 for ResNets, (patch - 1) / 2 for ViTs)."""
     device: torch.device
+    fingerprint: str = ""
+    """Hash of everything on the card that changes features, and of the weights file."""
+
+
+def load(card: Card, *, given: Path | None = None, device: str = "cpu", least: float = weights.REQUIRED) -> FrozenModel:
+    """Build a card's network, load its weights and freeze it.
+
+    Args:
+        card: The model.
+        given: A weights file, or the folder that holds it; None: only the card's own source.
+        device: A torch device.
+        least: Share of the backbone's tensors that must be loaded, 0 to 1.
+
+    Raises:
+        UnknownNameError: The card names a loader or an architecture that does not exist.
+        WeightsError: The weights are missing, damaged, or do not fit.
+    """
+    path = weights.locate(card, given)
+    module, report = build(card, path)
+    if report is not None:
+        weights.require(report, f"{path} for model {card.name!r}", least)
+    return freeze(card, module, path, device)
+
+
+def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
+    """Build a card's network with the weights of a file (or its seeded random ones) and report on the loading."""
+    if card.architecture.loader not in LOADERS:
+        raise UnknownNameError("loader", card.architecture.loader, LOADERS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(card.weights.seed)
+        module = _construct(card)
+    report = None
+    if path is not None:
+        report = weights.fit(module, weights.read(path), card.weights, card.architecture.head)
+    _set_strides(card, module)
+    return module.eval().requires_grad_(False), report
+
+
+def freeze(card: Card, module: nn.Module, path: Path | None, device: str) -> FrozenModel:
+    """Wrap a built network as the appearance model that the heads know."""
+    place = torch.device(device)
+    return FrozenModel(
+        name=card.name,
+        prepare=_preparation(card.preprocessing, place),
+        network=LOADERS[card.architecture.loader].extract(card, module.to(place)),
+        strides={name: layer.stride for name, layer in card.layers.items()},
+        offsets={name: layer.offset for name, layer in card.layers.items()},
+        device=place,
+        fingerprint=fingerprint(card, path),
+    )
+
+
+def fingerprint(card: Card, path: Path | None) -> str:
+    """Hash over everything on a card that changes features, and over the weights file; nothing is built."""
+    parts = {
+        "architecture": asdict(card.architecture),
+        "layers": {name: asdict(layer) for name, layer in card.layers.items()},
+        "preprocessing": asdict(card.preprocessing),
+        "rename": [card.weights.prefix, card.weights.rename],
+        "weights": weights.sha256(path) if path else [card.weights.source, card.weights.seed],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
+
+
+def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.ndarray], Tensor]:
+    mean = torch.tensor(rules.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(rules.std, device=device).view(3, 1, 1)
+
+    def prepare(image: UInt8[np.ndarray, "height width 3"]) -> Float[Tensor, "3 height width"]:
+        if rules.color == "lab":
+            from skimage.color import rgb2lab
+
+            image = rgb2lab(image).astype(np.float32)
+        elif rules.color == "bgr":
+            image = image[:, :, ::-1]
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+        return (pixels.permute(2, 0, 1).float() / rules.divisor - mean) / std
+
+    return prepare
+
+
+def _construct(card: Card) -> nn.Module:
+    try:
+        return LOADERS[card.architecture.loader].construct(card)
+    except (TypeError, AttributeError, ImportError) as error:
+        raise CardError(
+            f"model {card.name!r}: {card.architecture.loader} cannot build {card.architecture.name!r} "
+            f"({str(error).splitlines()[0]}); correct [architecture] in the card"
+        ) from error
+
+
+def _set_strides(card: Card, module: nn.Module) -> None:
+    for name, stride in card.architecture.strides.items():
+        try:
+            part = module.get_submodule(name)
+        except AttributeError as error:
+            raise CardError(
+                f"model {card.name!r}: architecture.strides names {name!r}; there is no such module"
+            ) from error
+        for convolution in part.modules():
+            if isinstance(convolution, nn.Conv2d):
+                convolution.stride = (stride, stride)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How networks of one library are built, and how maps are taken out of them."""
+
+    construct: Callable[[Card], nn.Module]
+    extract: Callable[[Card, nn.Module], Network]
+
+
+def _construct_torchvision(card: Card) -> nn.Module:
+    from torchvision.models import get_model, list_models
+
+    if card.architecture.name not in list_models():
+        raise UnknownNameError("torchvision architecture", card.architecture.name, list_models())
+    network: nn.Module = get_model(card.architecture.name, weights=None, **card.architecture.options)
+    return network
+
+
+def _extract_nodes(card: Card, module: nn.Module) -> Network:
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    @lru_cache(maxsize=8)
+    def extractor(layers: tuple[str, ...]) -> nn.Module:
+        return create_feature_extractor(module, {str(card.layers[name].node): name for name in layers}).eval()
+
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            maps: dict[str, Tensor] = extractor(tuple(layers))(images)
+        return maps
+
+    return network
+
+
+def _construct_timm(card: Card) -> nn.Module:
+    import timm
+
+    if not timm.is_model(card.architecture.name):
+        raise UnknownNameError("timm architecture", card.architecture.name, timm.list_models())
+    network: nn.Module = timm.create_model(card.architecture.name, pretrained=False, **card.architecture.options)
+    return network
+
+
+def _extract_intermediates(card: Card, module: nn.Module) -> Network:
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        indices = sorted({int(card.layers[name].node) for name in layers})
+        with torch.inference_mode():
+            maps = module.forward_intermediates(
+                images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True
+            )  # type: ignore[operator]
+        return {name: maps[indices.index(int(card.layers[name].node))] for name in layers}
+
+    return network
+
+
+def _construct_python(card: Card) -> nn.Module:
+    module, _, function = card.architecture.name.partition(":")
+    network: nn.Module = getattr(import_module(module), function)(**card.architecture.options)
+    return network
+
+
+def _extract_returned(card: Card, module: nn.Module) -> Network:
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            maps = module(images)
+        return {name: maps[card.layers[name].node] for name in layers}
+
+    return network
+
+
+LOADERS: dict[str, Loader] = {
+    "torchvision": Loader(_construct_torchvision, _extract_nodes),
+    "timm": Loader(_construct_timm, _extract_intermediates),
+    "python": Loader(_construct_python, _extract_returned),
+}

@@ -1,0 +1,91 @@
+"""Cards: every shipped one is valid, and every mistake is named."""
+
+from pathlib import Path
+
+import pytest
+
+from unibench import cards
+from unibench.errors import CardError, UnknownNameError
+
+CARD = """
+kind = "frozen"
+description = "d"
+paper = "p"
+license = "MIT"
+default_layer = "layer3"
+[architecture]
+loader = "torchvision"
+name = "resnet18"
+[weights]
+source = "random"
+[preprocessing]
+color = "rgb"
+divisor = 255
+mean = [0.5, 0.5, 0.5]
+std = [0.5, 0.5, 0.5]
+[pretraining]
+method = "none"
+data = "none"
+supervision = "none"
+[layers.layer3]
+node = "layer3"
+stride = 16
+channels = 256
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(cards.paths()))
+def test_every_shipped_card_is_valid(name: str) -> None:
+    card = cards.find(name)
+    assert card.name == name
+    assert card.default_layer in card.layers
+
+
+def test_a_card_says_what_it_says(tmp_path: Path) -> None:
+    card = cards.read(write(tmp_path, CARD))
+    assert card.name == "mine"
+    assert card.layers["layer3"] == cards.Layer(node="layer3", stride=16, channels=256, offset=0.0)
+    assert card.preprocessing.divisor == 255.0
+    assert card.imagenet_top1 is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('paper = "p"', "", r"mine\.toml: missing field 'paper'"),
+        ('paper = "p"', 'papr = "p"', r"mine\.toml: unknown field 'papr'; there are: "),
+        ('paper = "p"', "paper = 3", r"mine\.toml: paper: found 3, expected str"),
+        ('kind = "frozen"', 'kind = "thawed"', r"kind is 'thawed', expected one of frozen"),
+        ('default_layer = "layer3"', 'default_layer = "x"', r"default_layer is 'x', expected one of layer3"),
+        ("stride = 16", "stride = 0", r"layers\.layer3: stride and channels must be at least 1"),
+        ("stride = 16", "stride = true", r"layers\.layer3\.stride: found True, expected int"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5]", r"preprocessing\.mean: found \[0\.5, 0\.5\]"),
+        ('color = "rgb"', 'color = "cmyk"', r"preprocessing\.color is 'cmyk', expected one of rgb, bgr, lab"),
+        ("[layers.layer3]", "[layers.layer3", r"not a readable TOML file"),
+        ('kind = "frozen"', 'name = "n"\nkind = "frozen"', r"unknown field 'name'; the file's name"),
+        ("divisor = 255", "divisor = 0", r"divisor and std must be positive"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(CardError, match=message) as caught:
+        cards.read(write(tmp_path, CARD.replace(old, new)))
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_get_near_misses() -> None:
+    with pytest.raises(UnknownNameError, match="no model card 'random-resnet'; did you mean 'random-resnet"):
+        cards.find("random-resnet")
+
+
+def test_local_cards_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model_cards").mkdir()
+    write(tmp_path / "model_cards", CARD)
+    monkeypatch.chdir(tmp_path)
+    assert cards.find("mine").name == "mine"
+    assert "random-resnet18" in cards.paths()

@@ -1,0 +1,211 @@
+"""Models: every card builds and keeps its promises; loading is never silent."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unibench import cards, models, weights
+from unibench.errors import CardError, UnknownNameError, WeightsError
+
+SHARED_WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"
+
+
+def image(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def built(name: str) -> tuple[cards.Card, nn.Module]:
+    """The network of a card without its weights: shapes do not depend on them."""
+    card = cards.find(name)
+    return card, models.build(card, None)[0]
+
+
+@pytest.mark.parametrize("size", [(224, 224), (120, 203)])
+@pytest.mark.parametrize("name", sorted(cards.paths()))
+def test_every_card_gives_the_maps_that_it_states(name: str, size: tuple[int, int]) -> None:
+    card, module = built(name)
+    model = models.freeze(card, module, None, "cpu")
+    maps = model.network(model.prepare(image(*size))[None], list(card.layers))
+    for layer, stated in card.layers.items():
+        cells = tuple(-(-side // stated.stride) for side in size)
+        assert maps[layer].shape == (1, stated.channels, *cells), layer
+        assert torch.isfinite(maps[layer]).all()
+
+
+@pytest.mark.parametrize("name", sorted(cards.paths()))
+def test_every_card_whose_weights_are_at_hand_loads_whole(name: str) -> None:
+    card = cards.find(name)
+    scheme = card.weights.source.partition(":")[0]
+    if scheme == "file" and not SHARED_WEIGHTS.is_dir():
+        pytest.skip("needs the research-only weights in ../shared/data/weights, which are not here")
+    path = weights.locate(card, SHARED_WEIGHTS)
+    report = models.build(card, path)[1]
+    if path is None:
+        assert report is None
+    else:
+        assert report is not None
+        assert (report.share, report.left_over) == (1.0, ()), str(report)
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() -> None:
+    card = cards.find("random-resnet18")
+    before = torch.random.get_rng_state()
+    first, second = models.build(card, None)[0], models.build(card, None)[0]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    other = models.build(replace(card, weights=replace(card.weights, seed=1)), None)[0]
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+def test_one_pass_gives_all_layers_and_the_same_values_as_each_alone() -> None:
+    card, module = built("random-resnet18")
+    model = models.freeze(card, module, None, "cpu")
+    prepared = model.prepare(image(64, 96))[None]
+    both = model.network(prepared, ["layer3", "layer4"])
+    assert torch.equal(both["layer3"], model.network(prepared, ["layer3"])["layer3"])
+
+
+def test_the_stride_position_changes_the_features(shared_data: Path) -> None:
+    """The v1 checkpoint in a network with the stride in the 3x3 loads whole and computes something else."""
+    card = cards.find("resnet50-imagenet-v1")
+    strides = {"layer3": 1, "layer4": 1}  # torchvision's own position: layer2.0.conv2
+    wrong = replace(card, architecture=replace(card.architecture, strides=strides))
+    path = weights.locate(card, shared_data / "weights")
+    maps = []
+    for one in (card, wrong):
+        module, report = models.build(one, path)
+        assert report is not None
+        assert report.share == 1.0
+        model = models.freeze(one, module, path, "cpu")
+        maps.append(model.network(model.prepare(image(96, 96))[None], ["layer3"])["layer3"])
+    right, other = maps
+    assert (right - other).norm() > 0.2 * right.norm()
+
+
+@pytest.mark.parametrize(("photograph", "kinds"), [("chelsea", range(281, 286)), ("rocket", (657, 744)), ("coffee", (504, 967, 968))])
+def test_the_packaged_network_knows_the_photographs(photograph: str, kinds: range) -> None:
+    """ImageNet's classes 281-285 are domestic cats, 657 and 744 missile and projectile, 504, 967, 968 mug, espresso, cup."""
+    from skimage import data, transform
+
+    card = cards.find("efficientnet-lite0")
+    classifier = replace(card, architecture=replace(card.architecture, options={}, head=()))
+    module, report = models.build(classifier, weights.locate(classifier, None))
+    assert report is not None
+    assert (report.share, report.left_over, report.missing) == (1.0, (), ())
+    assert len(report.loaded) == 247
+    picture = getattr(data, photograph)()
+    side = min(picture.shape[:2])
+    top, left = ((length - side) // 2 for length in picture.shape[:2])
+    square = transform.resize(picture[top : top + side, left : left + side], (224, 224), anti_aliasing=True)
+    prepared = models.freeze(classifier, module, None, "cpu").prepare((square * 255).astype(np.uint8))
+    with torch.inference_mode():
+        best = module(prepared[None]).softmax(1)[0]
+    assert int(best.argmax()) in kinds
+
+
+def tiny() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
+
+
+RULES = cards.Weights(source="file:x")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module.encoder_q.", "backbone.", "encoder.", "teacher.backbone."])
+@pytest.mark.parametrize("container", [None, "state_dict", "model", "teacher"])
+def test_containers_and_prefixes_are_found(tmp_path: Path, prefix: str, container: str | None) -> None:
+    saved = {prefix + name: value.half() for name, value in tiny().state_dict().items()}
+    torch.save({container: saved, "epoch": 3} if container else saved, tmp_path / "x.pth")
+    network = tiny()
+    report = weights.fit(network, weights.read(tmp_path / "x.pth"), RULES, ())
+    assert (report.share, report.left_over, report.prefix) == (1.0, (), prefix)
+    assert torch.equal(network[0].weight, saved[prefix + "0.weight"].float())
+
+
+def test_one_wrong_key_is_reported_and_below_99_percent_is_refused() -> None:
+    saved = {("wrong" if name == "2.bias" else name): value for name, value in tiny().state_dict().items()}
+    report = weights.fit(tiny(), saved, RULES, ())
+    assert (report.missing, report.left_over) == (("2.bias",), ("wrong",))
+    with pytest.raises(WeightsError, match=r"here: 7 of 8 backbone tensors loaded \(87\.5%\).*1 missing: 2\.bias"):
+        weights.require(report, "here")
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    torch.save(tiny().state_dict(), tmp_path / "x.pth")
+    card = replace(cards.find("random-resnet18"), weights=cards.Weights(source="file:x.pth"))
+    with pytest.raises(WeightsError, match="0 of 100 backbone tensors loaded.*another architecture"):
+        models.load(card, given=tmp_path)
+
+
+def test_missing_weights_say_how_to_give_them() -> None:
+    with pytest.raises(WeightsError, match="not found .*--weights DIR or FILE"):
+        models.load(cards.find("udt"))
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.pth"
+    torch.save(tiny().state_dict(), whole)
+    (tmp_path / "cut.pth").write_bytes(whole.read_bytes()[:700])
+    (tmp_path / "cut.safetensors").write_bytes(b"123")
+    for name in ("cut.pth", "cut.safetensors"):
+        with pytest.raises(WeightsError, match=f"{name}: not a readable .*again"):
+            weights.read(tmp_path / name)
+    with pytest.raises(WeightsError, match=r"none\.pth: no such file"):
+        weights.read(tmp_path / "none.pth")
+
+
+def test_a_wrong_sha256_is_refused(tmp_path: Path) -> None:
+    torch.save(tiny().state_dict(), tmp_path / "x.pth")
+    card = replace(cards.find("udt"), weights=cards.Weights(source="file:x.pth", sha256="0" * 64))
+    with pytest.raises(WeightsError, match=r"x\.pth: sha256 is .*, expected 000000000000"):
+        weights.locate(card, tmp_path)
+
+
+class Evil:
+    """A pickle that would create a file when it is read carelessly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
+def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path, save) -> None:
+    save({"state_dict": Evil(tmp_path / "harm")}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match="holds more than tensors is not read.*convert it"):
+        weights.read(tmp_path / "x.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_package_path_does_not_leave_the_package() -> None:
+    card = replace(cards.find("udt"), weights=cards.Weights(source="package:unibench/../README.md"))
+    with pytest.raises(WeightsError, match="package 'unibench' has no file"):
+        weights.locate(card, None)
+
+
+def test_no_tensors_is_an_error(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"x\.pth: no tensors \(found: epoch\)"):
+        weights.read(tmp_path / "x.pth")
+
+
+def test_wrong_architectures_are_named() -> None:
+    card = cards.find("random-resnet18")
+
+    def changed(**fields: object) -> cards.Card:
+        return replace(card, architecture=replace(card.architecture, **fields))
+
+    with pytest.raises(UnknownNameError, match="no torchvision architecture 'resnet19'; did you mean 'resnet18'"):
+        models.load(changed(name="resnet19"))
+    with pytest.raises(UnknownNameError, match="no loader 'jax'; there are: python, timm, torchvision"):
+        models.load(changed(loader="jax"))
+    with pytest.raises(CardError, match=r"architecture\.strides names 'layer9'"):
+        models.load(changed(strides={"layer9": 1}))
+    with pytest.raises(CardError, match="python cannot build 'no_such_module:f'"):
+        models.load(changed(loader="python", name="no_such_module:f"))

@@ -1,0 +1,1 @@
+"""Architectures that no library offers, each behind the loader `python`: images in, {node: map} out."""

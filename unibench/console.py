@@ -1,0 +1,93 @@
+"""A run on the terminal: progress while it works, then one table and the files written."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from unibench import cards, listing, plan, run, scores, tasks
+from unibench.cards import Card
+from unibench.plan import Unit
+from unibench.report import correlation, facts, leaderboard, radar
+from unibench.run import Done
+from unibench.tasks import FAMILIES, Task
+
+QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
+QUICK_TASKS = tuple(f"{family}/synthetic" for family in FAMILIES)
+
+
+def say(line: str) -> None:
+    """Print one line as it is."""
+    Console(soft_wrap=True, highlight=False).print(line, markup=False)
+
+
+def quickstart(out: Path, *, device: str, always: bool, command: Sequence[str]) -> None:
+    """Run the built-in benchmark, then say what to do next."""
+    chosen = [cards.find(name) for name in QUICK_MODELS]
+    perform(chosen, [tasks.find(name) for name in QUICK_TASKS], None, out, device=device, always=always, command=command)
+    say("next: look at the pictures; see what there is with `unibench models` and `unibench tasks`; score your own checkpoint:")
+    say("  unibench run --checkpoint my.pth --arch resnet50 -t '*/synthetic' -o results/quickstart")
+
+
+def perform(
+    chosen: Sequence[Card], asked: Sequence[Task], data: Path | None, out: Path, *, device: str, always: bool,
+    command: Sequence[str], weights: Path | None = None, layers: Sequence[str] = (), frames: int | None = None,
+) -> None:  # fmt: skip
+    """Run units with progress, pool their scores, write every board.
+
+    Exits with code 1 if a clip failed; everything else is kept.
+    """
+    start = datetime.now(UTC)
+    units = plan.units(chosen, asked, data, layers=layers, frames=frames)
+    hashes = run.fingerprints(units, weights)
+    done = list(_watch(run.execute(units, out, weights, device=device, always=always), len(units)))
+    good = [one.unit for one in done if not one.error]
+    run.pool(good, out, hashes, run.provenance(command, start, device))
+    if good:
+        report(out)
+    failed = [one for one in done if one.error]
+    for one in failed:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"failed: {_name(one.unit)}: {one.error}", markup=False
+        )
+    if failed:
+        say(f"{len(failed)} of {len(done)} clips failed; the others are kept; run the same command to try them again")
+        sys.exit(1)
+
+
+def report(out: Path) -> None:
+    """Write the boards from the stored scores and print the table."""
+    stored = scores.read_scores(out)
+    known = facts.collect(score.model for score in stored)
+    paths = [
+        *leaderboard.write(stored, known, out),
+        *radar.write(stored, known, out),
+        *correlation.write(stored, known, out),
+    ]
+    listing.show(leaderboard.table(stored, known))
+    listing.show_paths(paths)
+
+
+def _watch(results: Iterable[Done], total: int) -> Iterator[Done]:
+    """Show each unit when its result is on disk: a bar on a terminal, a line elsewhere."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        for count, one in enumerate(results, start=1):
+            outcome = "FAILED" if one.error else f"{one.seconds:.1f} s" if one.seconds else "there already"
+            console.print(f"[{count}/{total}] {_name(one.unit)}: {outcome}", markup=False)
+            yield one
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("starting", total=total)
+        for one in results:
+            progress.update(bar, advance=1, description=_name(one.unit))
+            yield one
+
+
+def _name(unit: Unit) -> str:
+    return f"{unit.card.name} {unit.task.name} {unit.clip}"

@@ -1,0 +1,31 @@
+"""What a benchmark is: where its files lie, which clips it has, and how one clip is read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from unibench.records import Clip, Truth
+
+GIVEN = ("public", "oracle", "oracle+noise")
+"""Sources of detections of a benchmark that publishes its own."""
+MADE = ("oracle", "oracle+noise")
+"""Sources of detections of a benchmark that publishes none."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One row of the table of benchmarks."""
+
+    task: str
+    """Task and benchmark, `vos/davis2016`; also its key in `BENCHMARKS`."""
+    folder: str
+    """Name of its folder under `--data`; empty for benchmarks that need no files."""
+    names: Callable[[Path], list[str]]
+    """The benchmark's own folder -> names of its clips; reads no image."""
+    load: Callable[[Path, str], tuple[Clip, Truth]]
+    """The benchmark's own folder and a clip's name -> the clip (images decoded as they are asked for), its truth."""
+    obtain: str
+    """One line: where the data come from and under which terms."""
+    detections: tuple[str, ...] = ()
+    """Sources of detections, best first: `public` (published with the data), `oracle`, `oracle+noise`; empty for
+    prompted tasks."""

@@ -1,0 +1,106 @@
+"""Clips made of image files: frames decoded one by one, and clips cut short."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from unibench.datasets.files import fail
+from unibench.datasets.images import frame_number, image_size, read_image
+from unibench.records import Clip, Frame, Labels, Truth
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFrames:
+    """The frames of a clip on disk; calling it starts a fresh pass."""
+
+    paths: tuple[Path, ...]
+    size: tuple[int, int]
+    """(height, width) in pixels, the same for all frames."""
+    prompt: Labels
+    """Given with frame 0."""
+    detections: tuple[Labels, ...] | None = None
+    """Published detections of each frame; None where the benchmark has none."""
+
+    def __call__(self) -> Iterator[Frame]:
+        """Decode the frames one after the other.
+
+        Raises:
+            DataError: a frame is missing, damaged or of another size than the first.
+        """
+        return (self._frame(index) for index in range(len(self.paths)))
+
+    def _frame(self, index: int) -> Frame:
+        image = read_image(self.paths[index])
+        if image.shape[:2] != self.size:
+            found = f"{image.shape[1]}x{image.shape[0]} pixels, expected {self.size[1]}x{self.size[0]} as in frame 0"
+            fail(self.paths[index], found, "the data set is damaged; fetch it again")
+        return Frame(
+            index,
+            image,
+            prompt=Labels() if index else self.prompt,
+            detections=Labels() if self.detections is None else self.detections[index],
+        )
+
+
+def image_clip(
+    name: str,
+    paths: list[Path],
+    fps: float,
+    *,
+    prompt: Labels | None = None,
+    detections: tuple[Labels, ...] | None = None,
+    vocabulary: tuple[str, ...] = (),
+) -> Clip:
+    """Make a clip of image files; reads the first image's header only.
+
+    Args:
+        name: the clip's name.
+        paths: its images, in order; at least one.
+        fps: frames per second.
+        prompt: what is given with frame 0.
+        detections: published detections of each frame, if there are any.
+        vocabulary: names of the object classes.
+    """
+    height, width = image_size(paths[0])
+    frames = ImageFrames(tuple(paths), (height, width), prompt or Labels(), detections)
+    return Clip(name, height, width, fps, len(paths), frames, vocabulary)
+
+
+def frame_numbers(clip: Clip) -> tuple[int, ...]:
+    """Number of every frame as the benchmark's own text files count: by file names, else from 1."""
+    if isinstance(clip.frames, ImageFrames):
+        return tuple(frame_number(path) for path in clip.frames.paths)
+    return tuple(range(1, clip.length + 1))
+
+
+def truncate(clip: Clip, truth: Truth, frames: int) -> tuple[Clip, Truth]:
+    """Keep the first frames of a clip and of its truth; a shorter clip stays as it is.
+
+    Args:
+        clip: what a tracker sees.
+        truth: what the scorer sees.
+        frames: number of frames to keep, at least 1.
+
+    Raises:
+        DataError: no frame would be left.
+    """
+    if frames < 1:
+        fail(clip.name, f"{frames} frames asked for, expected at least 1", "ask for a positive number of frames")
+    if frames >= clip.length:
+        return clip, truth
+    scored = None if truth.scored is None else tuple(index for index in truth.scored if index < frames)
+    short = Truth(truth.labels[:frames], truth.ignored[:frames], truth.scales[:frames], scored)
+    return replace(clip, length=frames, frames=_first(clip.frames, frames)), short
+
+
+def _first(frames: Callable[[], Iterator[Frame]], count: int) -> Callable[[], Iterator[Frame]]:
+    if isinstance(frames, ImageFrames):
+        given = None if frames.detections is None else frames.detections[:count]
+        return replace(frames, paths=frames.paths[:count], detections=given)
+    return partial(_islice, frames, count)
+
+
+def _islice(frames: Callable[[], Iterator[Frame]], count: int) -> Iterator[Frame]:
+    return islice(frames(), count)

@@ -1,0 +1,79 @@
+"""JHMDB: `Rename_Images/<action>/<clip>/00001.png`, `joint_positions/<action>/<clip>/joint_positions.mat`.
+
+Joints: neck, belly, face, then right and left shoulder, hip, elbow, knee, wrist, ankle.
+
+Reference:
+    Jhuang et al., ICCV 2013; clips of the first test split as in TimeCycle, UVC and UniTrack.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from unibench.datasets.clips import image_clip
+from unibench.datasets.files import fail, found_clips, inside, read_list, require_folder
+from unibench.datasets.images import list_images
+from unibench.records import Clip, Labels, Truth
+
+FPS = 25.0  # not given by the benchmark
+JOINTS = 15
+_MAT = "joint_positions.mat"
+
+
+def names(root: Path) -> list[str]:
+    """List the clips, `action/clip`: those that `splits/*_test_split1.txt` marks 2 (test), else all with joints.
+
+    Raises:
+        DataError: there are none.
+    """
+    require_folder(root, f"JHMDB: Rename_Images and joint_positions/<action>/<clip>/{_MAT}")
+    splits = sorted((root / "splits").glob("*_test_split1.txt"))
+    if splits:
+        return found_clips([name for file in splits for name in _tested(file)], root / "splits", "test clips")
+    files = sorted((root / "joint_positions").glob(f"*/*/{_MAT}"))
+    return found_clips([f"{file.parts[-3]}/{file.parts[-2]}" for file in files], root, f"<action>/<clip>/{_MAT}")
+
+
+def load(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read one clip; images after the last annotated frame are left out.
+
+    Args:
+        root: the benchmark's folder.
+        name: clip, `action/clip`.
+
+    Raises:
+        DataError: joints or frames are missing or damaged.
+    """
+    file = inside(root / "joint_positions", name) / _MAT
+    joints = _joints(file)
+    images = list_images(inside(root / "Rename_Images", name))
+    if len(images) < len(joints):
+        fail(file, f"{len(joints)} frames of joints for {len(images)} images", "fetch the frames of this clip again")
+    one = np.array([1], dtype=np.int64)
+    labels = tuple(Labels(ids=one, keypoints=person[None]) for person in joints)
+    return image_clip(name, images[: len(joints)], FPS, prompt=labels[0]), Truth(labels)
+
+
+def _tested(file: Path) -> list[str]:
+    action = file.name.removesuffix("_test_split1.txt")
+    rows = [line.split() for line in read_list(file)]
+    return [f"{action}/{row[0].removesuffix('.avi')}" for row in rows if row[1:] == ["2"]]
+
+
+def _joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
+    """Read `pos_img` (2, joint, frame), which counts pixels from 1, as (frame, joint, 3) counting from 0."""
+    from scipy.io import loadmat  # noqa: PLC0415 - the registry must import quickly
+
+    try:
+        positions = np.asarray(loadmat(file)["pos_img"], dtype=np.float64)
+    except FileNotFoundError:
+        fail(file, "no such file", "the data set is incomplete; fetch it again")
+    except Exception as error:  # noqa: BLE001 - the reader of damaged .mat files raises almost anything
+        fail(file, f"no joints can be read ({type(error).__name__})", "the file is damaged; fetch it again")
+    if positions.ndim != 3 or positions.shape[:2] != (2, JOINTS) or not positions.shape[2]:
+        fail(file, f"pos_img of shape {positions.shape}, expected (2, {JOINTS}, frames)", "fetch the file again")
+    if not np.isfinite(positions).all():
+        fail(file, "a joint that is not a number", "the file is damaged; fetch it again")
+    labelled = np.ones((positions.shape[2], JOINTS, 1))
+    return np.concatenate([positions.transpose(2, 1, 0) - 1, labelled], axis=2)

@@ -1,0 +1,255 @@
+"""MOTChallenge boxes: `<split>/<clip>/{img1, gt/gt.txt, det/det.txt, seqinfo.ini}` (MOT15/16/17/20, DanceTrack, ...).
+
+Left and top are taken as they stand in the files, for truth and for detections alike: nominally they count from 1, but
+the official scorer does not shift them, and neither do published trackers.
+
+Reference:
+    Milan et al., arXiv 1603.00831 (classes, distractors); rules as in TrackEval's `MotChallenge2DBox`.
+"""
+
+import configparser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from unibench.datasets.clips import image_clip
+from unibench.datasets.files import (
+    Table,
+    fail,
+    found_clips,
+    frame_index,
+    inside,
+    read_table,
+    read_text,
+    require_folder,
+    subfolders,
+)
+from unibench.datasets.images import frame_number, list_images
+from unibench.records import BYSTANDER, EXCUSED, Clip, Labels, Truth
+
+PEDESTRIAN = 1
+DISTRACTORS = (2, 7, 8, 12)
+"""Person on vehicle, static person, distractor, reflection: a prediction on one of them does not count."""
+DISTRACTORS_MOT20 = (*DISTRACTORS, 6)
+"""MOT20 adds non-motorised vehicles."""
+VOCABULARY = ("pedestrian",)
+LAYOUT = "MOTChallenge: <split>/<clip>/{img1, gt/gt.txt, seqinfo.ini}"
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """What `seqinfo.ini` says of a clip."""
+
+    images: Path
+    fps: float
+    length: int
+
+
+def names(root: Path, split: str = "train") -> list[str]:
+    """List the clips of a split that have truth.
+
+    In MOT17 the three detectors' copies (`-DPM`, `-FRCNN`, `-SDP`) of a video are separate clips, as in the official
+    scores; choose one detector by clip names.
+
+    Args:
+        root: the benchmark's folder.
+        split: folder of the split.
+
+    Raises:
+        DataError: there are none.
+    """
+    folder = require_folder(root / split, LAYOUT)
+    clips = [clip.name for clip in subfolders(folder) if (clip / "gt" / "gt.txt").is_file()]
+    return found_clips(clips, folder, "<clip>/gt/gt.txt")
+
+
+def load_mot15(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read a clip of MOT15, which has no classes: rows marked 0 are dropped, everything else is scored.
+
+    Args:
+        root: the benchmark's folder.
+        name: clip.
+
+    Raises:
+        DataError: files are missing or malformed.
+    """
+    folder = inside(root / "train", name)
+    images, info, numbers = open_sequence(folder)
+    table = _boxes(folder / "gt" / "gt.txt", range(7, 11))
+    index = frame_index(table, numbers)
+    considered = table.values[:, 6] != 0
+    truth = Truth(_by_frame(table, index, considered, len(images)))
+    return image_clip(name, images, info.fps, detections=_published(folder, numbers), vocabulary=VOCABULARY), truth
+
+
+def load(
+    root: Path, name: str, split: str = "train", distractors: Sequence[int] = DISTRACTORS
+) -> tuple[Clip, Truth]:
+    """Read a clip of MOT16, MOT17, DanceTrack or SportsMOT; see `load_mot20` for MOT20.
+
+    Scored: class 1 that is marked to be considered. Excused: distractors, whatever their mark. Bystanders: all the rest
+    (they take part in the official scorer's matching and excuse nothing).
+
+    Args:
+        root: the benchmark's folder.
+        name: clip.
+        split: folder of the split.
+        distractors: classes on which a prediction does not count.
+
+    Raises:
+        DataError: files are missing or malformed.
+    """
+    folder = inside(root / split, name)
+    images, info, numbers = open_sequence(folder)
+    table = _boxes(folder / "gt" / "gt.txt", range(8, 11))
+    index = frame_index(table, numbers)
+    classes = table.values[:, 7].astype(np.int64)
+    scored = (classes == PEDESTRIAN) & (table.values[:, 6] != 0)
+    kinds = np.where(np.isin(classes, distractors), EXCUSED, BYSTANDER)
+    ignored = tuple(
+        Labels(boxes=_xyxy(table.values[rows]), classes=kinds[rows])
+        for rows in (np.flatnonzero((index == frame) & ~scored) for frame in range(len(images)))
+    )
+    truth = Truth(_by_frame(table, index, scored, len(images)), ignored)
+    return image_clip(name, images, info.fps, detections=_published(folder, numbers), vocabulary=VOCABULARY), truth
+
+
+def load_mot20(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read a clip of MOT20: as `load`, with one more class of distractors.
+
+    Args:
+        root: the benchmark's folder.
+        name: clip.
+
+    Raises:
+        DataError: files are missing or malformed.
+    """
+    return load(root, name, distractors=DISTRACTORS_MOT20)
+
+
+def names_val(root: Path) -> list[str]:
+    """List the clips of the validation split (DanceTrack, SportsMOT).
+
+    Raises:
+        DataError: there are none.
+    """
+    return names(root, "val")
+
+
+def load_val(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read a clip of the validation split (DanceTrack, SportsMOT).
+
+    Args:
+        root: the benchmark's folder.
+        name: clip.
+
+    Raises:
+        DataError: files are missing or malformed.
+    """
+    return load(root, name, "val")
+
+
+def open_sequence(folder: Path) -> tuple[list[Path], SequenceInfo, tuple[int, ...]]:
+    """Find the frames of a clip.
+
+    Args:
+        folder: the clip's folder, with `seqinfo.ini`.
+
+    Returns:
+        images: one for each frame, in order.
+        info: what `seqinfo.ini` says.
+        numbers: the number of each frame, as `gt.txt` and `det.txt` count.
+
+    Raises:
+        DataError: `seqinfo.ini` is malformed, or frames are missing.
+    """
+    info = _sequence_info(folder / "seqinfo.ini")
+    images = list_images(info.images)
+    if len(images) != info.length:
+        found = f"{len(images)} images, expected {info.length} (seqLength in {folder / 'seqinfo.ini'})"
+        fail(info.images, found, "the data set is incomplete; fetch it again")
+    return images, info, tuple(frame_number(path) for path in images)
+
+
+def read_detections(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
+    """Read detections in MOTChallenge's rows: `frame,-1,left,top,width,height,score,...`.
+
+    Args:
+        file: text file.
+        numbers: the number of each frame of the clip.
+
+    Returns:
+        Boxes and scores of each frame, in the file's order.
+
+    Raises:
+        DataError: a row is malformed, not finite, of negative size, or of a frame that does not exist.
+    """
+    table = _boxes(file, range(7, 11))
+    index = frame_index(table, numbers)
+    order = [np.flatnonzero(index == frame) for frame in range(len(numbers))]
+    return tuple(Labels(boxes=_xyxy(table.values[rows]), scores=table.values[rows, 6]) for rows in order)
+
+
+def _published(folder: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...] | None:
+    file = folder / "det" / "det.txt"
+    return read_detections(file, numbers) if file.is_file() else None
+
+
+def _sequence_info(file: Path) -> SequenceInfo:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(read_text(file))
+        section = parser["Sequence"]
+        images = inside(file.parent, section.get("imDir", "img1"))
+        return SequenceInfo(images, float(section["frameRate"]), int(section["seqLength"]))
+    except (configparser.Error, KeyError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        fail(file, f"cannot be understood ({detail})", "expected [Sequence] with imDir, frameRate and seqLength")
+
+
+def _boxes(file: Path, columns: range) -> Table:
+    table = read_table(file, columns)
+    wrong = ~np.isfinite(table.values).all(axis=1)
+    table.refuse(wrong, "a value that is not finite", "correct or remove this line")
+    table.refuse((table.values[:, 4:6] < 0).any(axis=1), "a negative width or height", "correct or remove this line")
+    return table
+
+
+def _xyxy(rows: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row 4"]:
+    return np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1)
+
+
+def _by_frame(
+    table: Table, index: Int[np.ndarray, " row"], keep: Bool[np.ndarray, " row"], length: int
+) -> tuple[Labels, ...]:
+    """Group the kept rows by frame, ordered by id within each."""
+    ids = table.values[:, 1].astype(np.int64)
+    table.refuse(table.values[:, 1] != ids, "an id that is not an integer", "correct this line")
+    refuse_repeats(table, index, ids, keep)
+    groups = [np.flatnonzero((index == frame) & keep) for frame in range(length)]
+    groups = [rows[np.argsort(ids[rows])] for rows in groups]
+    return tuple(Labels(ids=ids[rows], boxes=_xyxy(table.values[rows])) for rows in groups)
+
+
+def refuse_repeats(
+    table: Table, index: Int[np.ndarray, " row"], ids: Int[np.ndarray, " row"], keep: Bool[np.ndarray, " row"]
+) -> None:
+    """Raise if an id stands twice in one frame.
+
+    Args:
+        table: where the rows come from.
+        index: frame of each row.
+        ids: identity of each row.
+        keep: rows that are looked at.
+
+    Raises:
+        DataError: an id stands twice in one frame.
+    """
+    rows = np.flatnonzero(keep)
+    _, first = np.unique(np.stack([index[rows], ids[rows]]), axis=1, return_index=True)
+    repeated = np.zeros(len(index), dtype=bool)
+    repeated[np.delete(rows, first)] = True
+    table.refuse(repeated, "an id that stands twice in this frame", "remove one of the two lines")

@@ -1,0 +1,112 @@
+"""OTB-2015: `<clip>/img/*.jpg` and `<clip>/groundtruth_rect*.txt` with x, y, width, height, 1-based.
+
+A folder with two targets gives two clips, `Jogging-1` and `Jogging-2`, over the same images. Frames are told apart by
+the numbers in their names, never by position: the folder of David holds frames 1 to 770 while its truth starts at 300.
+
+Reference:
+    Wu, Lim, Yang: Object Tracking Benchmark, PAMI 2015; frame ranges: `configSeqs.m` of its toolkit.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from unibench.datasets.clips import image_clip
+from unibench.datasets.files import fail, found_clips, inside, read_table, require_folder, subfolders
+from unibench.datasets.images import frame_number, list_images
+from unibench.records import Clip, Labels, Truth
+
+FPS = 30.0  # not given by the benchmark
+RANGES = {
+    "BlurCar1": (247, 988),
+    "BlurCar3": (3, 359),
+    "BlurCar4": (18, 397),
+    "David": (300, 770),
+    "Diving": (1, 215),
+    "Football1": (1, 74),
+    "Freeman3": (1, 460),
+    "Freeman4": (1, 283),
+}
+"""First and last frame with truth, where the folder may hold more."""
+OMITTED = {"Tiger1": 5}
+"""Frames at the start in which the target is hidden; the toolkit starts after them."""
+
+
+def names(root: Path) -> list[str]:
+    """List the clips: every `groundtruth_rect*.txt`.
+
+    Raises:
+        DataError: there are none.
+    """
+    require_folder(root, "OTB: <clip>/img and <clip>/groundtruth_rect.txt")
+    clips = [name for folder in subfolders(root) for name in _truth_files(folder)]
+    return found_clips(clips, root, "<clip>/groundtruth_rect.txt")
+
+
+def load(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read one clip; frames whose box is empty are not scored.
+
+    Args:
+        root: the benchmark's folder.
+        name: clip, `David` or `Jogging-2`.
+
+    Raises:
+        DataError: the clip or a frame is missing, or the numbers of boxes and of frames differ.
+    """
+    inside(root, name)
+    folder, file = _find(root, name)
+    images = list_images(folder / "img")
+    if name in RANGES:
+        first, last = RANGES[name]
+        images = [path for path in images if first <= frame_number(path) <= last]
+    boxes = read_table(file, range(4, 5)).values
+    if len(boxes) != len(images):
+        found = f"{len(boxes)} boxes for {len(images)} frames in {folder / 'img'}"
+        fail(file, found, "the clip is incomplete; fetch it again")
+    skip = OMITTED.get(name, 0)
+    return single_target(name, images[skip:], boxes[skip:], FPS, file)
+
+
+def single_target(
+    name: str, images: list[Path], rectangles: Float[np.ndarray, "frame 4"], fps: float, file: Path
+) -> tuple[Clip, Truth]:
+    """Make a clip with one target out of a list of rectangles.
+
+    Args:
+        name: the clip's name.
+        images: one for each rectangle.
+        rectangles: (frame, 4) x, y, width, height in pixels, 1-based; not finite or without area: not visible.
+        fps: frames per second.
+        file: where the rectangles come from, for messages.
+
+    Raises:
+        DataError: frame 0 has no target.
+    """
+    seen = np.isfinite(rectangles).all(axis=1) & (rectangles[:, 2:] > 0).all(axis=1)
+    if not seen.any() or not seen[0]:
+        fail(file, "no target in frame 0, expected x,y,width,height", "the tracker must be given a first box")
+    corner = rectangles[:, :2] - 1
+    boxes = np.concatenate([corner, corner + rectangles[:, 2:]], axis=1)
+    one = np.array([1], dtype=np.int64)
+    labels = tuple(
+        Labels(ids=one, boxes=box[None]) if visible else Labels() for box, visible in zip(boxes, seen, strict=True)
+    )
+    scored = None if seen.all() else tuple(np.flatnonzero(seen).tolist())
+    return image_clip(name, images, fps, prompt=labels[0]), Truth(labels, scored=scored)
+
+
+def _find(root: Path, name: str) -> tuple[Path, Path]:
+    for folder in (root / name, root / re.sub(r"-\d+$", "", name)):
+        if folder.is_dir() and name in (files := _truth_files(folder)):
+            return folder, files[name]
+    fail(root, f"no clip {name!r}", "expected <clip>/groundtruth_rect.txt")
+
+
+def _truth_files(folder: Path) -> dict[str, Path]:
+    clips = {}
+    for file in sorted(folder.glob("groundtruth_rect*.txt")):
+        if match := re.fullmatch(r"groundtruth_rect(?:\.(\d+))?", file.stem):
+            clips[f"{folder.name}-{match[1]}" if match[1] else folder.name] = file
+    return clips

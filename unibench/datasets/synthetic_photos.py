@@ -1,0 +1,115 @@
+"""The photographs of the `synthetic` benchmark: windows of images that come inside scikit-image's wheel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+
+import numpy as np
+from PIL import Image
+
+from unibench.errors import DataError
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a photograph."""
+
+    photo: str
+    """File name without its ending; lossless files only, so that every decoder gives the same bytes."""
+    box: tuple[int, int, int, int]
+    """xyxy, pixels of the photograph."""
+    dye: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Factors of red, green, blue."""
+
+
+BACKGROUNDS = (
+    Window("motorcycle_left", (0, 0, 741, 500)),
+    Window("coffee", (0, 0, 600, 400)),
+    Window("chelsea", (0, 0, 451, 300)),
+    Window("brick", (0, 0, 512, 512), (0.95, 0.75, 0.65)),
+    Window("grass", (0, 0, 512, 512), (0.75, 0.9, 0.55)),
+    Window("gravel", (0, 0, 512, 512), (0.95, 0.9, 0.8)),
+)
+FABRICS = (  # several pieces of each kind of cloth
+    tuple(Window("astronaut", box) for box in ((30, 290, 120, 430), (115, 290, 205, 440), (215, 290, 300, 440))),
+    tuple(Window("astronaut", box) for box in ((0, 30, 60, 130), (0, 130, 70, 260), (0, 260, 50, 380))),
+    tuple(Window("chelsea", box) for box in ((140, 5, 240, 105), (60, 40, 140, 150), (30, 130, 130, 250))),
+    tuple(Window("coffee", box) for box in ((440, 200, 540, 340), (480, 20, 580, 160), (20, 250, 110, 390))),
+    tuple(Window("ihc", box) for box in ((20, 20, 130, 170), (130, 30, 230, 200), (300, 50, 400, 200))),
+    tuple(Window("ihc", box) for box in ((330, 270, 430, 420), (170, 250, 260, 400), (410, 200, 510, 340))),
+    tuple(
+        Window("motorcycle_left", box) for box in ((340, 240, 440, 360), (540, 50, 640, 150), (120, 240, 220, 380))
+    ),
+    tuple(Window("coffee", box) for box in ((90, 150, 190, 300), (160, 20, 260, 160), (400, 140, 470, 280))),
+)
+TROUSERS = (
+    Window("brick", (50, 50, 250, 350), (0.4, 0.5, 0.9)),
+    Window("grass", (50, 50, 150, 250), (0.6, 0.5, 0.35)),
+    Window("gravel", (50, 50, 150, 250), (0.4, 0.4, 0.45)),
+    Window("motorcycle_left", (150, 160, 300, 220)),
+    Window("astronaut", (290, 360, 400, 500)),
+    Window("coffee", (20, 60, 120, 160)),
+    Window("coins", (10, 30, 130, 290), (0.55, 0.75, 0.6)),
+    Window("ihc", (60, 300, 160, 500), (0.6, 0.6, 0.8)),
+)
+FACE = Window("astronaut", (165, 20, 290, 190))
+POST = Window("brick", (20, 0, 60, 512), (0.7, 0.7, 0.75))
+OBJECTS = (
+    Window("chelsea", (110, 50, 330, 270)),
+    Window("chelsea", (130, 60, 240, 170)),
+    Window("coffee", (160, 10, 420, 270)),
+    Window("coffee", (310, 220, 430, 340)),
+    Window("astronaut", (145, 0, 315, 170)),
+    Window("astronaut", (110, 320, 250, 460)),
+    Window("motorcycle_left", (320, 220, 480, 380)),
+    Window("motorcycle_left", (110, 220, 290, 400)),
+    Window("motorcycle_left", (460, 90, 600, 230)),
+    Window("ihc", (230, 290, 390, 450)),
+    Window("ihc", (270, 60, 430, 220)),
+)
+
+
+def tinted(window: Window, dye: Sequence[float]) -> Window:
+    """The same window in another colour: `dye` multiplies red, green, blue."""
+    red, green, blue = (old * float(new) for old, new in zip(window.dye, dye, strict=True))
+    return replace(window, dye=(red, green, blue))
+
+
+def beside(window: Window, shift: float, rng: np.random.Generator) -> Window:
+    """A look-alike: a window of the same size, moved over the same photograph by `shift` of its side."""
+    left, top, right, bottom = window.box
+    with read(window.photo) as photo:
+        width, height = photo.size
+    angle = rng.uniform(0, 2 * np.pi)
+    x = round(left + shift * (right - left) * np.sign(np.cos(angle)))
+    y = round(top + shift * (bottom - top) * np.sign(np.sin(angle)))
+    x, y = (x if 0 <= x <= width - right + left else 2 * left - x), (y if 0 <= y <= height - bottom + top else 2 * top - y)
+    x, y = min(max(x, 0), width - right + left), min(max(y, 0), height - bottom + top)
+    return replace(window, box=(x, y, x + right - left, y + bottom - top))
+
+
+def read(photo: str) -> Image.Image:
+    """Open a photograph of scikit-image; nothing is downloaded, and pixels are decoded when they are used.
+
+    Raises:
+        DataError: the installed scikit-image has no such file.
+    """
+    folder = resources.files("skimage.data")
+    try:
+        return Image.open(folder.joinpath(f"{photo}.png").open("rb"))
+    except FileNotFoundError:
+        raise DataError(
+            f"synthetic: scikit-image has no {photo + '.png'!r}, expected it inside the wheel; "
+            "reinstall scikit-image 0.25 or newer"
+        ) from None
+
+
+def cut(window: Window, size: tuple[int, int]) -> Image.Image:
+    """The window as an RGB image of (width, height) pixels."""
+    with read(window.photo) as photo:
+        piece = photo.convert("RGB").crop(window.box)
+    piece = piece.resize(size, Image.Resampling.BICUBIC)
+    if window.dye == (1.0, 1.0, 1.0):
+        return piece
+    table = [min(255, round(level * factor)) for factor in window.dye for level in range(256)]
+    return piece.point(table)

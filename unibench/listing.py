@@ -1,0 +1,90 @@
+"""Tables on the terminal: what models, tasks and data there are. Loads no torch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from unibench.cards import Card
+from unibench.datasets.benchmark import Benchmark
+from unibench.errors import DataError
+from unibench.protocols import Protocol
+
+
+def show(thing: object) -> None:
+    """Print a table or a line."""
+    Console().print(thing)
+
+
+def show_paths(paths: Iterable[Path]) -> None:
+    """Say which files were written."""
+    console = Console(soft_wrap=True, highlight=False)
+    for path in paths:
+        console.print(f"written: {path}", markup=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def show_models(cards: Sequence[Card]) -> None:
+    """Print the cards, one a row; the default layer comes first."""
+    table = _table("Models", "model", "layers", "pretraining", "ImageNet top-1", "weights", "description")
+    for card in cards:
+        layers = sorted(card.layers, key=lambda name: name != card.default_layer)
+        top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
+        weights = card.weights.source.partition("/")[0] if "package" in card.weights.source else card.weights.source
+        seen = card.pretraining.method if card.pretraining.data == "none" else (
+            f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
+        table.add_row(card.name, ", ".join(layers), seen, top1, weights, card.description)
+    show(table)
+
+
+def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapping[str, Protocol]]) -> None:
+    """Print the tasks; the default protocol and source of detections come first."""
+    table = _table("Tasks", "task", "folder under --data", "protocols", "detections")
+    for name, benchmark in benchmarks.items():
+        presets = protocols[name.partition("/")[0]]
+        table.add_row(name, benchmark.folder or "(rendered)", ", ".join(presets), ", ".join(benchmark.detections))
+    show(table)
+
+
+def check_data(benchmarks: Mapping[str, Benchmark], data: Path) -> bool:
+    """Read every clip's annotations and print what is there.
+
+    Returns:
+        Whether everything that is there can be read; a benchmark that is not there is no fault.
+    """
+    table = _table(f"Data in {data}", "task", "folder", "clips", "frames", "state")
+    sound = True
+    for name, benchmark in benchmarks.items():
+        if not benchmark.folder:
+            continue
+        root = data / benchmark.folder
+        if not root.is_dir():
+            table.add_row(name, benchmark.folder, "", "", f"missing; {benchmark.obtain}", style="dim")
+            continue
+        clips, frames, problems = _read(benchmark, root)
+        sound = sound and not problems
+        state = "[green]ok" if not problems else f"[red]{len(problems)} unreadable[/]: {problems[0]}"
+        table.add_row(name, benchmark.folder, str(clips), str(frames), state)
+    show(table)
+    return sound
+
+
+def _read(benchmark: Benchmark, root: Path) -> tuple[int, int, list[str]]:
+    try:
+        names = benchmark.names(root)
+    except DataError as error:
+        return 0, 0, [str(error)]
+    frames, problems = 0, []
+    for name in names:
+        try:
+            frames += benchmark.load(root, name)[0].length
+        except DataError as error:
+            problems.append(str(error))
+    return len(names), frames, problems

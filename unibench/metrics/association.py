@@ -1,0 +1,109 @@
+"""HOTA, CLEAR and Identity from per-frame similarities, counted by TrackEval, as sums that add up over clips."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from trackeval.metrics import CLEAR, HOTA, Identity
+
+from unibench.records import Tally
+
+ALPHAS = tuple(f"{step / 20:.2f}" for step in range(1, 20))
+"""HOTA's localisation thresholds, as the keys of a tally spell them."""
+HOTA_COUNTS = ("HOTA_TP", "HOTA_FN", "HOTA_FP")
+HOTA_MEANS = ("AssA", "AssRe", "AssPr", "LocA")
+"""Means over the true positives of a clip; a tally holds the mean times the number."""
+CLEAR_COUNTS = ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "Frag", "MOTP_sum")
+IDENTITY_COUNTS = ("IDTP", "IDFN", "IDFP")
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """What is compared in one frame."""
+
+    truth_ids: Int[np.ndarray, " truth"]
+    prediction_ids: Int[np.ndarray, " prediction"]
+    similarity: Float[np.ndarray, "truth prediction"]
+    """0 to 1."""
+
+
+def hota_counts(frames: Sequence[Pairing]) -> dict[str, float]:
+    """`<field>/<alpha>`: HOTA's counts, and its means times the true positives, of one clip.
+
+    Reference:
+        Luiten et al.: HOTA, IJCV 2021; trackeval.metrics.HOTA.
+    """
+    result = HOTA().eval_sequence(_clip(frames))
+    weighted = {name: result[name] * result["HOTA_TP"] for name in HOTA_MEANS}
+    arrays = {name: result[name] for name in HOTA_COUNTS} | weighted
+    return {f"{name}/{a}": float(v) for name, array in arrays.items() for a, v in zip(ALPHAS, array, strict=True)}
+
+
+def clear_and_identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
+    """The counts of CLEAR MOT and of the identity metrics of one clip, at similarity 0.5.
+
+    Reference:
+        Bernardin, Stiefelhagen: CLEAR MOT, 2008; Ristani et al.: Performance Measures, ECCVW 2016;
+        trackeval.metrics.CLEAR, trackeval.metrics.Identity.
+    """
+    clip, quiet = _clip(frames), {"PRINT_CONFIG": False}
+    clear = CLEAR(dict(quiet)).eval_sequence(clip)
+    identity = Identity(dict(quiet)).eval_sequence(clip)
+    return {name: float((clear | identity)[name]) for name in CLEAR_COUNTS + IDENTITY_COUNTS}
+
+
+def hota_scores(sums: Tally) -> dict[str, float]:
+    """HOTA and its parts: means over alpha, 0 to 1."""
+    arrays = {name: np.array([sums[f"{name}/{a}"] for a in ALPHAS]) for name in HOTA_COUNTS + HOTA_MEANS}
+    tp, fn, fp = (arrays[name] for name in HOTA_COUNTS)
+    scores = {name: arrays[name] / np.maximum(1, tp) for name in ("AssA", "AssRe", "AssPr")}
+    scores["LocA"] = np.maximum(1e-10, arrays["LocA"]) / np.maximum(1e-10, tp)  # 1 where nothing matches
+    scores["DetA"] = tp / np.maximum(1, tp + fn + fp)
+    scores["DetRe"] = tp / np.maximum(1, tp + fn)
+    scores["DetPr"] = tp / np.maximum(1, tp + fp)
+    scores["HOTA"] = np.sqrt(scores["DetA"] * scores["AssA"])
+    return {name: float(values.mean()) for name, values in scores.items()}
+
+
+def clear_and_identity_scores(sums: Tally) -> dict[str, float]:
+    """MOTA, MOTP, sMOTA, IDF1, IDP, IDR as fractions (MOTA and sMOTA may be negative), and counts."""
+    tp, fn, fp = sums["CLR_TP"], sums["CLR_FN"], sums["CLR_FP"]
+    idtp, idfn, idfp = (sums[name] for name in IDENTITY_COUNTS)
+    return {
+        "MOTA": (tp - fp - sums["IDSW"]) / max(1.0, tp + fn),
+        "MOTP": sums["MOTP_sum"] / max(1.0, tp),
+        "sMOTA": (sums["MOTP_sum"] - fp - sums["IDSW"]) / max(1.0, tp + fn),
+        "IDF1": idtp / max(1.0, idtp + 0.5 * idfp + 0.5 * idfn),
+        "IDP": idtp / max(1.0, idtp + idfp),
+        "IDR": idtp / max(1.0, idtp + idfn),
+        **{name: sums[name] for name in ("IDSW", "MT", "PT", "ML", "Frag")},
+        "FP": fp,
+        "FN": fn,
+    }
+
+
+def _clip(frames: Sequence[Pairing]) -> dict[str, Any]:
+    """One clip as TrackEval's metrics want it."""
+    truth_ids, truths = _consecutive([frame.truth_ids for frame in frames])
+    prediction_ids, predictions = _consecutive([frame.prediction_ids for frame in frames])
+    return {
+        "num_timesteps": len(frames),
+        "num_gt_ids": truths,
+        "num_tracker_ids": predictions,
+        "num_gt_dets": sum(map(len, truth_ids)),
+        "num_tracker_dets": sum(map(len, prediction_ids)),
+        "gt_ids": truth_ids,
+        "tracker_ids": prediction_ids,
+        "similarity_scores": [frame.similarity for frame in frames],
+    }
+
+
+def _consecutive(ids: Iterable[np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """The same identities counted from 0, and how many there are."""
+    frames = list(ids)
+    if not frames:
+        return [], 0
+    names, numbers = np.unique(np.concatenate(frames), return_inverse=True)
+    return np.split(numbers, np.cumsum([len(frame) for frame in frames])[:-1]), len(names)

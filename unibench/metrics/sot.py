@@ -1,0 +1,94 @@
+"""Single-object tracking, one-pass evaluation: success, precision and normalised precision.
+
+Every frame counts, the first too. The metrics of a set are means over clips of per-clip means over frames.
+A frame whose truth has no box, a box with a side that is not positive, or NaN counts as a failure, whatever is
+predicted; benchmarks that leave such frames out name the others in `Truth.scored`. (pysot also fails frames whose
+truth has a corner at 0 or below. That rule is for 1-based boxes; here a box that starts at x = 0 is a box.)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from unibench.errors import DataError, TrackerError
+from unibench.metrics.counts import scored_frames, total
+from unibench.records import Labels, Tally, Truth
+
+THRESHOLDS = tuple(step / 20 for step in range(21))
+"""Overlaps of the success curve; a frame succeeds when its IoU is strictly larger, so a perfect AUC is 20/21."""
+PIXELS = 20.0
+"""A centre at most this far from the truth is precise (P@20)."""
+NORMALISED = 0.2
+"""The same with the offset divided by the truth's width and height (NormP)."""
+
+
+def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool = True) -> dict[str, float]:
+    """Score one clip.
+
+    Args:
+        truth: One box a frame.
+        prediction: One box a frame; a frame without a box, or with NaN, fails.
+        first_from_truth: Replace the prediction of frame 0 by the truth, as the OTB toolkit does.
+
+    Returns:
+        `success/<threshold>`, `P@20`, `NormP`, `SR.5`: fractions of frames; `clips`: 1.
+
+    Raises:
+        TrackerError: The number of frames is wrong, or a frame has more than one box.
+        DataError: The truth has no frame to score.
+
+    Reference:
+        Wu, Lim, Yang: Object Tracking Benchmark, PAMI 2015, section 4 (success, precision);
+        Fan et al.: LaSOT, CVPR 2019, section 4.1 (normalised precision).
+    """
+    frames = scored_frames(truth, prediction)
+    if not frames:
+        raise DataError("sot: no frame to score, expected one or more; check the clip's truth")
+    true = np.stack([_box(truth.labels[frame]) for frame in frames])
+    predicted = np.stack([_predicted_box(prediction[frame], frame) for frame in frames])
+    if first_from_truth and frames[0] == 0:
+        predicted[0] = true[0]
+    valid = (true[:, 2] > true[:, 0]) & (true[:, 3] > true[:, 1])  # False where the truth is NaN
+    overlap = np.where(valid, _paired_iou(true, predicted), -1.0)
+    offset = (predicted[:, :2] + predicted[:, 2:] - true[:, :2] - true[:, 2:]) / 2
+    size = np.where(valid[:, None], true[:, 2:] - true[:, :2], 1.0)
+    scores = {f"success/{threshold:.2f}": _mean(overlap > threshold) for threshold in THRESHOLDS}
+    scores["P@20"] = _mean(valid & (np.hypot(*offset.T) <= PIXELS))
+    scores["NormP"] = _mean(valid & (np.hypot(*(offset / size).T) <= NORMALISED))
+    scores["SR.5"] = scores["success/0.50"]
+    return {**scores, "clips": 1.0}
+
+
+def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+    """Mean over clips: AUC (mean over the 21 thresholds), P@20, NormP and SR.5, all from 0 to 1."""
+    sums = total(tallies)
+    success = sum(sums[f"success/{threshold:.2f}"] for threshold in THRESHOLDS) / len(THRESHOLDS)
+    means = {name: sums[name] / sums["clips"] for name in ("P@20", "NormP", "SR.5")}
+    return {"AUC": success / sums["clips"], **means}
+
+
+def _box(labels: Labels) -> Float[np.ndarray, " 4"]:
+    return labels.boxes[0].astype(np.float64) if len(labels.boxes) else np.full(4, np.nan)
+
+
+def _predicted_box(labels: Labels, frame: int) -> Float[np.ndarray, " 4"]:
+    if len(labels.boxes) > 1:
+        raise TrackerError(f"prediction: frame {frame} has {len(labels.boxes)} boxes, expected 1; give one target")
+    return _box(labels)
+
+
+def _paired_iou(
+    first: Float[np.ndarray, "frame 4"], second: Float[np.ndarray, "frame 4"]
+) -> Float[np.ndarray, " frame"]:
+    """IoU of each row with the same row, clipped to [0, 1]; 0 where it is undefined."""
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    intersection = np.prod(np.clip(sides, 0, None), axis=1)
+    areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (first, second)]
+    union = areas[0] + areas[1] - intersection
+    overlap = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return np.clip(overlap, 0.0, 1.0)
+
+
+def _mean(hits: Bool[np.ndarray, " frame"]) -> float:
+    return float(hits.mean())

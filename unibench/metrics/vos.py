@@ -1,0 +1,133 @@
+"""Video object segmentation: region similarity J and boundary accuracy F, as DAVIS defines them.
+
+J is the intersection over union of two masks; F is the harmonic mean of the precision and recall of their contours,
+matched within `TOLERANCE` of the image's diagonal. Per object: mean, recall (fraction of frames above 0.5) and decay
+(mean of the first quarter of the frames less that of the last). The metrics of a set are means over objects, not
+over clips. Objects are those of the clip's first scored frame, which is given and does not count.
+Masks are decoded one object of one frame at a time, so memory does not grow with the clip.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
+
+from unibench import rle
+from unibench.errors import DataError, TrackerError
+from unibench.metrics.counts import check_objects, scored_frames, total
+from unibench.records import Labels, Rle, Tally, Truth
+
+TOLERANCE = 0.008
+"""Contours match within this fraction of the image's diagonal, rounded up to whole pixels."""
+STATISTICS = ("mean", "recall", "decay")
+
+
+def tally(truth: Truth, prediction: Sequence[Labels], *, drop_last: bool = True) -> dict[str, float]:
+    """Score one clip.
+
+    Args:
+        truth: Ids and masks of each frame.
+        prediction: The same; an object without a mask counts as an empty mask.
+        drop_last: Leave the last scored frame out too, as DAVIS does.
+
+    Returns:
+        `J-mean` .. `F-decay`: sums over objects of per-object values; `objects`: their number.
+
+    Raises:
+        TrackerError: The number of frames is wrong, an id is doubled or no object's, or a mask has another size.
+        DataError: No frame or no object is left to score.
+
+    Reference:
+        Perazzi et al.: A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation, CVPR 2016,
+        section 4; Pont-Tuset et al.: The 2017 DAVIS Challenge, section 3. The 2017 evaluation code takes the bounds
+        of the quarters modulo 256, so its decay is NaN for clips of 256 frames or more; here it is defined.
+    """
+    frames = scored_frames(truth, prediction)
+    kept = frames[1:-1] if drop_last else frames[1:]
+    if not kept:
+        raise DataError(f"vos: {len(frames)} scored frames, expected {3 if drop_last else 2} or more; use a longer clip")
+    objects = [int(identity) for identity in truth.labels[frames[0]].ids]
+    if not objects:
+        raise DataError(f"vos: no object in frame {frames[0]}, expected one or more; check the clip's truth")
+    values = np.stack([_score_frame(truth.labels[t], prediction[t], t, objects) for t in kept], axis=-1)
+    sums = {"objects": float(len(objects))}
+    for letter, curves in zip("JF", values, strict=True):
+        statistics = [_statistics(curve) for curve in curves]
+        for name, of_objects in zip(STATISTICS, zip(*statistics, strict=True), strict=True):
+            sums[f"{letter}-{name}"] = float(sum(of_objects))
+    return sums
+
+
+def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+    """Mean over objects: J&F, and mean, recall and decay of J and of F; 0 to 1, decay -1 to 1."""
+    sums = total(tallies)
+    scores = {f"{letter}-{name}": sums[f"{letter}-{name}"] / sums["objects"] for letter in "JF" for name in STATISTICS}
+    return {"J&F": (scores["J-mean"] + scores["F-mean"]) / 2, **scores}
+
+
+def boundary_f(true: Bool[np.ndarray, "height width"], predicted: Bool[np.ndarray, "height width"]) -> float:
+    """F of two masks: 1 if neither has a contour, 0 if one has none.
+
+    The contour is the set of pixels that differ from their right, lower or lower right neighbour.
+
+    Args:
+        true: (height, width), True on the object.
+        predicted: The same.
+
+    Reference:
+        Martin, Fowlkes, Malik: Learning to Detect Natural Image Boundaries, PAMI 2004; davis2017-evaluation,
+        metrics.py, f_measure.
+    """
+    tolerance = int(np.ceil(TOLERANCE * np.hypot(*true.shape)))
+    contours = _contour(true), _contour(predicted)
+    if not all(map(len, contours)):
+        return float(len(contours[0]) == len(contours[1]))
+    recall, precision = _near(*contours, tolerance), _near(*contours[::-1], tolerance)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _score_frame(
+    true: Labels, predicted: Labels, frame: int, objects: Sequence[int]
+) -> Float[np.ndarray, "measure object"]:
+    check_objects(predicted, frame, len(predicted.masks))
+    true_masks = dict(zip(true.ids.tolist(), true.masks, strict=True))
+    predicted_masks = dict(zip(predicted.ids.tolist(), predicted.masks, strict=True))
+    if strange := sorted(set(predicted_masks) - set(objects)):
+        raise TrackerError(f"prediction: frame {frame} has id {strange[0]}, expected ids of {objects}; keep to them")
+    pairs = [_score_pair(true_masks.get(name), predicted_masks.get(name), frame) for name in objects]
+    return np.array(pairs, dtype=np.float64).T
+
+
+def _score_pair(true: Rle | None, predicted: Rle | None, frame: int) -> tuple[float, float]:
+    masks = [mask for mask in (true, predicted) if mask is not None and rle.area(mask)]
+    if not masks:
+        return 1.0, 1.0
+    if len(masks) == 1:
+        alone = rle.decode(masks[0])
+        return 0.0, boundary_f(alone, np.zeros_like(alone))
+    if masks[0]["size"] != masks[1]["size"]:
+        raise TrackerError(
+            f"prediction: frame {frame} has a mask of {masks[1]['size']}, expected {masks[0]['size']}; "
+            "give masks at the frame's own size"
+        )
+    return float(rle.iou(masks[:1], masks[1:])[0, 0]), boundary_f(rle.decode(masks[0]), rle.decode(masks[1]))
+
+
+def _contour(mask: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "point 2"]:
+    """Rows and columns of the contour; pixels beyond the frame equal those at its edge."""
+    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    edge = (mask ^ padded[:-1, 1:]) | (mask ^ padded[1:, :-1]) | (mask ^ padded[1:, 1:])
+    return np.argwhere(edge)
+
+
+def _near(points: Int[np.ndarray, "point 2"], others: Int[np.ndarray, "other 2"], tolerance: int) -> float:
+    """Fraction of the points that have another within the tolerance: the same as dilating by a Euclidean disk."""
+    distances, _ = KDTree(others).query(points, distance_upper_bound=tolerance + 0.5)
+    return float((distances <= tolerance).mean())
+
+
+def _statistics(curve: Float[np.ndarray, " frame"]) -> tuple[float, float, float]:
+    bounds = np.round(np.linspace(1, len(curve), 5) + 1e-10).astype(int) - 1
+    first, last = (curve[bounds[quarter] : bounds[quarter + 1] + 1] for quarter in (0, 3))
+    return float(curve.mean()), float((curve > 0.5).mean()), float(first.mean() - last.mean())

@@ -1,0 +1,265 @@
+"""What all reports share: scores arranged as one comparable table, its order, and how values are printed."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from unibench.errors import OutputError
+from unibench.records import Score
+
+COUNTS = frozenset({"IDSW", "IDs", "FP", "FN", "TP", "MT", "PT", "ML", "Frag"})
+"""Metrics that are numbers of things; every other metric is a fraction."""
+LOWER_IS_BETTER = frozenset({"IDSW", "IDs", "FP", "FN", "ML", "Frag", "J-decay", "F-decay"})
+NEITHER_IS_BETTER = frozenset({"PT"})
+FAMILIES = {
+    "sot": "SOT",
+    "vos": "VOS",
+    "mot": "MOT",
+    "mots": "MOTS",
+    "posetrack": "PoseTrack",
+    "pose": "Pose",
+}
+"""First part of a task's name -> how it is written; boards show them in this order, others after them."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a report must know of a model beyond its scores."""
+
+    name: str
+    imagenet_top1: float | None
+    """ImageNet linear-probe (or supervised) accuracy as a fraction, 0 to 1; None where it is not known."""
+    label: str
+    """How figures and the terminal call it."""
+    supervised_reference: bool
+    """Drawn dashed and grey, behind the others."""
+    group: str
+    """Kind of model (`image`, `pixel`, `video`, ...): one colour where colours must be few."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One task under one protocol with one kind of detections: what may share a column."""
+
+    task: str
+    protocol: str
+    detections: str
+
+    def __str__(self) -> str:
+        return f"{self.task}@{self.protocol}" + (f" [{self.detections}]" if self.detections else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """Scores in order: models by the facts given, layers by name, settings by task."""
+
+    models: tuple[ModelFacts, ...]
+    """Those that have a score."""
+    layers: Mapping[str, tuple[str, ...]]
+    """Model -> its layers."""
+    settings: tuple[Setting, ...]
+    metrics: Mapping[Setting, tuple[str, ...]]
+    """Setting -> its metrics, the headline first."""
+    partial: frozenset[Setting]
+    """Settings of which only a part was run."""
+    values: Mapping[tuple[str, str, Setting, str], float]
+    """Model, layer, setting, metric -> fraction or count; what was not run is not there."""
+
+
+def arrange(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Board:
+    """Arrange scores as one table, and refuse those that must not be compared.
+
+    Args:
+        scores: Any number of models, layers and settings; at least one.
+        facts: In the order in which models shall stand; a model without facts comes last under its own name.
+
+    Returns:
+        The table.
+
+    Raises:
+        OutputError: No scores; two scores for one cell; scores of one column that differ in protocol hash,
+            data hash, clips or frames; or a model with two sets of weights.
+    """
+    if not scores:
+        raise OutputError("report: no scores, expected at least one; run `unibench run` first")
+    _check_weights(scores)
+    columns: dict[Setting, list[Score]] = {}
+    for score in scores:
+        columns.setdefault(Setting(score.task, score.protocol, score.detections), []).append(score)
+    for setting, rows in columns.items():
+        _check_comparable(setting, rows)
+    return Board(
+        models=_order_models(scores, facts),
+        layers={model: _layers(scores, model) for model in {score.model for score in scores}},
+        settings=tuple(sorted(columns, key=_setting_order)),
+        metrics={setting: _metrics(setting, rows) for setting, rows in columns.items()},
+        partial=frozenset(setting for setting, rows in columns.items() if rows[0].partial),
+        values={
+            (row.model, row.layer, setting, row.metric): row.value
+            for setting, rows in columns.items()
+            for row in rows
+        },
+    )
+
+
+def best_layer(board: Board, model: str, setting: Setting) -> str | None:
+    """Find the layer with the best headline score; the paper's tables and figures compare these.
+
+    Args:
+        board: The table.
+        model: Name of the model.
+        setting: The column.
+
+    Returns:
+        Its name (the first of equals); None where the model was not run there.
+    """
+    headline = board.metrics[setting][0]
+    found = {
+        layer: board.values[model, layer, setting, headline]
+        for layer in board.layers[model]
+        if (model, layer, setting, headline) in board.values
+    }
+    if not found:
+        return None
+    sign = -1 if headline in LOWER_IS_BETTER else 1
+    return max(found, key=lambda layer: -math.inf if math.isnan(found[layer]) else sign * found[layer])
+
+
+def headlines(board: Board) -> Float[np.ndarray, "model setting"]:
+    """The headline score of every model's better layer.
+
+    Args:
+        board: The table.
+
+    Returns:
+        Fractions or counts; NaN where a model was not run or the metric is not defined.
+    """
+    table = np.full((len(board.models), len(board.settings)), np.nan)
+    for row, model in enumerate(board.models):
+        for column, setting in enumerate(board.settings):
+            if (layer := best_layer(board, model.name, setting)) is not None:
+                table[row, column] = board.values[model.name, layer, setting, board.metrics[setting][0]]
+    return table
+
+
+def best_value(metric: str, values: Iterable[float]) -> float | None:
+    """Find the best of some values of one metric.
+
+    Args:
+        metric: Its name; tells whether high or low is good.
+        values: Fractions or counts.
+
+    Returns:
+        The best; None where nothing is defined or the metric has no good side.
+    """
+    defined = [value for value in values if not math.isnan(value)]
+    if not defined or metric in NEITHER_IS_BETTER:
+        return None
+    return min(defined) if metric in LOWER_IS_BETTER else max(defined)
+
+
+def show(metric: str, value: float | None) -> str:
+    """Print a value as boards do.
+
+    Args:
+        metric: Its name.
+        value: Fraction or count.
+
+    Returns:
+        A fraction times 100 with two decimals, a count as an integer, nothing where it is not defined.
+    """
+    if value is None or math.isnan(value):
+        return ""
+    if metric in COUNTS:
+        return f"{value:.0f}"
+    return f"{round(100 * value, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def titles(board: Board) -> list[str]:
+    """Name every setting as shortly as tells it from the others.
+
+    Args:
+        board: The table.
+
+    Returns:
+        One per setting, on several lines: task, what it takes to be unique, headline metric, `partial` if so.
+    """
+    lines = []
+    for setting in board.settings:
+        family, *details = _parts(setting)
+        twins = [_parts(other)[1:] for other in board.settings if _parts(other)[0] == family]
+        telling = [
+            detail for detail, *others in zip(details, *twins, strict=True) if detail and len(set(others)) > 1
+        ]
+        partial = ["(partial)"] if setting in board.partial else []
+        lines.append("\n".join([family, *telling, board.metrics[setting][0], *partial]))
+    return lines
+
+
+_RERUN = "rerun the older with --overwrite always"
+_SEPARATE = "keep the runs in separate folders"
+
+
+def _check_weights(scores: Sequence[Score]) -> None:
+    weights: dict[str, Score] = {}
+    for score in scores:
+        first = weights.setdefault(score.model, score)
+        if first.weights_hash != score.weights_hash:
+            raise OutputError(
+                f"{score.model}: weights_hash is {first.weights_hash} for {first.task} and "
+                f"{score.weights_hash} for {score.task}, expected one set of weights; {_RERUN}"
+            )
+
+
+def _check_comparable(setting: Setting, rows: Sequence[Score]) -> None:
+    first, seen = rows[0], set[tuple[str, str, str]]()
+    for row in rows:
+        cell = (row.model, row.layer, row.metric)
+        if cell in seen:
+            raise OutputError(f"{setting}: two scores for {'/'.join(cell)}, expected one; {_SEPARATE}")
+        seen.add(cell)
+        for field in ("protocol_hash", "data_hash", "partial", "clips", "frames"):
+            here, there = getattr(first, field), getattr(row, field)
+            if here != there:
+                raise OutputError(
+                    f"{setting} {row.metric}: {field} is {here} for {first.model}/{first.layer} and {there} "
+                    f"for {row.model}/{row.layer}, expected the same in one column; {_RERUN} or {_SEPARATE}"
+                )
+
+
+def _metrics(setting: Setting, rows: Sequence[Score]) -> tuple[str, ...]:
+    headline = list(dict.fromkeys(row.metric for row in rows if row.headline))
+    if len(headline) != 1:
+        raise OutputError(f"{setting}: headline metrics are {headline}, expected one; {_RERUN}")
+    return tuple(dict.fromkeys([*headline, *(row.metric for row in rows)]))
+
+
+def _order_models(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> tuple[ModelFacts, ...]:
+    names = {score.model for score in scores}
+    known = {fact.name: fact for fact in facts if fact.name in names}
+    unknown = [ModelFacts(name, None, name, False, "") for name in sorted(names - known.keys())]
+    return (*known.values(), *unknown)
+
+
+def _layers(scores: Sequence[Score], model: str) -> tuple[str, ...]:
+    return tuple(sorted({score.layer for score in scores if score.model == model}, key=_natural))
+
+
+def _setting_order(setting: Setting) -> tuple[int, str, str, str]:
+    family = setting.task.partition("/")[0]
+    place = list(FAMILIES).index(family) if family in FAMILIES else len(FAMILIES)
+    return place, setting.task, setting.protocol, setting.detections
+
+
+def _parts(setting: Setting) -> tuple[str, str, str, str]:
+    family, _, benchmark = setting.task.partition("/")
+    return FAMILIES.get(family, family), benchmark, setting.protocol, setting.detections
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Orders `blocks.9` before `blocks.11`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,62 @@
+"""What figures share: colours that can be told apart, and files whose bytes do not change from run to run."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from unibench.report.boards import ModelFacts
+from unibench.scores import replace_file
+
+INK, GREY, FAINT = "#222222", "#7f7f7f", "#d9d9d9"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7b3294", "#e6a000")
+"""Okabe and Ito's set (told apart also by colour-blind readers), darkened where it would be pale on white."""
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give every name a colour.
+
+    Args:
+        names: In order; colours repeat after eight.
+
+    Returns:
+        Name -> hexadecimal colour.
+    """
+    unique = list(dict.fromkeys(names))
+    return {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(unique)}
+
+
+def group_colours(models: Sequence[ModelFacts]) -> Mapping[str, str]:
+    """Give every group of models a colour; supervised references are grey whatever their group.
+
+    Args:
+        models: In the order of the board.
+
+    Returns:
+        Model name -> hexadecimal colour.
+    """
+    of_group = colours([model.group for model in models if not model.supervised_reference])
+    return {model.name: GREY if model.supervised_reference else of_group[model.group] for model in models}
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure in one step; the same figure gives the same bytes.
+
+    Args:
+        figure: What to write.
+        path: Ends in `.svg` or `.png`.
+
+    Returns:
+        The same path.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    kind = path.suffix.removeprefix(".")
+    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "unibench", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format=kind, dpi=150, facecolor="white", metadata=metadata)
+    return replace_file(path, buffer.getvalue())

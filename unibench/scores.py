@@ -1,0 +1,278 @@
+"""Results on disk: one file a clip, one a pooled result, each there whole or not at all.
+
+    <out>/<model>/<task>@<protocol>/<layer>/clips/<clip>.json    what one clip adds (`ClipResult`)
+                                            result.json          the pooled scores (`Score`)
+                                            run.json             how they came about
+
+A task such as `vos/davis2016` makes two folder levels. Every other name is percent-quoted into one level
+(`urllib.parse.unquote` gives it back), so that the clip `catch/ball` is the file `catch%2Fball.json` and only
+the `<task>@<protocol>` level contains an `@`. Clip and result files hold no times, so the same run writes the
+same bytes. A value that is not defined (NaN) is `null`.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from unibench.errors import OutputError
+from unibench.records import Score
+
+_ADVICE = "delete the file or rerun with --overwrite always"
+
+
+@dataclass(frozen=True)
+class UnitKey:
+    """What names one unit of work: a model's layer on one clip of a task under a protocol."""
+
+    model: str
+    task: str
+    """Family and benchmark: `vos/davis2016`."""
+    protocol: str
+    layer: str
+    clip: str
+    """May contain '/'."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipResult:
+    """What one unit of work gave."""
+
+    key: UnitKey
+    frames: int
+    """Number of frames that were tracked."""
+    partial: bool
+    """Only a part of the clip was tracked (a limit was set)."""
+    fingerprint: str
+    """Hash over everything that the tally depends on; another fingerprint means: do it again."""
+    data: str
+    """Hash over the pixels, the detections and the truth that were read."""
+    tally: Mapping[str, float]
+    """Counts and sums, added over clips."""
+
+
+def write_clip(out: Path, result: ClipResult) -> Path:
+    """Write the result of one clip, in one step.
+
+    Args:
+        out: Root folder of the results.
+        result: What the clip gave; an earlier result of the same key is replaced.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OutputError: The file cannot be written, or the tally holds an infinite number.
+    """
+    path = _clip_path(out, result.key)
+    record = {
+        **asdict(result.key),
+        "frames": int(result.frames),
+        "partial": bool(result.partial),
+        "fingerprint": result.fingerprint,
+        "data": result.data,
+        "tally": {name: _number(path, name, value) for name, value in result.tally.items()},
+    }
+    return replace_file(path, _json(record))
+
+
+def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
+    """Read the result of one clip.
+
+    Args:
+        out: Root folder of the results.
+        key: The unit asked for.
+
+    Returns:
+        Its result; None where it has not been written yet. Compare the fingerprint before use.
+
+    Raises:
+        OutputError: The file is damaged or belongs to another unit.
+    """
+    path = _clip_path(out, key)
+    record = _load(path)
+    if record is None:
+        return None
+    names = dict.fromkeys(asdict(key), str)
+    _check(path, record, {**names, "frames": int, "partial": bool, "fingerprint": str, "data": str, "tally": dict})
+    stored = UnitKey(**{name: record[name] for name in names})
+    if stored != key:
+        raise OutputError(f"{path}: holds {stored}, expected {key}; {_ADVICE}")
+    tally = {name: _value(path, name, value) for name, value in record["tally"].items()}
+    return ClipResult(
+        key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally
+    )
+
+
+def write_result(out: Path, scores: Sequence[Score]) -> Path:
+    """Write the pooled scores of one (model, task, protocol, layer), in one step.
+
+    Args:
+        out: Root folder of the results.
+        scores: One per metric, in the order in which a board shall show them.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OutputError: The file cannot be written, or a value is infinite.
+    """
+    runs = {(score.model, score.task, score.protocol, score.layer) for score in scores}
+    assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
+    path = _folder(out, *runs.pop()) / "result.json"
+    records = [{**asdict(score), "value": _number(path, score.metric, score.value)} for score in scores]
+    return replace_file(path, _json({"scores": records}))
+
+
+def read_scores(out: Path) -> list[Score]:
+    """Read every pooled score below a folder, sorted by path; within a file in the order written.
+
+    Args:
+        out: Root folder of the results.
+
+    Returns:
+        All scores; at least one.
+
+    Raises:
+        OutputError: There are none, or a file is damaged or of another version.
+    """
+    paths = sorted(Path(out).rglob("*@*/*/result.json"))
+    if not paths:
+        raise OutputError(
+            f"{out}: no results, expected <model>/<task>@<protocol>/<layer>/result.json; "
+            f"run `unibench run -o {out} ...` first"
+        )
+    return [score for path in paths for score in _read_result(path)]
+
+
+def write_run(
+    out: Path, *, model: str, task: str, protocol: str, layer: str, provenance: Mapping[str, Any]
+) -> Path:
+    """Write how a result came about (command, versions, hardware, start, end, ...), beside the result.
+
+    Args:
+        out: Root folder of the results.
+        model: Name of the model.
+        task: Family and benchmark: `vos/davis2016`.
+        protocol: Name of the protocol.
+        layer: Name of the layer.
+        provenance: Anything that JSON can hold.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    path = _folder(out, model, task, protocol, layer) / "run.json"
+    return replace_file(path, _json(dict(provenance)))
+
+
+def replace_file(path: Path, data: bytes) -> Path:
+    """Write a file in one step: a reader sees the old bytes or the new ones, also after a crash.
+
+    Args:
+        path: The file; missing folders are made.
+        data: Its whole content.
+
+    Returns:
+        The same path.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    temporary = path.parent / f".{uuid4().hex}.tmp"  # same folder: renaming never crosses a file system
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}), expected a writable place; "
+            "free it or choose another output folder"
+        ) from error
+    return path
+
+
+def _read_result(path: Path) -> list[Score]:
+    record = _load(path)
+    _check(path, record, {"scores": list})
+    assert record is not None
+    kinds = {field.name: field.type for field in fields(Score)}
+    scores = []
+    for entry in record["scores"]:
+        _check(path, entry, {**kinds, "value": object})
+        scores.append(Score(**{**entry, "value": _value(path, entry["metric"], entry["value"])}))
+    return scores
+
+
+def _folder(out: Path, model: str, task: str, protocol: str, layer: str) -> Path:
+    levels = [_quote(level) for level in (model, *task.split("/"))]
+    levels[-1] = f"{levels[-1]}@{_quote(protocol)}"
+    return Path(out, *levels, _quote(layer))
+
+
+def _clip_path(out: Path, key: UnitKey) -> Path:
+    return _folder(out, key.model, key.task, key.protocol, key.layer) / "clips" / f"{_quote(key.clip)}.json"
+
+
+def _quote(name: str) -> str:
+    """One safe folder level; a leading dot is quoted too, so that neither `..` nor hidden files arise."""
+    if not name:
+        raise OutputError("results: empty name, expected a model, task, protocol, layer and clip; name it")
+    quoted = quote(name, safe="")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def _load(path: Path) -> Any:
+    """The parsed file; None where there is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be read ({error.strerror or error}); free the path or choose another folder"
+        ) from error
+    except ValueError as error:  # bad JSON, or not UTF-8
+        raise OutputError(f"{path}: damaged ({error}), expected JSON; {_ADVICE}") from error
+
+
+def _check(path: Path, record: object, kinds: Mapping[str, Any]) -> None:
+    if not isinstance(record, dict):
+        raise OutputError(f"{path}: found a {type(record).__name__}, expected named fields; {_ADVICE}")
+    if unknown := sorted(record.keys() - kinds.keys()):
+        raise OutputError(f"{path}: unknown fields {', '.join(unknown)}, expected none; {_ADVICE}")
+    if missing := sorted(kinds.keys() - record.keys()):
+        raise OutputError(f"{path}: fields {', '.join(missing)} are missing; {_ADVICE}")
+    for name, kind in kinds.items():
+        value = record[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+            raise OutputError(f"{path}: {name} is {value!r}, expected {kind.__name__}; {_ADVICE}")
+
+
+def _number(path: Path, name: str, value: float) -> float | None:
+    """As it is stored: a finite float, or null for NaN."""
+    if math.isinf(value):
+        raise OutputError(f"{path}: {name} is {value}, expected a finite number; mend the metric")
+    return None if math.isnan(value) else float(value)
+
+
+def _value(path: Path, name: str, stored: object) -> float:
+    if stored is None:
+        return math.nan
+    if isinstance(stored, bool) or not isinstance(stored, int | float):
+        raise OutputError(f"{path}: {name} is {stored!r}, expected a number; {_ADVICE}")
+    return float(stored)

@@ -1,0 +1,155 @@
+"""The benchmark as a table: what each task runs and how it is scored. Binds data, model, head and metric."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unibench import protocols
+from unibench.datasets import BENCHMARKS
+from unibench.datasets.benchmark import Benchmark
+from unibench.datasets.detections import truncate, with_detections
+from unibench.errors import DataError, UnknownNameError
+from unibench.metrics import mot, motmetrics_mot, pck, posetrack, sot, vos
+from unibench.models import FrozenModel
+from unibench.protocols import Protocol
+from unibench.records import Clip, Labels, Tally, Tracker, Truth
+from unibench.trackers import association, box, mask, pose
+
+Track = Callable[[Clip, FrozenModel, Sequence[str], Any], Iterator[dict[str, Labels]]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What tasks of one kind have in common, whatever the benchmark."""
+
+    track: Track
+    options: Callable[[Mapping[str, Any]], Any]
+    """The knobs of a protocol -> the tracker's options; an unknown knob is a TypeError."""
+    tally: Callable[[Truth, Sequence[Labels]], Tally]
+    pool: Callable[[Sequence[Tally]], Mapping[str, float]]
+    headline: str
+    """The metric that ranks models."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One family on one benchmark under one protocol."""
+
+    name: str
+    family: Family
+    benchmark: Benchmark
+    protocol: Protocol
+
+    @property
+    def tally(self) -> Callable[[Truth, Sequence[Labels]], Tally]:
+        """Score one clip: what it adds."""
+        return self.family.tally
+
+    @property
+    def pool(self) -> Callable[[Sequence[Tally]], Mapping[str, float]]:
+        """Add the tallies of clips and divide: metric -> value."""
+        return self.family.pool
+
+
+def _tally_mot(truth: Truth, prediction: Sequence[Labels]) -> Tally:
+    return {**mot.tally_boxes(truth, prediction), **motmetrics_mot.tally_boxes(truth, prediction)}
+
+
+def _pool_mot(tallies: Sequence[Tally]) -> Mapping[str, float]:
+    return {**mot.pool(tallies), **motmetrics_mot.pool(tallies)}
+
+
+FAMILIES: dict[str, Family] = {
+    "sot": Family(box.track, box.options, sot.tally, sot.pool, "AUC"),
+    "vos": Family(mask.track, mask.options, vos.tally, vos.pool, "J-mean"),
+    "mot": Family(association.track, association.options, _tally_mot, _pool_mot, "IDF1"),
+    "mots": Family(association.track, association.options, mot.tally_masks, mot.pool, "IDF1"),
+    "posetrack": Family(association.track, association.options, posetrack.tally, posetrack.pool, "IDF1"),
+    "pose": Family(pose.track, pose.options, pck.tally, pck.pool, "PCK@0.2"),
+}
+
+
+def find(spec: str, detections: str | None = None) -> Task:
+    """Look up a task by its name, `family/benchmark` or `family/benchmark@protocol`.
+
+    Args:
+        spec: For instance `vos/davis2016` or `sot/otb@xcorr`.
+        detections: Where given observations come from (`public`, `oracle`, `oracle+noise`, a folder); None: what the
+            benchmark gives first. Tasks without detections take no notice.
+
+    Raises:
+        UnknownNameError: No such task, protocol or source of detections.
+    """
+    name, _, protocol_name = spec.partition("@")
+    if name not in BENCHMARKS:
+        raise UnknownNameError("task", name, BENCHMARKS, "unibench tasks")
+    family = name.partition("/")[0]
+    protocol = protocols.find(family, protocol_name)
+    benchmark = BENCHMARKS[name]
+    if benchmark.detections:
+        protocol = replace(protocol, detections=detections or benchmark.detections[0])
+    return Task(name, FAMILIES[family], benchmark, protocol)
+
+
+def folder(task: Task, data: Path | None) -> Path:
+    """Where a task's data lie below the folder that `--data` names.
+
+    Raises:
+        DataError: No folder was named, or it does not hold the benchmark.
+    """
+    if not task.benchmark.folder:
+        return Path()
+    if data is None:
+        raise DataError(f"{task.name}: no data folder, expected --data DIR with {task.benchmark.folder} in it; "
+                        f"{task.benchmark.obtain}")  # fmt: skip
+    root = data / task.benchmark.folder
+    if not root.is_dir():
+        raise DataError(f"{task.name}: no folder {str(root)!r}; {task.benchmark.obtain}")
+    return root
+
+
+def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> tuple[Clip, Truth]:
+    """Load one clip as the task's protocol hands it over.
+
+    Args:
+        task: Says which detections are given.
+        root: The benchmark's own folder.
+        name: The clip.
+        frames: Only the first so many frames; None: all.
+    """
+    clip, truth = task.benchmark.load(root, name)
+    if frames is not None:
+        clip, truth = truncate(clip, truth, frames)
+    if task.protocol.detections:
+        clip = with_detections(clip, truth, task.protocol.detections)
+    return clip, truth
+
+
+def clips(task: Task, data: Path | None = None, frames: int | None = None) -> Iterator[tuple[Clip, Truth]]:
+    """Iterate lazily over a task's clips and their truth."""
+    root = folder(task, data)
+    for name in task.benchmark.names(root):
+        yield load_clip(task, root, name, frames)
+
+
+def bind_layers(task: Task, model: FrozenModel, layers: Sequence[str]) -> Callable[[Clip], Iterator[dict[str, Labels]]]:
+    """Make trackers of several layers that share one backbone pass wherever they read the same pixels.
+
+    Returns:
+        A function from a clip to its frames' labels, one Labels per layer.
+
+    Raises:
+        UnknownNameError: The model has no such layer.
+    """
+    for layer in layers:
+        if layer not in model.strides:
+            raise UnknownNameError(f"layer of model {model.name!r}", layer, model.strides)
+    options = task.family.options(task.protocol.knobs)
+    return lambda clip: task.family.track(clip, model, layers, options)
+
+
+def bind(task: Task, model: FrozenModel, layer: str) -> Tracker:
+    """Make a tracker of a frozen model: from a clip to the labels of frame 0, 1, 2, ..."""
+    track = bind_layers(task, model, [layer])
+    return lambda clip: (labels[layer] for labels in track(clip))
