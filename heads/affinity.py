@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Shape = Literal["circle", "disc", "square"]
-TILE = 12
-"""Side in cells of the square of queries that share one product; about a radius, so that few products are wasted."""
+TILE = 16
+"""Side in cells of the square of queries that share one product: larger wastes products, smaller wastes calls."""
 BLOCK = 128
 """Queries that share one product where there is no window."""
 
@@ -98,7 +98,7 @@ def attend(
     weight = torch.softmax(joint.similarity / temperature, dim=1)
     labels = torch.cat([source.labels.flatten(1) for source in sources], dim=1)
     read = F.embedding_bag(key, labels.T.contiguous(), per_sample_weights=weight.to(labels), mode="sum")
-    return read.T.unflatten(1, queries.shape[1:])
+    return read.T.reshape(-1, *queries.shape[1:])
 
 
 def nearest(
@@ -117,7 +117,9 @@ def nearest(
     return windowed_topk(queries, keys, k, window)
 
 
-def global_topk(queries: Float[Tensor, "query channel"], keys: Float[Tensor, "key channel"], k: int) -> Nearest:
+def global_topk(
+    queries: Float[Tensor, "query channel"], keys: Float[Tensor, "key channel"], k: int
+) -> Nearest:
     """Find for each query the k keys of largest inner product; exact.
 
     float32 on the CPU goes through faiss's flat index (1.4 times as fast as blocked torch products with top-k);
@@ -132,7 +134,7 @@ def global_topk(queries: Float[Tensor, "query channel"], keys: Float[Tensor, "ke
         Douze et al., The Faiss library, arXiv:2401.08281.
     """
     if queries.device.type != "cpu" or queries.dtype != torch.float32:
-        blocks = [_top(block @ keys.T, k) for block in queries.split(BLOCK)]
+        blocks = [_top(block @ keys.T, k) for block in torch.split(queries, BLOCK)]
         return Nearest(torch.cat([block.similarity for block in blocks]), torch.cat([b.key for b in blocks]))
     index = faiss.IndexFlatIP(keys.shape[1])
     index.add(keys.contiguous().numpy())
@@ -189,7 +191,7 @@ def reference(
     affinity, label = torch.cat(affinities, dim=1), torch.cat(labels)
     similarity, key = affinity.topk(min(k, affinity.shape[1]), dim=1)
     weight = torch.softmax(similarity / temperature, dim=1)
-    return torch.einsum("qk,qkl->lq", weight, label[key]).unflatten(1, (height, width))
+    return torch.einsum("qk,qkl->lq", weight, label[key]).reshape(-1, height, width)
 
 
 def _rows(grid: Float[Tensor, "channel h w"]) -> Float[Tensor, "cell channel"]:
@@ -222,7 +224,8 @@ def _seen(
     tile: tuple[slice, slice], view: tuple[slice, slice], window: Window, device: torch.device
 ) -> Bool[Tensor, "query key"]:
     dy, dx = (
-        torch.arange(seen.start, seen.stop, device=device) - torch.arange(of.start, of.stop, device=device)[:, None]
+        torch.arange(seen.start, seen.stop, device=device)
+        - torch.arange(of.start, of.stop, device=device)[:, None]
         for of, seen in zip(tile, view, strict=True)
     )
     # (query row, query column, key row, key column)

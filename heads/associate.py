@@ -1,11 +1,12 @@
 """The JDE cascade: gives the objects of a frame the identities of earlier ones, by appearance, motion and overlap.
 
-Pure functions on frozen records: `step` takes the state after the last frame and the observations of this one, and
-returns the new state and the id of every observation. How alike two objects look is asked of a callable.
+Pure functions on the frozen records of `heads.cascade`: `step` takes the state after the last frame and the
+observations of this one, and returns the new state and the id of every observation. How alike two objects look is
+asked of a callable.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,123 +15,12 @@ from torch import Tensor, as_tensor, cat
 from torchvision.ops import box_iou
 
 from heads import kalman
+from heads.cascade import CascadeOptions, CascadeState, Observation, Track, with_motion
 
-MOTION_MODES = ("full", "unitrack-study", "appearance-only")
+__all__ = ["CascadeOptions", "CascadeState", "Observation", "Track", "assign", "step", "with_motion"]
 
 Similarity = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 """Points (point, channel) of each track, points of each detection -> (track, detection), at most 1."""
-
-
-@dataclass(frozen=True)
-class CascadeOptions:
-    """Every number of the cascade. A limit is the highest cost at which two objects may still be one."""
-
-    appearance_limit: float = 0.7
-    """First stage: of 1 - similarity, motion mixed in. Also where `use_iou` is off, of unconfirmed tracks."""
-    iou_limit: float = 0.5
-    """Second stage: of 1 - IoU, tracks that were seen in the last frame only."""
-    confirm_limit: float = 0.7
-    """Third stage: of 1 - IoU, tracks that were seen once only."""
-    duplicate_limit: float = 0.15
-    """Of a tracked and a lost track with 1 - IoU below it, the one that lived shorter is removed."""
-    motion_weight: float = 0.98
-    """Lambda: first-stage cost = lambda * (1 - similarity) + (1 - lambda) * Mahalanobis^2. 1: appearance only."""
-    gate: bool = True
-    """Whether a pair with Mahalanobis^2 above `gate_threshold` can match in the first stage."""
-    gate_threshold: float = 9.4877
-    """The 95 % quantile of the chi-square distribution with 4 degrees of freedom."""
-    use_kalman: bool = True
-    """Whether boxes are filtered and predicted. If not, a track's box is the one it was last seen in."""
-    use_iou: bool = True
-    """Whether boxes are compared at all: second stage, third stage, duplicates. If not, there is no second stage,
-    the third compares appearance, and duplicates stay."""
-    confirm_at_birth: bool = False
-    """Whether a track counts from its first observation, or from its second if that is in the very next frame.
-    The tracks of frame 0 always count."""
-    birth_score: float = 0.5
-    """An observation starts a track if its score is at least this."""
-    buffer: float = 30.0
-    """How long a track may be lost, in frames of a clip with 30 frames per second."""
-    memory: int = 1
-    """How many of its last observations a track is compared with, as one set of points."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.motion_weight <= 1:
-            raise ValueError(f"cascade: motion_weight is {self.motion_weight}, expected 0 to 1; 1 turns it off")
-        if self.memory < 1:
-            raise ValueError(f"cascade: memory is {self.memory}, expected 1 or more; 1 keeps the last observation")
-        if not self.use_kalman and (self.gate or self.motion_weight < 1):
-            raise ValueError(
-                "cascade: motion_weight and gate without use_kalman; set motion_weight=1 and gate=False, or filter"
-            )
-
-
-def with_motion(options: CascadeOptions, mode: str) -> CascadeOptions:
-    """Switch motion on or off.
-
-    Args:
-        options: Of `full` motion.
-        mode: `full`: as they are. `unitrack-study`: lambda 1 and no gate, while the filter and the stages by IoU
-            stay on: what the paper's study of representations calls 'motion cues discarded'. `appearance-only`:
-            no box is ever looked at.
-
-    Raises:
-        ValueError: There is no such mode.
-    """
-    if mode not in MOTION_MODES:
-        raise ValueError(f"cascade: no motion mode {mode!r}; there are: {', '.join(MOTION_MODES)}")
-    if mode == "full":
-        return options
-    on = mode == "unitrack-study" and options.use_kalman
-    return replace(
-        options, motion_weight=1.0, gate=False, use_kalman=on, use_iou=options.use_iou and mode != "appearance-only"
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """One object of one frame, without identity."""
-
-    points: Float[Tensor, "point channel"]
-    """What it looks like."""
-    box: Float[np.ndarray, " 4"]
-    """xyxy, in any unit that is the same for the whole clip."""
-    score: float = 1.0
-    label: int = 0
-    """Its class; objects of different classes are never one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Track:
-    """One identity over time."""
-
-    id: int
-    label: int
-    born: int
-    """Frame of the first observation."""
-    seen: int
-    """Frame of the last observation."""
-    box: Float[np.ndarray, " 4"]
-    """xyxy: filtered and predicted up to the current frame, or without a filter that of the last observation."""
-    points: tuple[Float[Tensor, "_point channel"], ...]
-    """Of the last observations, the newest last."""
-    motion: kalman.State | None
-    """The filter's state; None without a filter."""
-
-
-@dataclass(frozen=True, eq=False)
-class CascadeState:
-    """All that the cascade remembers between two frames. The default is what it knows before the first."""
-
-    tracked: tuple[Track, ...] = ()
-    """Confirmed and seen in the last frame."""
-    unconfirmed: tuple[Track, ...] = ()
-    """Seen for the first time in the last frame."""
-    lost: tuple[Track, ...] = ()
-    """Confirmed, but not seen in the last frame."""
-    frames: int = 0
-    """Number of frames so far."""
-    next_id: int = 1
 
 
 _Claims = Mapping[int, Track]
@@ -164,39 +54,24 @@ def step(
         Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.3.
     """
     now = state.frames
-    tracked, lost = _predicted(state.tracked, options, False), _predicted(state.lost, options, True)
-
-    def appearance(tracks: Sequence[Track], candidates: Sequence[Observation]) -> np.ndarray:
-        return _appearance_cost(tracks, candidates, similarity)
-
-    def moving(tracks: Sequence[Track], candidates: Sequence[Observation]) -> np.ndarray:
-        return _mix_motion(appearance(tracks, candidates), tracks, candidates, options)
-
-    old, left = _stage({}, (*tracked, *lost), observations, moving, options.appearance_limit)
-    missed = tuple(track for track in left if track.seen == now - 1)
-    if options.use_iou:
-        old, missed = _stage(old, missed, observations, _overlap_cost, options.iou_limit)
-        cost, limit = _overlap_cost, options.confirm_limit
-    else:
-        cost, limit = appearance, options.appearance_limit
-    old, _ = _stage(old, state.unconfirmed, observations, cost, limit)
-    seen = {index: _extended(track, observations[index], now, options) for index, track in old.items()}
-    new = _births(observations, seen, state.next_id, now, options)
+    claims, missed = _match(state, observations, similarity, options)
+    seen = {index: _extended(track, observations[index], now, options) for index, track in claims.items()}
+    new = _births(observations, claims, state.next_id, now, options)
     sure = options.confirm_at_birth or now == 0
-    missing = missed + tuple(track for track in left if track.seen < now - 1)
-    keep = int(fps / 30 * options.buffer)
+    longest = int(fps / 30 * options.buffer)
     after = CascadeState(
         tracked=_by_id(seen | new if sure else seen),
         unconfirmed=() if sure else _by_id(new),
-        lost=tuple(track for track in missing if now - track.seen <= keep),
+        lost=tuple(track for track in missed if now - track.seen <= longest),
         frames=now + 1,
         next_id=state.next_id + len(new),
     )
     after = _without_duplicates(after, options)
-    alive = {track.id for track in after.tracked}
-    owners = seen | new
-    ids = [owners[index].id if index in owners else 0 for index in range(len(observations))]
-    return after, np.array([id if id in alive else 0 for id in ids], dtype=np.int64)
+    confirmed = {track.id for track in after.tracked}
+    ids = np.zeros(len(observations), dtype=np.int64)
+    for index, track in (seen | new).items():
+        ids[index] = track.id if track.id in confirmed else 0
+    return after, ids
 
 
 def assign(cost: Float[np.ndarray, "row column"], limit: float) -> list[tuple[int, int]]:
@@ -214,7 +89,34 @@ def assign(cost: Float[np.ndarray, "row column"], limit: float) -> list[tuple[in
         (row, column) of each pair, sorted by row.
     """
     gain = np.minimum(cost - limit, 0.0)
-    return [(int(row), int(column)) for row, column in zip(*linear_sum_assignment(gain), strict=True) if gain[row, column] < 0]
+    return [
+        (int(row), int(column))
+        for row, column in zip(*linear_sum_assignment(gain), strict=True)
+        if gain[row, column] < 0
+    ]
+
+
+def _match(
+    state: CascadeState, observations: Sequence[Observation], similarity: Similarity, options: CascadeOptions
+) -> tuple[dict[int, Track], tuple[Track, ...]]:
+    """Three stages, each for what the ones before have left: all claims, and the confirmed tracks without one."""
+
+    def appearance(tracks: Sequence[Track], candidates: Sequence[Observation]) -> np.ndarray:
+        return _appearance_cost(tracks, candidates, similarity)
+
+    def moving(tracks: Sequence[Track], candidates: Sequence[Observation]) -> np.ndarray:
+        return _mix_motion(appearance(tracks, candidates), tracks, candidates, options)
+
+    pool = (*_predicted(state.tracked, options, lost=False), *_predicted(state.lost, options, lost=True))
+    claims, left = _stage({}, pool, observations, moving, options.appearance_limit)
+    if not options.use_iou:
+        claims, _ = _stage(claims, state.unconfirmed, observations, appearance, options.appearance_limit)
+        return claims, left
+    latest = state.frames - 1
+    fresh = tuple(track for track in left if track.seen == latest)
+    claims, fresh = _stage(claims, fresh, observations, _overlap_cost, options.iou_limit)
+    claims, _ = _stage(claims, state.unconfirmed, observations, _overlap_cost, options.confirm_limit)
+    return claims, (*fresh, *(track for track in left if track.seen < latest))
 
 
 def _stage(
@@ -232,7 +134,8 @@ def _stage(
 
 
 def _equal(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
-    return np.array(first)[:, None] == np.array(second)[None, :]
+    same: np.ndarray = np.equal.outer(first, second)
+    return same
 
 
 def _appearance_cost(
@@ -240,7 +143,8 @@ def _appearance_cost(
 ) -> Float[np.ndarray, "track detection"]:
     seen = [track.points[0] if len(track.points) == 1 else cat(track.points) for track in tracks]
     alike = similarity(seen, [candidate.points for candidate in candidates])
-    return 1.0 - alike.double().cpu().numpy()
+    cost: np.ndarray = 1.0 - alike.double().cpu().numpy()
+    return cost
 
 
 def _mix_motion(
@@ -263,10 +167,11 @@ def _overlap_cost(
 ) -> Float[np.ndarray, "track other"]:
     first, second = (as_tensor(np.stack([one.box for one in side])) for side in (tracks, others))
     # Two boxes without area have an IoU of 0 / 0; they share nothing.
-    return 1.0 - np.nan_to_num(box_iou(first, second).numpy())
+    cost: np.ndarray = 1.0 - np.nan_to_num(box_iou(first, second).numpy())
+    return cost
 
 
-def _predicted(tracks: Sequence[Track], options: CascadeOptions, lost: bool) -> tuple[Track, ...]:
+def _predicted(tracks: Sequence[Track], options: CascadeOptions, *, lost: bool) -> tuple[Track, ...]:
     if not options.use_kalman:
         return tuple(tracks)
     states = (kalman.predict(track.motion, hold_height=lost) for track in tracks if track.motion is not None)

@@ -57,9 +57,7 @@ def predict(state: State, *, hold_height: bool | Bool[np.ndarray, "*track"] = Fa
     noise = np.concatenate(
         [_spread(height, POSITION_WEIGHT, 1e-2), _spread(height, VELOCITY_WEIGHT, 1e-5)], axis=-1
     )
-    return State(
-        mean @ _TRANSITION.T, _TRANSITION @ state.covariance @ _TRANSITION.T + _diagonal(noise**2)
-    )
+    return State(mean @ _TRANSITION.T, _TRANSITION @ state.covariance @ _TRANSITION.T + _diagonal(noise**2))
 
 
 def update(state: State, measurement: Float[np.ndarray, "*track 4"]) -> State:
@@ -112,10 +110,12 @@ def box(state: State) -> Float[np.ndarray, "*track 4"]:
 
 def _innovation(state: State) -> Float[np.ndarray, "*track 4 4"]:
     noise = _spread(state.mean[..., 3], POSITION_WEIGHT, 1e-1)
-    return state.covariance[..., :4, :4] + _diagonal(noise**2)
+    return np.asarray(state.covariance[..., :4, :4] + _diagonal(noise**2))
 
 
-def _spread(height: Float[np.ndarray, "*track"], weight: float, aspect: float) -> Float[np.ndarray, "*track 4"]:
+def _spread(
+    height: Float[np.ndarray, "*track"], weight: float, aspect: float
+) -> Float[np.ndarray, "*track 4"]:
     lengths = weight * height
     return np.stack([lengths, lengths, np.full_like(lengths, aspect), lengths], axis=-1)
 

@@ -87,9 +87,12 @@ def test_the_stride_position_changes_the_features(shared_data: Path) -> None:
     assert (right - other).norm() > 0.2 * right.norm()
 
 
-@pytest.mark.parametrize(("photograph", "kinds"), [("chelsea", range(281, 286)), ("rocket", (657, 744)), ("coffee", (504, 967, 968))])
+@pytest.mark.parametrize(
+    ("photograph", "kinds"),
+    [("chelsea", range(281, 286)), ("rocket", (657, 744)), ("coffee", (504, 967, 968))],
+)
 def test_the_packaged_network_knows_the_photographs(photograph: str, kinds: range) -> None:
-    """ImageNet's classes 281-285 are domestic cats, 657 and 744 missile and projectile, 504, 967, 968 mug, espresso, cup."""
+    """ImageNet's classes: 281-285 domestic cats; 657, 744 missile, projectile; 504, 967, 968 mug, espresso, cup."""
     from skimage import data, transform
 
     card = cards.find("efficientnet-lite0")
@@ -115,7 +118,9 @@ def tiny() -> nn.Module:
 RULES = cards.Weights(source="file:x")
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "module.encoder_q.", "backbone.", "encoder.", "teacher.backbone."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "module.encoder_q.", "backbone.", "encoder.", "teacher.backbone."]
+)
 @pytest.mark.parametrize("container", [None, "state_dict", "model", "teacher"])
 def test_containers_and_prefixes_are_found(tmp_path: Path, prefix: str, container: str | None) -> None:
     saved = {prefix + name: value.half() for name, value in tiny().state_dict().items()}
@@ -130,19 +135,21 @@ def test_one_wrong_key_is_reported_and_below_99_percent_is_refused() -> None:
     saved = {("wrong" if name == "2.bias" else name): value for name, value in tiny().state_dict().items()}
     report = weights.fit(tiny(), saved, RULES, ())
     assert (report.missing, report.left_over) == (("2.bias",), ("wrong",))
-    with pytest.raises(WeightsError, match=r"here: 7 of 8 backbone tensors loaded \(87\.5%\).*1 missing: 2\.bias"):
+    with pytest.raises(
+        WeightsError, match=r"here: 7 of 8 backbone tensors loaded \(87\.5%\).*1 missing: 2\.bias"
+    ):
         weights.require(report, "here")
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     torch.save(tiny().state_dict(), tmp_path / "x.pth")
     card = replace(cards.find("random-resnet18"), weights=cards.Weights(source="file:x.pth"))
-    with pytest.raises(WeightsError, match="0 of 100 backbone tensors loaded.*another architecture"):
+    with pytest.raises(WeightsError, match=r"0 of 100 backbone tensors loaded.*another architecture"):
         models.load(card, given=tmp_path)
 
 
 def test_missing_weights_say_how_to_give_them() -> None:
-    with pytest.raises(WeightsError, match="not found .*--weights DIR or FILE"):
+    with pytest.raises(WeightsError, match=r"not found .*--weights DIR or FILE"):
         models.load(cards.find("udt"))
 
 
@@ -178,7 +185,7 @@ class Evil:
 @pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
 def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path, save) -> None:
     save({"state_dict": Evil(tmp_path / "harm")}, tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match="holds more than tensors is not read.*convert it"):
+    with pytest.raises(WeightsError, match=r"holds more than tensors is not read.*convert it"):
         weights.read(tmp_path / "x.pth")
     assert not (tmp_path / "harm").exists()
 
@@ -201,7 +208,9 @@ def test_wrong_architectures_are_named() -> None:
     def changed(**fields: object) -> cards.Card:
         return replace(card, architecture=replace(card.architecture, **fields))
 
-    with pytest.raises(UnknownNameError, match="no torchvision architecture 'resnet19'; did you mean 'resnet18'"):
+    with pytest.raises(
+        UnknownNameError, match="no torchvision architecture 'resnet19'; did you mean 'resnet18'"
+    ):
         models.load(changed(name="resnet19"))
     with pytest.raises(UnknownNameError, match="no loader 'jax'; there are: python, timm, torchvision"):
         models.load(changed(loader="jax"))

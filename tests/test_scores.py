@@ -23,7 +23,7 @@ from unibench.scores import (
 )
 
 KEY = UnitKey("dino", "pose/jhmdb", "unitrack", "layer3", "catch/ball_1.avi")
-RESULT = ClipResult(KEY, 40, False, "f00d", {"tp": 3.0, "distance": 0.1})
+RESULT = ClipResult(KEY, 40, False, "f00d", "da7a", {"tp": 3.0, "distance": 0.1})
 SCORE = Score(
     model="dino", layer="layer3", task="vos/davis2016", benchmark="davis2016", protocol="unitrack",
     detections="", metric="J-mean", value=0.1 + 0.2, clips=20, frames=1376, partial=False, headline=True,
@@ -46,6 +46,7 @@ def test_a_clip_file_is_plain_sorted_json_without_times(tmp_path):
     assert path.read_text() == (
         "{\n"
         ' "clip": "catch/ball_1.avi",\n'
+        ' "data": "da7a",\n'
         ' "fingerprint": "f00d",\n'
         ' "frames": 40,\n'
         ' "layer": "layer3",\n'

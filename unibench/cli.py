@@ -47,7 +47,9 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 OUT = click.option("-o", "--out", type=DIRECTORY, required=True, help="Folder of the results.")
-DEVICE = click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda, cuda:1, mps.")
+DEVICE = click.option(
+    "--device", default="cpu", show_default=True, help="A torch device: cpu, cuda, cuda:1, mps."
+)
 OVERWRITE = click.option(
     "--overwrite", type=click.Choice(["only-missing", "always"]), default="only-missing", show_default=True,
     help="Whether clips that are scored already are scored again.",
@@ -56,14 +58,14 @@ OVERWRITE = click.option(
 
 @main.command()
 @_options(
-    click.option("-m", "--model", "models", multiple=True, help="Model card, or a pattern such as 'random-*'. Repeatable."),
+    click.option("-m", "--model", "models", multiple=True, help="Model card, or a pattern: 'random-*'. Repeatable."),
     click.option("-t", "--task", "tasks", multiple=True, required=True,
                  help="Task, task@protocol, or a pattern such as '*/synthetic'. Repeatable."),
-    click.option("--data", type=DIRECTORY, help="Folder that holds the benchmarks' folders (see: unibench data check)."),
+    click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
     OUT,
     click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds the files the cards name."),
-    click.option("--layers", default="", help="Layers to score, by comma; all come from one backbone pass. Default: the card's."),
-    click.option("--frames", type=click.IntRange(min=2), help="Only the first N frames of each clip; rows are marked partial."),
+    click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
+    click.option("--frames", type=click.IntRange(min=2), help="First N frames of each clip; rows are marked partial."),
     click.option("--detections", help="Source of given detections: public, oracle, oracle+noise, or a folder."),
     DEVICE,
     OVERWRITE,
@@ -95,8 +97,11 @@ def run(
         raise _OneLine("no model; name one with -m (see: unibench models) or give --checkpoint and --arch")
     asked = [table.find(name, detections) for name in _expand("task", tasks, BENCHMARKS, "unibench tasks")]
     wanted = tuple(name for name in layers.split(",") if name)
-    console.perform(chosen, asked, data, out, weights=weights, layers=wanted, frames=frames, device=device,
-                    always=overwrite == "always", command=sys.argv)  # fmt: skip
+    console.perform(
+        console.Request(
+            chosen, asked, out, sys.argv, data, weights, wanted, frames, device, always=overwrite == "always"
+        )
+    )
 
 
 def _expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:
@@ -104,7 +109,9 @@ def _expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) ->
     expanded: dict[str, None] = {}
     for name in names:
         pattern, at, protocol = name.partition("@")
-        matches = [one for one in known if fnmatchcase(one, pattern)] if set(pattern) & set("*?[") else [pattern]
+        matches = (
+            [one for one in known if fnmatchcase(one, pattern)] if set(pattern) & set("*?[") else [pattern]
+        )
         if not matches:
             raise UnknownNameError(kind, name, known, hint)
         expanded |= dict.fromkeys(one + at + protocol for one in matches)
@@ -148,7 +155,9 @@ def data() -> None:
 
 
 @data.command("check")
-@click.option("--data", "folder", type=DIRECTORY, required=True, help="Folder that holds the benchmarks' folders.")
+@click.option(
+    "--data", "folder", type=DIRECTORY, required=True, help="Folder that holds the benchmarks' folders."
+)
 def check_data(folder: Path) -> None:
     """Read every benchmark that is there: clips, frames, what is missing, damaged, and how to get it."""
     from unibench import listing

@@ -2,11 +2,19 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from unibench import cards, listing, plan, run, scores, tasks
 from unibench.cards import Card
@@ -24,37 +32,56 @@ def say(line: str) -> None:
     Console(soft_wrap=True, highlight=False).print(line, markup=False)
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for in one command."""
+
+    models: Sequence[Card]
+    tasks: Sequence[Task]
+    out: Path
+    command: Sequence[str]
+    data: Path | None = None
+    weights: Path | None = None
+    layers: Sequence[str] = ()
+    frames: int | None = None
+    device: str = "cpu"
+    always: bool = False
+
+
 def quickstart(out: Path, *, device: str, always: bool, command: Sequence[str]) -> None:
     """Run the built-in benchmark, then say what to do next."""
     chosen = [cards.find(name) for name in QUICK_MODELS]
-    perform(chosen, [tasks.find(name) for name in QUICK_TASKS], None, out, device=device, always=always, command=command)
-    say("next: look at the pictures; see what there is with `unibench models` and `unibench tasks`; score your own checkpoint:")
-    say("  unibench run --checkpoint my.pth --arch resnet50 -t '*/synthetic' -o results/quickstart")
+    asked = [tasks.find(name) for name in QUICK_TASKS]
+    perform(Request(chosen, asked, out, command, device=device, always=always))
+    say("next: see what there is with `unibench models` and `unibench tasks`, or score your own checkpoint:")
+    say(f"  unibench run --checkpoint my.pth --arch resnet50 -t '*/synthetic' -o {out}")
 
 
-def perform(
-    chosen: Sequence[Card], asked: Sequence[Task], data: Path | None, out: Path, *, device: str, always: bool,
-    command: Sequence[str], weights: Path | None = None, layers: Sequence[str] = (), frames: int | None = None,
-) -> None:  # fmt: skip
+def perform(request: Request) -> None:
     """Run units with progress, pool their scores, write every board.
 
     Exits with code 1 if a clip failed; everything else is kept.
     """
     start = datetime.now(UTC)
-    units = plan.units(chosen, asked, data, layers=layers, frames=frames)
-    hashes = run.fingerprints(units, weights)
-    done = list(_watch(run.execute(units, out, weights, device=device, always=always), len(units)))
+    units = plan.units(
+        request.models, request.tasks, request.data, layers=request.layers, frames=request.frames
+    )
+    hashes = run.fingerprints(units, request.weights)
+    results = run.execute(units, request.out, request.weights, device=request.device, always=request.always)
+    done = list(_watch(results, len(units)))
     good = [one.unit for one in done if not one.error]
-    run.pool(good, out, hashes, run.provenance(command, start, device))
+    run.pool(good, request.out, hashes, run.provenance(request.command, start, request.device))
     if good:
-        report(out)
+        report(request.out)
     failed = [one for one in done if one.error]
     for one in failed:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"failed: {_name(one.unit)}: {one.error}", markup=False
         )
     if failed:
-        say(f"{len(failed)} of {len(done)} clips failed; the others are kept; run the same command to try them again")
+        say(
+            f"{len(failed)} of {len(done)} clips failed, the others are kept; the same command tries them again"
+        )
         sys.exit(1)
 
 

@@ -1,7 +1,7 @@
 """A card for a checkpoint that has none: the architecture is probed, so the user need not know strides or channels."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -139,16 +139,18 @@ def save(card: Card) -> Path:
         raise OutputError(f"{path}: exists already or is no file name; choose another --save-card NAME")
     try:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(tomli_w.dumps(_table(asdict(card))), encoding="utf-8")
+        path.write_text(tomli_w.dumps(_table(asdict(card), {"name"})), encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another working directory") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose another working directory"
+        ) from error
     return path
 
 
-def _table(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a card leaves out: the name, and fields that are empty."""
+def _table(record: Mapping[str, Any], without: Set[str] = frozenset()) -> dict[str, Any]:
+    """Leave out what a card leaves out: its own name, and fields that are empty."""
     return {
         key: _table(value) if isinstance(value, dict) else value
         for key, value in record.items()
-        if key != "name" and value not in (None, (), {}, False)
+        if key not in without and value not in (None, (), {}, False)
     }

@@ -37,7 +37,9 @@ def show_models(cards: Sequence[Card]) -> None:
     for card in cards:
         layers = sorted(card.layers, key=lambda name: name != card.default_layer)
         top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
-        weights = card.weights.source.partition("/")[0] if "package" in card.weights.source else card.weights.source
+        weights = (
+            card.weights.source.partition("/")[0] if "package" in card.weights.source else card.weights.source
+        )
         seen = card.pretraining.method if card.pretraining.data == "none" else (
             f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
         table.add_row(card.name, ", ".join(layers), seen, top1, weights, card.description)
@@ -49,7 +51,9 @@ def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapp
     table = _table("Tasks", "task", "folder under --data", "protocols", "detections")
     for name, benchmark in benchmarks.items():
         presets = protocols[name.partition("/")[0]]
-        table.add_row(name, benchmark.folder or "(rendered)", ", ".join(presets), ", ".join(benchmark.detections))
+        table.add_row(
+            name, benchmark.folder or "(rendered)", ", ".join(presets), ", ".join(benchmark.detections)
+        )
     show(table)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,9 @@ class FrozenModel:
     """Hash of everything on the card that changes features, and of the weights file."""
 
 
-def load(card: Card, *, given: Path | None = None, device: str = "cpu", least: float = weights.REQUIRED) -> FrozenModel:
+def load(
+    card: Card, *, given: Path | None = None, device: str = "cpu", least: float = weights.REQUIRED
+) -> FrozenModel:
     """Build a card's network, load its weights and freeze it.
 
     Args:
@@ -150,12 +153,16 @@ class Loader:
     extract: Callable[[Card, nn.Module], Network]
 
 
+def _keywords(card: Card) -> dict[str, Any]:
+    return dict(card.architecture.options)
+
+
 def _construct_torchvision(card: Card) -> nn.Module:
     from torchvision.models import get_model, list_models
 
     if card.architecture.name not in list_models():
         raise UnknownNameError("torchvision architecture", card.architecture.name, list_models())
-    network: nn.Module = get_model(card.architecture.name, weights=None, **card.architecture.options)
+    network: nn.Module = get_model(card.architecture.name, weights=None, **_keywords(card))
     return network
 
 
@@ -164,7 +171,9 @@ def _extract_nodes(card: Card, module: nn.Module) -> Network:
 
     @lru_cache(maxsize=8)
     def extractor(layers: tuple[str, ...]) -> nn.Module:
-        return create_feature_extractor(module, {str(card.layers[name].node): name for name in layers}).eval()
+        nodes = {str(card.layers[name].node): name for name in layers}
+        taken: nn.Module = create_feature_extractor(module, nodes)
+        return taken.eval()
 
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         with torch.inference_mode():
@@ -179,7 +188,7 @@ def _construct_timm(card: Card) -> nn.Module:
 
     if not timm.is_model(card.architecture.name):
         raise UnknownNameError("timm architecture", card.architecture.name, timm.list_models())
-    network: nn.Module = timm.create_model(card.architecture.name, pretrained=False, **card.architecture.options)
+    network: nn.Module = timm.create_model(card.architecture.name, pretrained=False, **_keywords(card))
     return network
 
 
@@ -197,7 +206,7 @@ def _extract_intermediates(card: Card, module: nn.Module) -> Network:
 
 def _construct_python(card: Card) -> nn.Module:
     module, _, function = card.architecture.name.partition(":")
-    network: nn.Module = getattr(import_module(module), function)(**card.architecture.options)
+    network: nn.Module = getattr(import_module(module), function)(**_keywords(card))
     return network
 
 

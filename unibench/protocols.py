@@ -1,17 +1,19 @@
-"""Named presets of every knob that changes a score. A preset never changes silently: its version and hash are in each row.
+"""Named presets of every knob that changes a score; version and hash stand in each row, so none changes silently.
 
-A knob that is not named here has the default of the head's options, which is UniTrack's; the hash covers what is
-resolved. `X.Y`: X when scores stop being comparable, Y when only the interface changes.
+Every knob is written out: nothing depends on a default somewhere else (a test holds this). Versions are X.Y: X when
+scores stop being comparable, Y when only the interface changes.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unibench.errors import UnknownNameError
+from unibench.errors import DataError, UnknownNameError
+
+Knobs = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,202 @@ class Protocol:
     name: str
     version: str
     source: str
-    """Where the protocol comes from."""
-    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """Where the protocol comes from, and what it is for."""
+    knobs: Knobs
     """Options of the task's tracker."""
     lookahead: int = 0
     """Frames that a tracker may see ahead of the one it labels; 0: online."""
     detections: str = ""
     """Where given observations come from; empty: the task gives none."""
+
+
+def find(family: str, name: str = "") -> Protocol:
+    """Look up a preset of a family of tasks; without a name, the default, which is the first.
+
+    Raises:
+        UnknownNameError: The family has no such preset.
+    """
+    presets = PROTOCOLS[family]
+    if not name:
+        return next(iter(presets.values()))
+    if name not in presets:
+        raise UnknownNameError(f"protocol of {family!r}", name, presets, "unibench tasks")
+    return presets[name]
+
+
+def fingerprint(protocol: Protocol) -> str:
+    """Hash over everything that changes a score: all knobs, what is given, the major version."""
+    parts = {**asdict(protocol), "version": protocol.version.partition(".")[0], "source": ""}
+    parts["detections"] = _identity(protocol.detections)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _identity(source: str) -> str:
+    """A named source stands for itself, a folder for the bytes in it."""
+    folder = Path(source)
+    if source in ("", "public", "oracle", "oracle+noise"):
+        return source
+    if not folder.is_dir():
+        raise DataError(f"detections {source!r}: no such folder; there are: public, oracle, oracle+noise, FOLDER")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def source_name(protocol: Protocol) -> str:
+    """How boards call the source of the detections: a folder by its last name."""
+    return Path(protocol.detections).name if protocol.detections else ""
+
+
+def label(protocol: Protocol) -> str:
+    """How boards and folders call a protocol: with its detections where it is given some."""
+    return f"{protocol.name}+{source_name(protocol)}" if protocol.detections else protocol.name
+
+
+def describe(protocol: Protocol) -> dict[str, Any]:
+    """Everything about a protocol, for the record of a run."""
+    return {**asdict(protocol), "hash": fingerprint(protocol)}
+
+
+_PROPAGATION: Knobs = {
+    "temperature": 0.05,
+    "topk": 10,
+    "radius": 12,
+    "window": "circle",
+    "context": 5,
+    "keep_first": True,
+    "pad_start": True,
+    "window_first": False,
+}
+_CASCADE: Knobs = {
+    "appearance_limit": 0.7,
+    "iou_limit": 0.5,
+    "confirm_limit": 0.7,
+    "duplicate_limit": 0.15,
+    "motion_weight": 1.0,
+    "gate": False,
+    "gate_threshold": 9.4877,
+    "use_kalman": True,
+    "use_iou": True,
+    "confirm_at_birth": False,
+    "birth_score": 0.5,
+    "buffer": 30.0,
+    "memory": 1,
+}
+_ASSOCIATION: Knobs = {
+    "observation": "box",
+    "min_score": 0.5,
+    "letterbox": (608, 1088),
+    "letterbox_as_coded": False,
+    "roi_size": (10, 4),
+    "max_points": 200,
+    "duplicate_iou": 0.7,
+    "rsm": "paper",
+    "cascade": _CASCADE,
+    "write": "detection",
+    "min_area": 200.0,
+    "max_aspect": 1.6,
+}
+_MASKS: Knobs = {
+    **_ASSOCIATION,
+    "observation": "mask",
+    "letterbox": None,
+    "cascade": {**_CASCADE, "confirm_at_birth": True},
+}
+_POSES: Knobs = {
+    **_MASKS,
+    "observation": "pose",
+    "max_points": 400,
+    "cascade": {**_CASCADE, "confirm_at_birth": True, "confirm_limit": 0.6, "duplicate_limit": 0.2},
+}
+_NO_MOTION: Knobs = {"use_kalman": False, "use_iou": False}
+
+
+def _changed(knobs: Knobs, cascade: Knobs | None = None, **changes: Any) -> Knobs:
+    return {**knobs, **changes, "cascade": {**knobs["cascade"], **(cascade or {})}}
+
+
+def _association(knobs: Knobs, motion: Knobs) -> dict[str, Protocol]:
+    """The presets of an association task.
+
+    Args:
+        knobs: Those of the family under UniTrack's study.
+        motion: What changes in the cascade when motion is used.
+    """
+    study = "UniTrack, Tables 1 and 2: lambda 1 and no gate, while the Kalman filter and the IoU stages stay on"
+    presets = (
+        Protocol("unitrack", "1.0", study, knobs),
+        Protocol("unitrack-motion", "1.0", "UniTrack, Table 3: with motion", _changed(knobs, motion)),
+        Protocol("appearance-only", "1.0", "no motion anywhere: what features alone can do", _changed(knobs, _NO_MOTION)),
+        Protocol("mass", "1.0", "UniTrack's study; RSM weighted by the attention mass", _changed(knobs, rsm="mass")),
+        Protocol("memory-5", "1.0", "UniTrack's study; the last 5 observations of a tracklet", _changed(knobs, {"memory": 5})),
+        Protocol("pooled", "1.0", "UniTrack's study; cosine of pooled features in place of RSM", _changed(knobs, rsm="pooled")),
+    )  # fmt: skip
+    return {preset.name: preset for preset in presets}
+
+
+def _as_coded(knobs: Knobs, motion: Knobs, **changes: Any) -> dict[str, Protocol]:
+    """The 2021 code's own choices, for parity."""
+    coded = _changed(knobs, rsm="as-coded", **changes)
+    presets = (
+        Protocol("as-coded", "1.0", "UniTrack's 2021 code, motion off", coded),
+        Protocol("as-coded-motion", "1.0", "UniTrack's 2021 code, motion on", _changed(coded, motion)),
+    )
+    return {preset.name: preset for preset in presets}
+
+
+_MOTION_BOXES: Knobs = {"motion_weight": 0.98, "gate": True}
+_MOTION_MASKS: Knobs = {"motion_weight": 0.98}
+_MOTION_POSES: Knobs = {"motion_weight": 0.9999}
+_CODED_BOXES: Knobs = {"letterbox_as_coded": True, "roi_size": (4, 10), "write": "kalman"}
+
+_NATIVE: Knobs = {
+    "short_side": None,
+    "rounding": "nearest",
+    "long_multiple": None,
+    "propagation": _PROPAGATION,
+    "normalise_masks": False,
+}
+_DINO: Knobs = {
+    "temperature": 0.1,
+    "topk": 5,
+    "window": "square",
+    "context": 7,
+    "pad_start": False,
+    "window_first": True,
+}
+
+
+def _vos(name: str, source: str, propagation: Knobs, **changes: Any) -> Protocol:
+    knobs = {**_NATIVE, **changes, "propagation": {**_PROPAGATION, **propagation}}
+    return Protocol(name, "1.0", source, knobs)
+
+
+def _by_name(*presets: Protocol) -> dict[str, Protocol]:
+    return {preset.name: preset for preset in presets}
+
+
+PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    "vos": _by_name(
+        _vos("unitrack", "UniTrack, section 3.2 and its 2021 code", {}),
+        _vos("crw", "CRW (Jabri et al., NeurIPS 2020): 20 previous frames", {"context": 20}),
+        _vos("dino", "DINO (Caron et al., ICCV 2021)", _DINO, short_side=480, long_multiple=64, normalise_masks=True),
+    ),
+    "pose": _by_name(
+        Protocol(
+            "unitrack",
+            "1.0",
+            "UniTrack's 2021 code, as CRW has it: 320 x 320 pixels",
+            {"input_size": (320, 320), "propagation": _PROPAGATION},
+        ),
+    ),
+    "mot": {
+        **_association(_ASSOCIATION, _MOTION_BOXES),
+        **_as_coded(_ASSOCIATION, _MOTION_BOXES, **_CODED_BOXES),
+    },
+    "mots": {**_association(_MASKS, _MOTION_MASKS), **_as_coded(_MASKS, _MOTION_MASKS)},
+    "posetrack": {**_association(_POSES, _MOTION_POSES), **_as_coded(_POSES, _MOTION_POSES)},
+}
+"""Family of tasks -> its presets by name; the first is the default."""

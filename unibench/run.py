@@ -125,12 +125,16 @@ def run_unit(
         for layer in layers:
             predictions[layer].append(labels[layer])
     if watch.yielded != clip.length:
-        raise TrackerError(f"{unit.task.name}, clip {unit.clip!r}: labels of {watch.yielded} frames, expected {clip.length}")
+        raise TrackerError(
+            f"{unit.task.name}, clip {unit.clip!r}: labels of {watch.yielded} frames, expected {clip.length}"
+        )
     data = _digest(watch.digest.hexdigest(), _hash_labels(*truth.labels))
     for layer in layers:
         tally = unit.task.tally(truth, predictions[layer])
         partial = unit.frames is not None
-        scores.write_clip(out, ClipResult(_key(unit, layer), clip.length, partial, prints[layer], data, tally))
+        scores.write_clip(
+            out, ClipResult(_key(unit, layer), clip.length, partial, prints[layer], data, tally)
+        )
     return True
 
 

@@ -98,14 +98,16 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
     if record is None:
         return None
     names = dict.fromkeys(asdict(key), str)
-    _check(path, record, {**names, "frames": int, "partial": bool, "fingerprint": str, "data": str, "tally": dict})
+    _check(
+        path,
+        record,
+        {**names, "frames": int, "partial": bool, "fingerprint": str, "data": str, "tally": dict},
+    )
     stored = UnitKey(**{name: record[name] for name in names})
     if stored != key:
         raise OutputError(f"{path}: holds {stored}, expected {key}; {_ADVICE}")
     tally = {name: _value(path, name, value) for name, value in record["tally"].items()}
-    return ClipResult(
-        key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally
-    )
+    return ClipResult(key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally)
 
 
 def write_result(out: Path, scores: Sequence[Score]) -> Path:

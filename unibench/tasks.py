@@ -1,20 +1,19 @@
 """The benchmark as a table: what each task runs and how it is scored. Binds data, model, head and metric."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from unibench import protocols
-from unibench.datasets import BENCHMARKS
-from unibench.datasets.benchmark import Benchmark
-from unibench.datasets.detections import truncate, with_detections
+from unibench.datasets import BENCHMARKS, Benchmark, truncate, with_detections
 from unibench.errors import DataError, UnknownNameError
-from unibench.metrics import mot, motmetrics_mot, pck, posetrack, sot, vos
+from unibench.metrics import mot, pck, posetrack, sot, unitrack_mot, vos
 from unibench.models import FrozenModel
 from unibench.protocols import Protocol
 from unibench.records import Clip, Labels, Tally, Tracker, Truth
 from unibench.trackers import association, box, mask, pose
+from unibench.trackers.association import AssociationOptions
 
 Track = Callable[[Clip, FrozenModel, Sequence[str], Any], Iterator[dict[str, Labels]]]
 
@@ -24,8 +23,8 @@ class Family:
     """What tasks of one kind have in common, whatever the benchmark."""
 
     track: Track
-    options: Callable[[Mapping[str, Any]], Any]
-    """The knobs of a protocol -> the tracker's options; an unknown knob is a TypeError."""
+    options: type
+    """The tracker's options: a dataclass whose fields are the knobs of the family's protocols."""
     tally: Callable[[Truth, Sequence[Labels]], Tally]
     pool: Callable[[Sequence[Tally]], Mapping[str, float]]
     headline: str
@@ -53,20 +52,20 @@ class Task:
 
 
 def _tally_mot(truth: Truth, prediction: Sequence[Labels]) -> Tally:
-    return {**mot.tally_boxes(truth, prediction), **motmetrics_mot.tally_boxes(truth, prediction)}
+    return {**mot.tally_boxes(truth, prediction), **unitrack_mot.tally(truth, prediction)}
 
 
 def _pool_mot(tallies: Sequence[Tally]) -> Mapping[str, float]:
-    return {**mot.pool(tallies), **motmetrics_mot.pool(tallies)}
+    return {**mot.pool(tallies), **unitrack_mot.pool(tallies)}
 
 
 FAMILIES: dict[str, Family] = {
-    "sot": Family(box.track, box.options, sot.tally, sot.pool, "AUC"),
-    "vos": Family(mask.track, mask.options, vos.tally, vos.pool, "J-mean"),
-    "mot": Family(association.track, association.options, _tally_mot, _pool_mot, "IDF1"),
-    "mots": Family(association.track, association.options, mot.tally_masks, mot.pool, "IDF1"),
-    "posetrack": Family(association.track, association.options, posetrack.tally, posetrack.pool, "IDF1"),
-    "pose": Family(pose.track, pose.options, pck.tally, pck.pool, "PCK@0.2"),
+    "sot": Family(box.track, box.BoxTrackerOptions, sot.tally, sot.pool, "AUC"),
+    "vos": Family(mask.track, mask.MaskTrackerOptions, vos.tally, vos.pool, "J-mean"),
+    "mot": Family(association.track, AssociationOptions, _tally_mot, _pool_mot, "IDF1"),
+    "mots": Family(association.track, AssociationOptions, mot.tally_masks, mot.pool_masks, "IDF1"),
+    "posetrack": Family(association.track, AssociationOptions, posetrack.tally, posetrack.pool, "IDF1"),
+    "pose": Family(pose.track, pose.PoseTrackerOptions, pck.tally, pck.pool, "PCK@0.2"),
 }
 
 
@@ -119,11 +118,9 @@ def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> t
         frames: Only the first so many frames; None: all.
     """
     clip, truth = task.benchmark.load(root, name)
-    if frames is not None:
-        clip, truth = truncate(clip, truth, frames)
     if task.protocol.detections:
         clip = with_detections(clip, truth, task.protocol.detections)
-    return clip, truth
+    return (clip, truth) if frames is None else truncate(clip, truth, frames)
 
 
 def clips(task: Task, data: Path | None = None, frames: int | None = None) -> Iterator[tuple[Clip, Truth]]:
@@ -133,7 +130,9 @@ def clips(task: Task, data: Path | None = None, frames: int | None = None) -> It
         yield load_clip(task, root, name, frames)
 
 
-def bind_layers(task: Task, model: FrozenModel, layers: Sequence[str]) -> Callable[[Clip], Iterator[dict[str, Labels]]]:
+def bind_layers(
+    task: Task, model: FrozenModel, layers: Sequence[str]
+) -> Callable[[Clip], Iterator[dict[str, Labels]]]:
     """Make trackers of several layers that share one backbone pass wherever they read the same pixels.
 
     Returns:
@@ -145,8 +144,23 @@ def bind_layers(task: Task, model: FrozenModel, layers: Sequence[str]) -> Callab
     for layer in layers:
         if layer not in model.strides:
             raise UnknownNameError(f"layer of model {model.name!r}", layer, model.strides)
-    options = task.family.options(task.protocol.knobs)
-    return lambda clip: task.family.track(clip, model, layers, options)
+    knobs = options(task.family.options, task.protocol.knobs)
+    return lambda clip: task.family.track(clip, model, layers, knobs)
+
+
+def options(record: type, knobs: Mapping[str, Any]) -> Any:
+    """Make a tracker's options of a protocol's knobs; a nested table becomes a nested record.
+
+    Raises:
+        TypeError: A knob is not one of the options.
+    """
+    hints = get_type_hints(record)
+    return record(
+        **{
+            name: options(hints[name], value) if is_dataclass(hints.get(name)) else value
+            for name, value in knobs.items()
+        }
+    )
 
 
 def bind(task: Task, model: FrozenModel, layer: str) -> Tracker:

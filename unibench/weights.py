@@ -175,7 +175,9 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or save it again") from error
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({error}); fetch or save it again"
+        ) from error
 
 
 def _unpack(loaded: object) -> dict[str, Tensor]:

@@ -12,7 +12,9 @@ STREAMS = ("conv2a", "conv2b", "conv2c", "conv2d")
 class ConvLayer(nn.Module):
     """Convolution, batch normalisation and, unless `linear`, a rectifier."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, linear: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, linear: bool = False
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
@@ -69,7 +71,7 @@ class OmniScaleBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Add the gated streams to the input."""
         squeezed = self.conv1(maps)
-        streams: Tensor = sum(self.gate(self.get_submodule(name)(squeezed)) for name in STREAMS)  # type: ignore[assignment]
+        streams: Tensor = sum(self.gate(self.get_submodule(name)(squeezed)) for name in STREAMS)
         identity = maps if self.downsample is None else self.downsample(maps)
         return torch.relu(self.conv3(streams) + identity)
 
@@ -103,7 +105,9 @@ class OSNet(nn.Module):
 def _stage(inputs: int, outputs: int, *, reduce: bool) -> nn.Sequential:
     blocks: list[nn.Module] = [OmniScaleBlock(inputs, outputs), OmniScaleBlock(outputs, outputs)]
     if reduce:
-        blocks.append(nn.Sequential(ConvLayer(outputs, outputs, 1), nn.AvgPool2d(2, stride=2, ceil_mode=True)))
+        blocks.append(
+            nn.Sequential(ConvLayer(outputs, outputs, 1), nn.AvgPool2d(2, stride=2, ceil_mode=True))
+        )
     return nn.Sequential(*blocks)
 
 

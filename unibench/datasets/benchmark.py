@@ -23,9 +23,10 @@ class Benchmark:
     names: Callable[[Path], list[str]]
     """The benchmark's own folder -> names of its clips; reads no image."""
     load: Callable[[Path, str], tuple[Clip, Truth]]
-    """The benchmark's own folder and a clip's name -> the clip (images decoded as they are asked for), its truth."""
+    """The benchmark's own folder and a clip's name -> the clip (images decoded as they are asked for), its
+    truth."""
     obtain: str
     """One line: where the data come from and under which terms."""
     detections: tuple[str, ...] = ()
-    """Sources of detections, best first: `public` (published with the data), `oracle`, `oracle+noise`; empty for
-    prompted tasks."""
+    """Sources of detections, best first: `public` (published with the data), `oracle`, `oracle+noise`; empty
+    for prompted tasks."""

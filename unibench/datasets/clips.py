@@ -34,7 +34,8 @@ class ImageFrames:
     def _frame(self, index: int) -> Frame:
         image = read_image(self.paths[index])
         if image.shape[:2] != self.size:
-            found = f"{image.shape[1]}x{image.shape[0]} pixels, expected {self.size[1]}x{self.size[0]} as in frame 0"
+            height, width = self.size
+            found = f"{image.shape[1]}x{image.shape[0]} pixels, expected {width}x{height} as in frame 0"
             fail(self.paths[index], found, "the data set is damaged; fetch it again")
         return Frame(
             index,
@@ -87,7 +88,11 @@ def truncate(clip: Clip, truth: Truth, frames: int) -> tuple[Clip, Truth]:
         DataError: no frame would be left.
     """
     if frames < 1:
-        fail(clip.name, f"{frames} frames asked for, expected at least 1", "ask for a positive number of frames")
+        fail(
+            clip.name,
+            f"{frames} frames asked for, expected at least 1",
+            "ask for a positive number of frames",
+        )
     if frames >= clip.length:
         return clip, truth
     scored = None if truth.scored is None else tuple(index for index in truth.scored if index < frames)

@@ -1,7 +1,8 @@
 """DAVIS 2016 and 2017: `JPEGImages/480p/<clip>`, `Annotations/480p/<clip>` (PNG), `ImageSets/<year>/val.txt`.
 
 Reference:
-    Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675; objects counted as in davis2017-evaluation.
+    Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675; objects counted as in
+    davis2017-evaluation.
 """
 
 from pathlib import Path
@@ -24,8 +25,9 @@ _LAYOUT = f"DAVIS: JPEGImages/{RESOLUTION} and Annotations/{RESOLUTION}"
 def names_2016(root: Path) -> list[str]:
     """List the clips of DAVIS-2016.
 
-    They are those of `ImageSets/2016/val.txt`; without it those of the first `ImageSets/2016/val*.txt`, then of
-    `ImageSets/480p/val.txt` (the list of the 2016 release, one line a frame), then every clip with annotations.
+    They are those of `ImageSets/2016/val.txt`; without it those of the first `ImageSets/2016/val*.txt`, then
+    of `ImageSets/480p/val.txt` (the list of the 2016 release, one line a frame), then every clip with
+    annotations.
 
     Raises:
         DataError: there are none.
@@ -34,7 +36,8 @@ def names_2016(root: Path) -> list[str]:
 
 
 def names_2017(root: Path) -> list[str]:
-    """List the clips of DAVIS-2017: those of `ImageSets/2017/val.txt`, else of `val*.txt`, else all annotated.
+    """List the clips of DAVIS-2017: those of `ImageSets/2017/val.txt`, else of `val*.txt`, else all
+    annotated.
 
     Raises:
         DataError: there are none.
@@ -56,7 +59,8 @@ def load_2016(root: Path, name: str) -> tuple[Clip, Truth]:
 
 
 def load_2017(root: Path, name: str) -> tuple[Clip, Truth]:
-    """Read one clip with the objects of its first frame; objects that come later are background, as officially.
+    """Read one clip with the objects of its first frame; objects that come later are background, as
+    officially.
 
     Args:
         root: the benchmark's folder.
@@ -89,13 +93,17 @@ def _clip_name(line: str) -> str:
 
 def _load(root: Path, name: str, *, binary: bool) -> tuple[Clip, Truth]:
     images = list_images(inside(root / "JPEGImages" / RESOLUTION, name))
-    folder = require_folder(inside(root / "Annotations" / RESOLUTION, name), f"the annotations of clip {name!r}")
+    folder = require_folder(
+        inside(root / "Annotations" / RESOLUTION, name), f"the annotations of clip {name!r}"
+    )
     size = image_size(images[0])
     files = [folder / f"{image.stem}.png" for image in images]
     first = _objects(files[0], size, binary=binary)
     ids = np.setdiff1d(first, [0])
     if not ids.size:
-        fail(files[0], "an empty annotation, expected at least one object", "frame 0 must show what to follow")
+        fail(
+            files[0], "an empty annotation, expected at least one object", "frame 0 must show what to follow"
+        )
     labels = tuple(_labels(_objects(file, size, binary=binary), ids) for file in files)
     return image_clip(name, images, FPS, prompt=labels[0]), Truth(labels)
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -64,7 +65,11 @@ def require_folder(path: Path, what: str) -> Path:
         DataError: there is no such folder.
     """
     if not path.is_dir():
-        fail(path, f"no such folder, expected {what}", "`unibench data check` says what is there and how to get it")
+        fail(
+            path,
+            f"no such folder, expected {what}",
+            "`unibench data check` says what is there and how to get it",
+        )
     return path
 
 
@@ -150,3 +155,18 @@ def frame_index(table: Table, numbers: tuple[int, ...]) -> Int[np.ndarray, " row
     index = np.array([position.get(number, -1) for number in table.values[:, 0].tolist()], dtype=np.int64)
     table.refuse(index < 0, "no such frame", f"the clip has frames {numbers[0]} to {numbers[-1]}")
     return index
+
+
+def rows_by_frame(index: Int[np.ndarray, " row"], length: int) -> list[Int[np.ndarray, " _"]]:
+    """Group rows by frame, in their order; rows of frame -1 belong to none.
+
+    Args:
+        index: frame of each row, -1 to leave it out.
+        length: number of frames.
+
+    Returns:
+        For each frame the positions of its rows.
+    """
+    order = np.argsort(index, kind="stable")
+    bounds = np.searchsorted(index[order], np.arange(length + 1))
+    return [order[first:last] for first, last in pairwise(bounds)]

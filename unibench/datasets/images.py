@@ -3,6 +3,7 @@
 import re
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,8 +21,8 @@ _PLAIN_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
 def list_images(folder: Path) -> list[Path]:
     """List the images of a clip in the order of the numbers in their names.
 
-    A clip may start at any number and may hold every second, fifth, ... frame; a gap among evenly numbered files is
-    an error.
+    A clip may start at any number and may hold every second, fifth, ... frame; a gap among evenly numbered
+    files is an error.
 
     Raises:
         DataError: the folder or a frame is missing, a name has no number, or there are no images.
@@ -32,7 +33,7 @@ def list_images(folder: Path) -> list[Path]:
         fail(folder, "no images", f"expected files that end in {', '.join(SUFFIXES)}")
     images.sort(key=lambda path: (frame_number(path), path.name))
     numbers = [frame_number(path) for path in images]
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(numbers)]
     usual = max(set(steps), key=lambda step: (steps.count(step), -step), default=1)
     for number, step in zip(numbers, steps, strict=False):
         if step == 0:

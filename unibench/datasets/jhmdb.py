@@ -22,7 +22,8 @@ _MAT = "joint_positions.mat"
 
 
 def names(root: Path) -> list[str]:
-    """List the clips, `action/clip`: those that `splits/*_test_split1.txt` marks 2 (test), else all with joints.
+    """List the clips, `action/clip`: those that `splits/*_test_split1.txt` marks 2 (test), else all with
+    joints.
 
     Raises:
         DataError: there are none.
@@ -32,7 +33,9 @@ def names(root: Path) -> list[str]:
     if splits:
         return found_clips([name for file in splits for name in _tested(file)], root / "splits", "test clips")
     files = sorted((root / "joint_positions").glob(f"*/*/{_MAT}"))
-    return found_clips([f"{file.parts[-3]}/{file.parts[-2]}" for file in files], root, f"<action>/<clip>/{_MAT}")
+    return found_clips(
+        [f"{file.parts[-3]}/{file.parts[-2]}" for file in files], root, f"<action>/<clip>/{_MAT}"
+    )
 
 
 def load(root: Path, name: str) -> tuple[Clip, Truth]:
@@ -49,7 +52,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     joints = _joints(file)
     images = list_images(inside(root / "Rename_Images", name))
     if len(images) < len(joints):
-        fail(file, f"{len(joints)} frames of joints for {len(images)} images", "fetch the frames of this clip again")
+        fail(
+            file,
+            f"{len(joints)} frames of joints for {len(images)} images",
+            "fetch the frames of this clip again",
+        )
     one = np.array([1], dtype=np.int64)
     labels = tuple(Labels(ids=one, keypoints=person[None]) for person in joints)
     return image_clip(name, images[: len(joints)], FPS, prompt=labels[0]), Truth(labels)
@@ -63,16 +70,20 @@ def _tested(file: Path) -> list[str]:
 
 def _joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
     """Read `pos_img` (2, joint, frame), which counts pixels from 1, as (frame, joint, 3) counting from 0."""
-    from scipy.io import loadmat  # noqa: PLC0415 - the registry must import quickly
+    from scipy.io import loadmat  # here, so that the registry imports quickly
 
+    if not file.is_file():
+        fail(file, "no such file", "the data set is incomplete; fetch it again")
     try:
         positions = np.asarray(loadmat(file)["pos_img"], dtype=np.float64)
-    except FileNotFoundError:
-        fail(file, "no such file", "the data set is incomplete; fetch it again")
     except Exception as error:  # noqa: BLE001 - the reader of damaged .mat files raises almost anything
         fail(file, f"no joints can be read ({type(error).__name__})", "the file is damaged; fetch it again")
     if positions.ndim != 3 or positions.shape[:2] != (2, JOINTS) or not positions.shape[2]:
-        fail(file, f"pos_img of shape {positions.shape}, expected (2, {JOINTS}, frames)", "fetch the file again")
+        fail(
+            file,
+            f"pos_img of shape {positions.shape}, expected (2, {JOINTS}, frames)",
+            "fetch the file again",
+        )
     if not np.isfinite(positions).all():
         fail(file, "a joint that is not a number", "the file is damaged; fetch it again")
     labelled = np.ones((positions.shape[2], JOINTS, 1))

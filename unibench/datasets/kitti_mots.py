@@ -1,7 +1,9 @@
-"""KITTI-MOTS: `training/image_02/<clip>`, truth in `instances_txt/<clip>.txt` (RLE) or `instances/<clip>` (16-bit PNG).
+"""KITTI-MOTS: `training/image_02/<clip>`, truth in `instances_txt/<clip>.txt` (RLE) or `instances/<clip>`
+(16-bit PNG).
 
-Both forms say the same: id = 1000 x class + instance, class 1 car, 2 pedestrian, 10 the region to ignore. A clip's frames
-are the files there are; frame numbers of the text form are the numbers in the file names and start at 0.
+Both forms say the same: id = 1000 x class + instance, class 1 car, 2 pedestrian, 10 the region to ignore. A
+clip's frames are the files there are; frame numbers of the text form are the numbers in the file names and
+start at 0.
 
 Reference:
     Voigtlaender et al., CVPR 2019: https://www.vision.rwth-aachen.de/page/mots (format and split).
@@ -38,7 +40,9 @@ def names(root: Path) -> list[str]:
     ]
     if set(VAL) <= set(clips):
         return list(VAL)
-    return found_clips(clips, root, "instances_txt/<clip>.txt or instances/<clip> for a clip in training/image_02")
+    return found_clips(
+        clips, root, "instances_txt/<clip>.txt or instances/<clip> for a clip in training/image_02"
+    )
 
 
 def load(root: Path, name: str) -> tuple[Clip, Truth]:
@@ -53,13 +57,13 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """
     images = list_images(inside(root / "training" / "image_02", name))
     size = image_size(images[0])
-    file = _text(root, name)
-    if file.is_file():
-        rows = mots.read_rows(file, tuple(frame_number(path) for path in images), size)
+    source = _text(root, name)
+    if source.is_file():
+        rows = mots.read_rows(source, tuple(frame_number(path) for path in images), size)
     else:
-        folder = require_folder(root / "instances" / name, f"the truth of clip {name!r}")
-        rows = [_read_png(folder / f"{image.stem}.png", size) for image in images]
-    return image_clip(name, images, FPS, vocabulary=VOCABULARY), mots.truth_of(rows)
+        source = require_folder(root / "instances" / name, f"the truth of clip {name!r}")
+        rows = [_read_png(source / f"{image.stem}.png", size) for image in images]
+    return image_clip(name, images, FPS, vocabulary=VOCABULARY), mots.truth_of(source, rows)
 
 
 def _text(root: Path, name: str) -> Path:
@@ -71,5 +75,9 @@ def _read_png(file: Path, size: tuple[int, int]) -> list[mots.Row]:
     ids = np.setdiff1d(values, [0])
     kinds = ids // 1000
     if not np.isin(kinds, (1, 2, mots.IGNORE)).all():
-        fail(file, f"ids {ids.tolist()}, expected 1000 x class + instance", "the file is damaged; fetch it again")
+        fail(
+            file,
+            f"ids {ids.tolist()}, expected 1000 x class + instance",
+            "the file is damaged; fetch it again",
+        )
     return [(int(one), int(kind), rle.encode(values == one)) for one, kind in zip(ids, kinds, strict=True)]

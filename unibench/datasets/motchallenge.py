@@ -1,7 +1,8 @@
-"""MOTChallenge boxes: `<split>/<clip>/{img1, gt/gt.txt, det/det.txt, seqinfo.ini}` (MOT15/16/17/20, DanceTrack, ...).
+"""MOTChallenge boxes: `<split>/<clip>/{img1, gt/gt.txt, det/det.txt, seqinfo.ini}` (MOT15/16/17/20,
+DanceTrack, ...).
 
-Left and top are taken as they stand in the files, for truth and for detections alike: nominally they count from 1, but
-the official scorer does not shift them, and neither do published trackers.
+Left and top are taken as they stand in the files, for truth and for detections alike: nominally they count
+from 1, but the official scorer does not shift them, and neither do published trackers.
 
 Reference:
     Milan et al., arXiv 1603.00831 (classes, distractors); rules as in TrackEval's `MotChallenge2DBox`.
@@ -25,6 +26,7 @@ from unibench.datasets.files import (
     read_table,
     read_text,
     require_folder,
+    rows_by_frame,
     subfolders,
 )
 from unibench.datasets.images import frame_number, list_images
@@ -51,8 +53,8 @@ class SequenceInfo:
 def names(root: Path, split: str = "train") -> list[str]:
     """List the clips of a split that have truth.
 
-    In MOT17 the three detectors' copies (`-DPM`, `-FRCNN`, `-SDP`) of a video are separate clips, as in the official
-    scores; choose one detector by clip names.
+    In MOT17 the three detectors' copies (`-DPM`, `-FRCNN`, `-SDP`) of a video are separate clips, as in the
+    official scores; choose one detector by clip names.
 
     Args:
         root: the benchmark's folder.
@@ -78,11 +80,12 @@ def load_mot15(root: Path, name: str) -> tuple[Clip, Truth]:
     """
     folder = inside(root / "train", name)
     images, info, numbers = open_sequence(folder)
-    table = _boxes(folder / "gt" / "gt.txt", range(7, 11))
-    index = frame_index(table, numbers)
+    table, index = _truth_rows(folder, range(7, 11), numbers)
     considered = table.values[:, 6] != 0
     truth = Truth(_by_frame(table, index, considered, len(images)))
-    return image_clip(name, images, info.fps, detections=_published(folder, numbers), vocabulary=VOCABULARY), truth
+    return image_clip(
+        name, images, info.fps, detections=_published(folder, numbers), vocabulary=VOCABULARY
+    ), truth
 
 
 def load(
@@ -90,8 +93,8 @@ def load(
 ) -> tuple[Clip, Truth]:
     """Read a clip of MOT16, MOT17, DanceTrack or SportsMOT; see `load_mot20` for MOT20.
 
-    Scored: class 1 that is marked to be considered. Excused: distractors, whatever their mark. Bystanders: all the rest
-    (they take part in the official scorer's matching and excuse nothing).
+    Scored: class 1 that is marked to be considered. Excused: distractors, whatever their mark. Bystanders:
+    all the rest (they take part in the official scorer's matching and excuse nothing).
 
     Args:
         root: the benchmark's folder.
@@ -104,17 +107,18 @@ def load(
     """
     folder = inside(root / split, name)
     images, info, numbers = open_sequence(folder)
-    table = _boxes(folder / "gt" / "gt.txt", range(8, 11))
-    index = frame_index(table, numbers)
+    table, index = _truth_rows(folder, range(8, 11), numbers)
     classes = table.values[:, 7].astype(np.int64)
     scored = (classes == PEDESTRIAN) & (table.values[:, 6] != 0)
     kinds = np.where(np.isin(classes, distractors), EXCUSED, BYSTANDER)
     ignored = tuple(
         Labels(boxes=_xyxy(table.values[rows]), classes=kinds[rows])
-        for rows in (np.flatnonzero((index == frame) & ~scored) for frame in range(len(images)))
+        for rows in rows_by_frame(np.where(scored, -1, index), len(images))
     )
     truth = Truth(_by_frame(table, index, scored, len(images)), ignored)
-    return image_clip(name, images, info.fps, detections=_published(folder, numbers), vocabulary=VOCABULARY), truth
+    return image_clip(
+        name, images, info.fps, detections=_published(folder, numbers), vocabulary=VOCABULARY
+    ), truth
 
 
 def load_mot20(root: Path, name: str) -> tuple[Clip, Truth]:
@@ -189,8 +193,21 @@ def read_detections(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
     """
     table = _boxes(file, range(7, 11))
     index = frame_index(table, numbers)
-    order = [np.flatnonzero(index == frame) for frame in range(len(numbers))]
-    return tuple(Labels(boxes=_xyxy(table.values[rows]), scores=table.values[rows, 6]) for rows in order)
+    groups = rows_by_frame(index, len(numbers))
+    return tuple(Labels(boxes=_xyxy(table.values[rows]), scores=table.values[rows, 6]) for rows in groups)
+
+
+def _truth_rows(
+    folder: Path, columns: range, numbers: tuple[int, ...]
+) -> tuple[Table, Int[np.ndarray, " row"]]:
+    table = _boxes(folder / "gt" / "gt.txt", columns)
+    if not len(table.lines):
+        fail(
+            table.path,
+            "an empty annotation, expected at least one box",
+            "the file is damaged; fetch it again",
+        )
+    return table, frame_index(table, numbers)
 
 
 def _published(folder: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...] | None:
@@ -207,14 +224,20 @@ def _sequence_info(file: Path) -> SequenceInfo:
         return SequenceInfo(images, float(section["frameRate"]), int(section["seqLength"]))
     except (configparser.Error, KeyError, ValueError) as error:
         detail = " ".join(str(error).split())
-        fail(file, f"cannot be understood ({detail})", "expected [Sequence] with imDir, frameRate and seqLength")
+        fail(
+            file,
+            f"cannot be understood ({detail})",
+            "expected [Sequence] with imDir, frameRate and seqLength",
+        )
 
 
 def _boxes(file: Path, columns: range) -> Table:
     table = read_table(file, columns)
     wrong = ~np.isfinite(table.values).all(axis=1)
     table.refuse(wrong, "a value that is not finite", "correct or remove this line")
-    table.refuse((table.values[:, 4:6] < 0).any(axis=1), "a negative width or height", "correct or remove this line")
+    table.refuse(
+        (table.values[:, 4:6] < 0).any(axis=1), "a negative width or height", "correct or remove this line"
+    )
     return table
 
 
@@ -227,27 +250,17 @@ def _by_frame(
 ) -> tuple[Labels, ...]:
     """Group the kept rows by frame, ordered by id within each."""
     ids = table.values[:, 1].astype(np.int64)
-    table.refuse(table.values[:, 1] != ids, "an id that is not an integer", "correct this line")
-    refuse_repeats(table, index, ids, keep)
-    groups = [np.flatnonzero((index == frame) & keep) for frame in range(length)]
-    groups = [rows[np.argsort(ids[rows])] for rows in groups]
+    table.refuse(
+        np.asarray(np.mod(table.values[:, 1], 1) > 0), "an id that is not an integer", "correct this line"
+    )
+    _refuse_repeats(table, index, ids, keep)
+    groups = [rows[np.argsort(ids[rows])] for rows in rows_by_frame(np.where(keep, index, -1), length)]
     return tuple(Labels(ids=ids[rows], boxes=_xyxy(table.values[rows])) for rows in groups)
 
 
-def refuse_repeats(
+def _refuse_repeats(
     table: Table, index: Int[np.ndarray, " row"], ids: Int[np.ndarray, " row"], keep: Bool[np.ndarray, " row"]
 ) -> None:
-    """Raise if an id stands twice in one frame.
-
-    Args:
-        table: where the rows come from.
-        index: frame of each row.
-        ids: identity of each row.
-        keep: rows that are looked at.
-
-    Raises:
-        DataError: an id stands twice in one frame.
-    """
     rows = np.flatnonzero(keep)
     _, first = np.unique(np.stack([index[rows], ids[rows]]), axis=1, return_index=True)
     repeated = np.zeros(len(index), dtype=bool)

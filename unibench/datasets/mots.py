@@ -43,12 +43,25 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """
     folder = inside(root / "train", name)
     images, info, numbers = motchallenge.open_sequence(folder)
-    rows = read_rows(folder / "gt" / "gt.txt", numbers, image_size(images[0]))
-    return image_clip(name, images, info.fps, vocabulary=VOCABULARY), truth_of(rows)
+    file = folder / "gt" / "gt.txt"
+    rows = read_rows(file, numbers, image_size(images[0]))
+    return image_clip(name, images, info.fps, vocabulary=VOCABULARY), truth_of(file, rows)
 
 
-def truth_of(frames: list[list[Row]]) -> Truth:
-    """Make the truth of a clip: objects by id, and the region in which predictions are excused."""
+def truth_of(source: Path, frames: list[list[Row]]) -> Truth:
+    """Make the truth of a clip: objects by id, and the region in which predictions are excused.
+
+    Args:
+        source: where the rows come from, for the message.
+        frames: the rows of each frame.
+
+    Raises:
+        DataError: there is no object in any frame.
+    """
+    if not any(kind != IGNORE for rows in frames for _, kind, _ in rows):
+        fail(
+            source, "an empty annotation, expected at least one object", "the file is damaged; fetch it again"
+        )
     labels = tuple(labels_of([row for row in rows if row[1] != IGNORE]) for rows in frames)
     regions = [tuple(mask for _, kind, mask in rows if kind == IGNORE) for rows in frames]
     ignored = tuple(Labels(masks=masks, classes=np.full(len(masks), EXCUSED)) for masks in regions)
@@ -87,7 +100,11 @@ def read_rows(file: Path, numbers: tuple[int, ...], size: tuple[int, int]) -> li
             continue
         number, row = _row(f"{file}:{line}", text.split(), size)
         if number not in position:
-            fail(f"{file}:{line}", f"no such frame {number}", f"the clip has frames {numbers[0]} to {numbers[-1]}")
+            fail(
+                f"{file}:{line}",
+                f"no such frame {number}",
+                f"the clip has frames {numbers[0]} to {numbers[-1]}",
+            )
         if row[1] != IGNORE and (number, row[0]) in seen:
             fail(f"{file}:{line}", f"id {row[0]} stands twice in this frame", "remove one of the two lines")
         seen.add((number, row[0]))
@@ -119,7 +136,9 @@ def read_detections(file: Path, numbers: tuple[int, ...], size: tuple[int, int])
 
 def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row]:
     if len(fields) != 6:
-        fail(where, f"{len(fields)} columns, expected 6: frame id class height width rle", "correct this line")
+        fail(
+            where, f"{len(fields)} columns, expected 6: frame id class height width rle", "correct this line"
+        )
     try:
         number, identity, kind, height, width = map(int, fields[:5])
     except ValueError:
@@ -128,7 +147,9 @@ def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row
         found = f"a mask of {width}x{height} pixels, expected the frame's {size[1]}x{size[0]}"
         fail(where, found, "use masks of the same resolution")
     if kind not in (1, 2, IGNORE):
-        fail(where, f"class {kind}, expected 1 (car), 2 (pedestrian) or {IGNORE} (ignore)", "correct this line")
+        fail(
+            where, f"class {kind}, expected 1 (car), 2 (pedestrian) or {IGNORE} (ignore)", "correct this line"
+        )
     counts = fields[5].encode()
     if not _covers(counts, height * width):
         fail(where, "a run-length mask that does not fill its frame", "the file is damaged; fetch it again")
@@ -136,10 +157,11 @@ def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row
 
 
 def _covers(counts: bytes, pixels: int) -> bool:
-    """Whether the runs are legal and add up to the image; pycocotools does not check masks that it only compares.
+    """Whether the runs are legal and add up to the image; pycocotools does not check masks that it only
+    compares.
 
-    A run is written in groups of five bits, low ones first, bit 6 telling that more follow; from the fourth run on it
-    is the difference to the run before the last.
+    A run is written in groups of five bits, low ones first, bit 6 telling that more follow; from the fourth
+    run on it is the difference to the run before the last.
     """
     runs: list[int] = []
     value = shift = 0

@@ -1,7 +1,8 @@
 """OTB-2015: `<clip>/img/*.jpg` and `<clip>/groundtruth_rect*.txt` with x, y, width, height, 1-based.
 
-A folder with two targets gives two clips, `Jogging-1` and `Jogging-2`, over the same images. Frames are told apart by
-the numbers in their names, never by position: the folder of David holds frames 1 to 770 while its truth starts at 300.
+A folder with two targets gives two clips, `Jogging-1` and `Jogging-2`, over the same images. Frames are told
+apart by the numbers in their names, never by position: the folder of David holds frames 1 to 770 while its
+truth starts at 300.
 
 Reference:
     Wu, Lim, Yang: Object Tracking Benchmark, PAMI 2015; frame ranges: `configSeqs.m` of its toolkit.
@@ -77,7 +78,8 @@ def single_target(
     Args:
         name: the clip's name.
         images: one for each rectangle.
-        rectangles: (frame, 4) x, y, width, height in pixels, 1-based; not finite or without area: not visible.
+        rectangles: (frame, 4) x, y, width, height in pixels, 1-based; not finite or without area: not
+            visible.
         fps: frames per second.
         file: where the rectangles come from, for messages.
 
@@ -91,7 +93,8 @@ def single_target(
     boxes = np.concatenate([corner, corner + rectangles[:, 2:]], axis=1)
     one = np.array([1], dtype=np.int64)
     labels = tuple(
-        Labels(ids=one, boxes=box[None]) if visible else Labels() for box, visible in zip(boxes, seen, strict=True)
+        Labels(ids=one, boxes=box[None]) if visible else Labels()
+        for box, visible in zip(boxes, seen, strict=True)
     )
     scored = None if seen.all() else tuple(np.flatnonzero(seen).tolist())
     return image_clip(name, images, fps, prompt=labels[0]), Truth(labels, scored=scored)

@@ -1,7 +1,9 @@
-"""PoseTrack18 JSON: `annotations/val/<clip>.json` (or `annotations/<clip>.json`) and the images that it names.
+"""PoseTrack18 JSON: `annotations/val/<clip>.json` (or `annotations/<clip>.json`) and the images that it
+names.
 
-The 17 keypoints of the files become the 15 of the official scorer: right ankle, knee, hip; left hip, knee, ankle; right
-wrist, elbow, shoulder; left shoulder, elbow, wrist; neck (`head_bottom`), nose, head top. The ears are never labelled.
+The 17 keypoints of the files become the 15 of the official scorer: right ankle, knee, hip; left hip, knee,
+ankle; right wrist, elbow, shoulder; left shoulder, elbow, wrist; neck (`head_bottom`), nose, head top. The
+ears are never labelled.
 
 Reference:
     Andriluka et al., CVPR 2018; joints and head size as in poseval.
@@ -87,7 +89,11 @@ def read_detections(file: Path, length: int) -> tuple[Labels, ...]:
     """
     content = _read(file)
     if len(content["images"]) != length:
-        fail(file, f"{len(content['images'])} images, expected {length} as in the clip", "list every frame once")
+        fail(
+            file,
+            f"{len(content['images'])} images, expected {length} as in the clip",
+            "list every frame once",
+        )
     people = _by_image(file, content)
     try:
         return tuple(_detected(file, people[image["id"]]) for image in content["images"])
@@ -131,7 +137,9 @@ def _by_image(file: Path, content: dict[str, Any]) -> dict[Any, list[tuple[dict[
         if missing := [joint for joint in JOINTS if joint not in known]:
             fail(file, f"a category without the keypoints {', '.join(missing)}", _HINT)
         orders[category.get("id")] = [known.index(joint) for joint in JOINTS]
-    people: dict[Any, list[tuple[dict[str, Any], list[int]]]] = {image["id"]: [] for image in content["images"]}
+    people: dict[Any, list[tuple[dict[str, Any], list[int]]]] = {
+        image["id"]: [] for image in content["images"]
+    }
     for person in content["annotations"]:
         if person.get("image_id") not in people or person.get("category_id") not in orders:
             fail(file, f"annotation {person.get('id')} of an unknown image or category", _HINT)
@@ -150,10 +158,16 @@ def _truth(
     file: Path, annotations: list[tuple[dict[str, Any], list[int]]]
 ) -> tuple[Labels, Float[np.ndarray, " object"]]:
     people = [(person, _keypoints(file, person, order)) for person, order in annotations]
-    people = sorted((item for item in people if (item[1][:, 2] > 0).any()), key=lambda item: int(item[0]["track_id"]))
+    people = sorted(
+        (item for item in people if (item[1][:, 2] > 0).any()), key=lambda item: int(item[0]["track_id"])
+    )
     ids = np.array([int(person["track_id"]) for person, _ in people], dtype=np.int64)
     if len(set(ids.tolist())) != len(ids):
-        fail(file, f"a track_id twice in image {people[0][0]['image_id']}", "the file is damaged; fetch it again")
+        fail(
+            file,
+            f"a track_id twice in image {people[0][0]['image_id']}",
+            "the file is damaged; fetch it again",
+        )
     keypoints = np.array([points for _, points in people], dtype=np.float64).reshape(len(ids), len(JOINTS), 3)
     heads = np.array([person["bbox_head"] for person, _ in people], dtype=np.float64).reshape(len(ids), 4)
     scales = HEAD * np.hypot(heads[:, 2], heads[:, 3])

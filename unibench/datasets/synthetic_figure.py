@@ -87,9 +87,7 @@ def walk_cycle(
     return np.stack([forwards * cosine + left * sine, up, forwards * sine - left * cosine], axis=-1)
 
 
-def _hang(
-    angle: Float[np.ndarray, " frame"], length: float
-) -> Float[np.ndarray, "frame 3"]:
+def _hang(angle: Float[np.ndarray, " frame"], length: float) -> Float[np.ndarray, "frame 3"]:
     """From the upper end of a limb to the lower one; angle 0 hangs straight down."""
     return length * np.stack([np.sin(angle), np.zeros_like(angle), -np.cos(angle)], axis=-1)
 
@@ -104,9 +102,10 @@ def limbs(joints: Float[np.ndarray, "frame 15 3"]) -> tuple[Part, ...]:
         _between(fabric, joints[:, first], joints[:, second], (thick, thin))
         for fabric, first, second, thick, thin in _LIMBS
     ]
-    shoulders, hips = joints[:, [8, 9]].mean(axis=1), joints[:, [2, 3]].mean(axis=1)
+    shoulders = joints[:, [8, 9]].mean(axis=1) - [0, 0.07, 0]
+    hips = np.add(joints[:, [2, 3]].mean(axis=1), [0, 0.02, 0])
     breadth = np.abs(joints[:, 9, 0] - joints[:, 8, 0])
-    trunk = _between("body", shoulders - (0, 0.07, 0), hips + (0, 0.02, 0), (0.0, 0.0))
+    trunk = _between("body", shoulders, hips, (0.0, 0.0))
     radii = np.stack([0.065 + 0.22 * breadth, 0.065 + 0.12 * breadth], axis=-1)
     parts.append(Part("body", trunk.ends, radii, trunk.depth))
     neck, nose, top = joints[:, 12], joints[:, 13], joints[:, 14]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -31,14 +32,17 @@ BACKGROUNDS = (
     Window("gravel", (0, 0, 512, 512), (0.95, 0.9, 0.8)),
 )
 FABRICS = (  # several pieces of each kind of cloth
-    tuple(Window("astronaut", box) for box in ((30, 290, 120, 430), (115, 290, 205, 440), (215, 290, 300, 440))),
+    tuple(
+        Window("astronaut", box) for box in ((30, 290, 120, 430), (115, 290, 205, 440), (215, 290, 300, 440))
+    ),
     tuple(Window("astronaut", box) for box in ((0, 30, 60, 130), (0, 130, 70, 260), (0, 260, 50, 380))),
     tuple(Window("chelsea", box) for box in ((140, 5, 240, 105), (60, 40, 140, 150), (30, 130, 130, 250))),
     tuple(Window("coffee", box) for box in ((440, 200, 540, 340), (480, 20, 580, 160), (20, 250, 110, 390))),
     tuple(Window("ihc", box) for box in ((20, 20, 130, 170), (130, 30, 230, 200), (300, 50, 400, 200))),
     tuple(Window("ihc", box) for box in ((330, 270, 430, 420), (170, 250, 260, 400), (410, 200, 510, 340))),
     tuple(
-        Window("motorcycle_left", box) for box in ((340, 240, 440, 360), (540, 50, 640, 150), (120, 240, 220, 380))
+        Window("motorcycle_left", box)
+        for box in ((340, 240, 440, 360), (540, 50, 640, 150), (120, 240, 220, 380))
     ),
     tuple(Window("coffee", box) for box in ((90, 150, 190, 300), (160, 20, 260, 160), (400, 140, 470, 280))),
 )
@@ -77,14 +81,14 @@ def tinted(window: Window, dye: Sequence[float]) -> Window:
 
 def beside(window: Window, shift: float, rng: np.random.Generator) -> Window:
     """A look-alike: a window of the same size, moved over the same photograph by `shift` of its side."""
-    left, top, right, bottom = window.box
     with read(window.photo) as photo:
-        width, height = photo.size
-    angle = rng.uniform(0, 2 * np.pi)
-    x = round(left + shift * (right - left) * np.sign(np.cos(angle)))
-    y = round(top + shift * (bottom - top) * np.sign(np.sin(angle)))
-    x, y = (x if 0 <= x <= width - right + left else 2 * left - x), (y if 0 <= y <= height - bottom + top else 2 * top - y)
-    x, y = min(max(x, 0), width - right + left), min(max(y, 0), height - bottom + top)
+        limits = photo.size
+    corner = []
+    for low, high, limit in zip(window.box[:2], window.box[2:], limits, strict=True):
+        step = round(shift * (high - low)) * int(rng.choice((-1, 1)))
+        step = step if 0 <= low + step <= limit - high + low else -step
+        corner.append(min(max(low + step, 0), limit - high + low))
+    (x, y), (left, top, right, bottom) = corner, window.box
     return replace(window, box=(x, y, x + right - left, y + bottom - top))
 
 
@@ -94,14 +98,13 @@ def read(photo: str) -> Image.Image:
     Raises:
         DataError: the installed scikit-image has no such file.
     """
-    folder = resources.files("skimage.data")
-    try:
-        return Image.open(folder.joinpath(f"{photo}.png").open("rb"))
-    except FileNotFoundError:
+    path = resources.files("skimage.data").joinpath(f"{photo}.png")
+    if not path.is_file():
         raise DataError(
-            f"synthetic: scikit-image has no {photo + '.png'!r}, expected it inside the wheel; "
+            f"synthetic: scikit-image has no {path.name!r}, expected it inside the wheel; "
             "reinstall scikit-image 0.25 or newer"
-        ) from None
+        )
+    return Image.open(BytesIO(path.read_bytes()))
 
 
 def cut(window: Window, size: tuple[int, int]) -> Image.Image:

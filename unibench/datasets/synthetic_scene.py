@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unibench.datasets.synthetic_figure import HEIGHT_TO_WIDTH, Part, limbs, walk_cycle
+from unibench.datasets.synthetic_levels import Difficulty
 from unibench.datasets.synthetic_photos import (
     BACKGROUNDS,
     FABRICS,
@@ -25,54 +26,6 @@ from unibench.datasets.synthetic_photos import (
 )
 
 WIDTH, HEIGHT, FPS = 320, 240, 10.0
-
-
-@dataclass(frozen=True)
-class Difficulty:
-    """What makes a clip hard to track."""
-
-    speed: float
-    """Widths of the actor that it moves in a frame."""
-    unsteady: float
-    """Relative change of the speed from frame to frame."""
-    turns: float
-    """Chance in each frame that a walker turns round."""
-    leaves: float
-    """How far beyond the edge of the view the walkers of a crowd go, in widths (negative: they turn before it)."""
-    people: int
-    """Walkers in a crowd."""
-    fabrics: int
-    """Kinds of clothes that the crowd shares: fewer kinds, more look-alikes."""
-    distractors: int
-    """Unlabelled objects that resemble the targets of SOT and VOS."""
-    likeness: float
-    """Share of the photograph that a distractor has in common with its target (0: another photograph)."""
-    posts: int
-    """Posts that stand in front of everything."""
-    pan: float
-    """Reach of the camera's pan, pixels."""
-    rhythm: float
-    """Radians of that pan in a frame."""
-    zoom: float
-    """Reach of the camera's zoom, relative."""
-    roll: float
-    """Reach of the camera's roll, radians."""
-    warp: float
-    """How much objects shear and grow, relative."""
-    light: float
-    """Contrast of the pools of light that wander over the scene, relative."""
-    tint: float
-    """Reach of the colour cast, relative."""
-    noise: float
-    """Standard deviation of the sensor's noise, grey levels."""
-    blur: float
-    """Largest radius of the lens's blur, pixels."""
-    jitter: float
-    """Standard deviation of the detector's error, relative to the size of the object."""
-    misses: float
-    """Chance that the detector misses a fully visible object."""
-    false_alarms: float
-    """Chance of a false alarm in each frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +162,9 @@ def _stage(seed: str, length: int, pace: float, difficulty: Difficulty) -> _Stag
     views = _similarity(scale, difficulty.roll * np.sin(0.6 * turn + start[3]))
     shift = np.einsum("fij,fj->fi", views, np.stack([x, y], axis=-1))
     middle = np.array([WIDTH / 2, HEIGHT / 2])
-    return _Stage(seed, length, pace, np.concatenate([views, (middle - shift)[..., None]], axis=-1), difficulty)
+    return _Stage(
+        seed, length, pace, np.concatenate([views, (middle - shift)[..., None]], axis=-1), difficulty
+    )
 
 
 def _scene(stage: _Stage, actors: Sequence[Actor]) -> Scene:
@@ -232,7 +187,9 @@ def _wardrobe(stage: _Stage, people: int) -> list[dict[str, Window]]:
         shirt = pieces[(number // kinds) % len(pieces)]
         legs = TROUSERS[trousers[number % kinds]]
         dye = 1 + stage.difficulty.tint * rng.uniform(-1, 1, (3, 3))
-        clothes.append({"body": tinted(shirt, dye[0]), "legs": tinted(legs, dye[1]), "head": tinted(FACE, dye[2])})
+        clothes.append(
+            {"body": tinted(shirt, dye[0]), "legs": tinted(legs, dye[1]), "head": tinted(FACE, dye[2])}
+        )
     return clothes
 
 
@@ -257,7 +214,9 @@ def _object(stage: _Stage, identity: int, number: int, window: Window, start: fl
     knobs, rng, time = stage.difficulty, stage.rng("object", number), np.arange(stage.length)
     radius = rng.uniform(26, 34)
     x = _path(rng, stage, start, 2 * radius, WIDTH / 2 - knobs.pan + 2 * radius * knobs.leaves)
-    y = _path(rng, stage, rng.uniform(-45, 45), radius, HEIGHT / 2 - 0.3 * knobs.pan + 2 * radius * knobs.leaves)
+    y = _path(
+        rng, stage, rng.uniform(-45, 45), radius, HEIGHT / 2 - 0.3 * knobs.pan + 2 * radius * knobs.leaves
+    )
     wave = np.sin(rng.uniform(0.1, 0.25, (4, 1)) * time + rng.uniform(0, 6, (4, 1)))
     spin = _similarity(np.ones(stage.length), 2.0 * knobs.warp * wave[0])
     stretch = np.zeros((stage.length, 2, 2))

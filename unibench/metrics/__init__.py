@@ -1,1 +1,1 @@
-"""Metrics, one family a file: `tally(truth, prediction)` counts one clip, `pool(tallies)` sums, then divides."""
+"""Metrics, one family a file: `tally(truth, prediction)` counts one clip, `pool(tallies)` sums and divides."""

@@ -1,4 +1,4 @@
-"""HOTA, CLEAR and Identity from per-frame similarities, counted by TrackEval, as sums that add up over clips."""
+"""HOTA, CLEAR and Identity from per-frame similarities, counted by TrackEval, as sums to add over clips."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,9 @@ def hota_counts(frames: Sequence[Pairing]) -> dict[str, float]:
     result = HOTA().eval_sequence(_clip(frames))
     weighted = {name: result[name] * result["HOTA_TP"] for name in HOTA_MEANS}
     arrays = {name: result[name] for name in HOTA_COUNTS} | weighted
-    return {f"{name}/{a}": float(v) for name, array in arrays.items() for a, v in zip(ALPHAS, array, strict=True)}
+    return {
+        f"{name}/{a}": float(v) for name, array in arrays.items() for a, v in zip(ALPHAS, array, strict=True)
+    }
 
 
 def clear_and_identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:

@@ -16,7 +16,7 @@ def scored_frames(truth: Truth, prediction: Sequence[Labels]) -> list[int]:
     """
     if len(prediction) != len(truth.labels):
         raise TrackerError(
-            f"prediction: {len(prediction)} frames, expected {len(truth.labels)}; yield one Labels for each frame"
+            f"prediction: {len(prediction)} frames, expected {len(truth.labels)}; yield the Labels of every frame"
         )
     return list(range(len(truth.labels)) if truth.scored is None else truth.scored)
 
@@ -34,7 +34,7 @@ def check_objects(labels: Labels, frame: int, objects: int) -> None:
     """
     if len(labels.ids) != objects:
         raise TrackerError(
-            f"prediction: frame {frame} has {len(labels.ids)} ids for {objects} objects; give each object one id"
+            f"prediction: frame {frame} has {len(labels.ids)} ids, expected {objects}; give each object one id"
         )
     ids, occurrences = np.unique(labels.ids, return_counts=True)
     if (occurrences > 1).any():

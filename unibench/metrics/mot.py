@@ -1,8 +1,8 @@
 """Multi-object tracking of boxes (MOT) and of masks (MOTS): HOTA, CLEAR MOT and identity metrics.
 
-Truth and prediction are compared within each class, and the counts are summed over classes. Where the truth names no
-classes, those of the prediction are not read; where it names one, a prediction without classes is of that one.
-IoU at least 0.5 is a match (HOTA: at least each alpha).
+Truth and prediction are compared within each class, and the counts are summed over classes. Where the truth
+names no classes, those of the prediction are not read; where it names one, a prediction without classes is of
+that one. IoU at least 0.5 is a match (HOTA: at least each alpha).
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ EPSILON = float(np.finfo(np.float64).eps)  # thresholds are relaxed by it, as in
 def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     """Count one clip of boxes.
 
-    A prediction that an optimal matching at IoU 0.5 gives to an EXCUSED box is taken away first; scored, EXCUSED and
-    BYSTANDER boxes take part in this matching, whatever their class.
+    A prediction that an optimal matching at IoU 0.5 gives to an EXCUSED box is taken away first; scored,
+    EXCUSED and BYSTANDER boxes take part in this matching, whatever their class.
 
     Args:
         truth: Ids and boxes of each frame, classes if there are several; `ignored` boxes.
@@ -44,7 +44,8 @@ def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
         TrackEval's counts, and its means times the number that they are means of.
 
     Raises:
-        TrackerError: The number of frames is wrong, an id is doubled, a box is not finite, or classes are missing.
+        TrackerError: The number of frames is wrong, an id is doubled, a box is not finite, or classes are
+            missing.
 
     Reference:
         Dendorfer et al.: MOTChallenge, IJCV 2021, section 4; trackeval.datasets.MotChallenge2DBox.
@@ -56,8 +57,8 @@ def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
 def tally_masks(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     """Count one clip of masks, which must not overlap.
 
-    A prediction that matches no truth of its class and lies by more than half of its area within the EXCUSED masks
-    is taken away first. BYSTANDER masks have no part.
+    A prediction that matches no truth of its class and lies by more than half of its area within the EXCUSED
+    masks is taken away first. BYSTANDER masks have no part.
 
     Args:
         truth: Ids and masks of each frame, classes if there are several; `ignored` masks.
@@ -67,8 +68,8 @@ def tally_masks(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
         TrackEval's counts, and its means times the number that they are means of.
 
     Raises:
-        TrackerError: The number of frames is wrong, an id is doubled, masks overlap or are of another size, or
-            classes are missing.
+        TrackerError: The number of frames is wrong, an id is doubled, masks overlap or are of another size,
+            or classes are missing.
 
     Reference:
         Voigtlaender et al.: MOTS, CVPR 2019, section 4; trackeval.datasets.MOTSChallenge.
@@ -78,7 +79,7 @@ def tally_masks(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
 
 
 def pool(tallies: Sequence[Tally]) -> dict[str, float]:
-    """Scores of boxes: HOTA, DetA, AssA, LocA, MOTA, MOTP, IDF1 and their parts as fractions; IDSW, FP, ... as counts.
+    """Scores of boxes: HOTA, DetA, AssA, LocA, MOTA, MOTP, IDF1, ... as fractions; IDSW, FP, FN, ... as counts.
 
     HOTA and its parts are means over 19 thresholds. Equal to TrackEval's `combine_sequences`.
     """
@@ -88,7 +89,7 @@ def pool(tallies: Sequence[Tally]) -> dict[str, float]:
 
 
 def pool_masks(tallies: Sequence[Tally]) -> dict[str, float]:
-    """Scores of masks: the same, with MOTSA, MOTSP and sMOTSA (TrackEval: MOTA, MOTP, sMOTA) in place of MOTA, MOTP."""
+    """Scores of masks: those of boxes, but MOTSA, MOTSP and sMOTSA (TrackEval: MOTA, MOTP, sMOTA)."""
     sums = total(tallies)
     names = {"MOTA": "MOTSA", "MOTP": "MOTSP", "sMOTA": "sMOTSA"}
     scores = hota_scores(sums) | clear_and_identity_scores(sums)
@@ -96,7 +97,7 @@ def pool_masks(tallies: Sequence[Tally]) -> dict[str, float]:
 
 
 def truth_classes(truth: Truth) -> set[int]:
-    """The classes that the truth of a clip names; none where there is one class only and it goes without saying."""
+    """The classes that the truth of a clip names; none where it goes without saying."""
     return {int(name) for labels in truth.labels for name in labels.classes}
 
 
@@ -189,7 +190,9 @@ def _ignored(truth: Truth, frame: int) -> Labels:
     return truth.ignored[frame] if truth.ignored else Labels()
 
 
-def _match(iou: Float[np.ndarray, "truth prediction"]) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+def _match(
+    iou: Float[np.ndarray, "truth prediction"],
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
     """Rows and columns of the matching with the largest sum of IoUs of 0.5 or more."""
     allowed = np.where(iou >= MATCH - EPSILON, iou, 0.0)
     rows, columns = linear_sum_assignment(allowed, maximize=True)
@@ -202,7 +205,7 @@ def _check_masks(true: Labels, predicted: Labels, frame: int) -> None:
     sizes = {tuple(mask["size"]) for mask in (*true.masks, *predicted.masks)}
     if len(sizes) > 1:
         raise TrackerError(
-            f"prediction: frame {frame} has masks of sizes {sorted(sizes)}, expected one; use the frame's own size"
+            f"prediction: frame {frame} has masks of sizes {sorted(sizes)}, expected one; use the frame's own"
         )
     if predicted.masks and rle.area(coco.merge(list(predicted.masks))) < sum(map(rle.area, predicted.masks)):
         raise TrackerError(f"prediction: frame {frame} has masks that overlap; give each pixel to one object")

@@ -1,12 +1,12 @@
 """Pose propagation: percentage of correct keypoints (PCK) as counted for JHMDB.
 
-A joint is correct when it is at most a x 0.6 x the diagonal of the person's joint box away from the truth. The box
-is that of the frame's joints that count. Frame 0 is given and does not count. The metrics of a set are means over
-joints of the fraction of all frames of all clips.
+A joint is correct when it is at most a x 0.6 x the diagonal of the person's joint box away from the truth.
+The box is that of the frame's joints that count. Frame 0 is given and does not count. The metrics of a set
+are means over joints of the fraction of all frames of all clips.
 
-A joint that the tracker has lost (x below 0, or NaN) does not count at all, neither in the score nor in the box: the
-published rule, which the numbers of TimeCycle, UVC, CRW and UniTrack share. A tracker that says nothing of the
-person misses every joint.
+A joint that the tracker has lost (x below 0, or NaN) does not count at all, neither in the score nor in the
+box: the published rule, which the numbers of TimeCycle, UVC, CRW and UniTrack share. A tracker that says
+nothing of the person misses every joint.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from unibench.errors import DataError, TrackerError
-from unibench.metrics.counts import scored_frames, total
+from unibench.metrics.counts import scored_frames, section, total
 from unibench.records import Labels, Tally, Truth
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -27,7 +27,8 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     """Score one clip of one person.
 
     Args:
-        truth: (1, joint, 3) keypoints of each frame, pixels; the third value is above 0 where a joint is labelled.
+        truth: (1, joint, 3) keypoints of each frame, pixels; the third value is above 0 where a joint is
+            labelled.
         prediction: The same; the third value is not read.
 
     Returns:
@@ -38,8 +39,8 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
         DataError: There is nothing to score after frame 0.
 
     Reference:
-        Yang, Ramanan: Articulated Human Detection with Flexible Mixtures of Parts, PAMI 2013 (PCK);
-        Li et al.: Joint-task Self-supervised Learning for Temporal Correspondence, NeurIPS 2019 (JHMDB protocol).
+        Yang, Ramanan: Articulated Human Detection with Flexible Mixtures of Parts, PAMI 2013 (PCK); Li et
+        al.: Joint-task Self-supervised Learning for Temporal Correspondence, NeurIPS 2019 (JHMDB protocol).
     """
     frames = [t for t in scored_frames(truth, prediction) if t > 0 and len(truth.labels[t].keypoints)]
     if not frames:
@@ -48,7 +49,9 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     predicted = np.stack([_pose(prediction[t], t, true.shape[1]) for t in frames])
     missed = np.array([not len(prediction[t].keypoints) for t in frames])
     counted = (true[..., 2] > 0) & ((predicted[..., 0] >= 0) | missed[:, None])
-    distance = np.hypot(*(predicted - true)[..., :2].transpose(2, 0, 1))  # NaN, so never correct, where missed
+    distance = np.hypot(
+        *(predicted - true)[..., :2].transpose(2, 0, 1)
+    )  # NaN, so never correct, where missed
     unit = BODY * _diagonals(true, counted)[:, None]
     sums = {f"joints/{joint}": float(count) for joint, count in enumerate(counted.sum(axis=0))}
     for threshold in THRESHOLDS:
@@ -61,16 +64,19 @@ def pool(tallies: Sequence[Tally]) -> dict[str, float]:
     """PCK@0.1 .. PCK@0.5: mean over joints, 0 to 1. Joints that never count are left out.
 
     Raises:
-        DataError: No joint counts in any clip.
+        TrackerError: No joint counts in any clip.
     """
     sums = total(tallies)
-    joints = [key.removeprefix("joints/") for key, count in sums.items() if key.startswith("joints/") and count]
+    joints = {name: count for name, count in section(sums, "joints/").items() if count}
     if not joints:
-        raise DataError("pck: no joint counts in any clip, as the tracker lost them all; there is no score")
-    return {
-        f"PCK@{threshold}": sum(sums[f"correct@{threshold}/{j}"] / sums[f"joints/{j}"] for j in joints) / len(joints)
-        for threshold in THRESHOLDS
-    }
+        raise TrackerError(
+            "pck: no joint counts, as the tracker lost all of them in every clip; there is no score"
+        )
+    scores = {}
+    for threshold in THRESHOLDS:
+        correct = section(sums, f"correct@{threshold}/")
+        scores[f"PCK@{threshold}"] = sum(correct[name] / joints[name] for name in joints) / len(joints)
+    return scores
 
 
 def _pose(labels: Labels, frame: int, joints: int) -> Float[np.ndarray, "joint 3"]:
@@ -82,7 +88,8 @@ def _pose(labels: Labels, frame: int, joints: int) -> Float[np.ndarray, "joint 3
             f"prediction: frame {frame} has {found[0]} persons of {found[1]} joints, expected 1 of {joints}; "
             "give one pose with the joints of the prompt"
         )
-    return labels.keypoints[0].astype(np.float64)
+    pose: Float[np.ndarray, "joint 3"] = labels.keypoints[0]
+    return pose
 
 
 def _diagonals(
@@ -91,4 +98,5 @@ def _diagonals(
     """Diagonal of the box around the joints that count; infinite, and of no use, where none does."""
     points, mask = poses[..., :2], counted[..., None]
     sides = points.max(axis=1, initial=-np.inf, where=mask) - points.min(axis=1, initial=np.inf, where=mask)
-    return np.hypot(*sides.T)
+    diagonals: Float[np.ndarray, " frame"] = np.hypot(*sides.T)
+    return diagonals

@@ -1,9 +1,10 @@
 """Single-object tracking, one-pass evaluation: success, precision and normalised precision.
 
-Every frame counts, the first too. The metrics of a set are means over clips of per-clip means over frames.
-A frame whose truth has no box, a box with a side that is not positive, or NaN counts as a failure, whatever is
-predicted; benchmarks that leave such frames out name the others in `Truth.scored`. (pysot also fails frames whose
-truth has a corner at 0 or below. That rule is for 1-based boxes; here a box that starts at x = 0 is a box.)
+Every frame counts, the first too. The metrics of a set are means over clips of per-clip means over frames. A
+frame whose truth has no box, a box with a side that is not positive, or NaN counts as a failure, whatever is
+predicted; benchmarks that leave such frames out name the others in `Truth.scored`. (pysot also fails frames
+whose truth has a corner at 0 or below. That rule is for 1-based boxes; here a box that starts at x = 0 is a
+box.)
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from unibench.metrics.counts import scored_frames, total
 from unibench.records import Labels, Tally, Truth
 
 THRESHOLDS = tuple(step / 20 for step in range(21))
-"""Overlaps of the success curve; a frame succeeds when its IoU is strictly larger, so a perfect AUC is 20/21."""
+"""Overlaps of the success curve; a frame succeeds where its IoU is larger, so a perfect AUC is 20/21."""
 PIXELS = 20.0
 """A centre at most this far from the truth is precise (P@20)."""
 NORMALISED = 0.2
@@ -74,7 +75,9 @@ def _box(labels: Labels) -> Float[np.ndarray, " 4"]:
 
 def _predicted_box(labels: Labels, frame: int) -> Float[np.ndarray, " 4"]:
     if len(labels.boxes) > 1:
-        raise TrackerError(f"prediction: frame {frame} has {len(labels.boxes)} boxes, expected 1; give one target")
+        raise TrackerError(
+            f"prediction: frame {frame} has {len(labels.boxes)} boxes, expected 1; give one target"
+        )
     return _box(labels)
 
 
@@ -87,7 +90,8 @@ def _paired_iou(
     areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (first, second)]
     union = areas[0] + areas[1] - intersection
     overlap = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    return np.clip(overlap, 0.0, 1.0)
+    clipped: Float[np.ndarray, " frame"] = np.clip(overlap, 0.0, 1.0)
+    return clipped
 
 
 def _mean(hits: Bool[np.ndarray, " frame"]) -> float:

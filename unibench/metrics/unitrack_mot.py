@@ -1,9 +1,10 @@
 """Multi-object tracking of boxes as motmetrics counts it: for comparison with UniTrack and other older work.
 
-The names carry the prefix `motmetrics:` because the numbers are not the official ones of `unibench.metrics.mot`:
-motmetrics carries a match over any gap, counts an object tracked for exactly 80 % of its frames as mostly tracked,
-and here ignored boxes are not taken away. IDSW, MT, PT and Frag differ visibly, MOTA and IDF1 hardly.
-Its MOTP is left out: it sums the distances of some matches twice.
+The names carry the prefix `motmetrics:` because the numbers are not the official ones of
+`unibench.metrics.mot`:
+motmetrics carries a match over any gap, counts an object tracked for exactly 80 % of its frames as mostly
+tracked, and here ignored boxes are not taken away. IDSW, MT, PT and Frag differ visibly, MOTA and IDF1
+hardly. Its MOTP is left out: it sums the distances of some matches twice.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ COUNTS = {
 SUMS = (*COUNTS.values(), "num_objects", "idtp", "idfp", "idfn")
 
 
-def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
+def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     """Count one clip of boxes; boxes of different classes never match.
 
     Args:
@@ -39,7 +40,8 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
         motmetrics' counts under its own names.
 
     Raises:
-        TrackerError: The number of frames is wrong, an id is doubled, a box is not finite, or classes are missing.
+        TrackerError: The number of frames is wrong, an id is doubled, a box is not finite, or classes are
+            missing.
 
     Reference:
         Bernardin, Stiefelhagen: CLEAR MOT, 2008; motmetrics 1.4, MOTAccumulator.

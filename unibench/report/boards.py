@@ -186,17 +186,18 @@ def titles(board: Board) -> list[str]:
         board: The table.
 
     Returns:
-        One per setting, on several lines: task, what it takes to be unique, headline metric, `partial` if so.
+        One per setting, on several lines: task; benchmark and protocol where several differ in them;
+        detections; headline metric; `(partial)` if so.
     """
     lines = []
     for setting in board.settings:
-        family, *details = _parts(setting)
-        twins = [_parts(other)[1:] for other in board.settings if _parts(other)[0] == family]
-        telling = [
-            detail for detail, *others in zip(details, *twins, strict=True) if detail and len(set(others)) > 1
-        ]
+        family, *details, detections = _parts(setting)
+        twins = [_parts(other)[1:3] for other in board.settings if _parts(other)[0] == family]
+        telling = [detail for detail, *others in zip(details, *twins, strict=True) if len(set(others)) > 1]
         partial = ["(partial)"] if setting in board.partial else []
-        lines.append("\n".join([family, *telling, board.metrics[setting][0], *partial]))
+        lines.append(
+            "\n".join(filter(None, [family, *telling, detections, board.metrics[setting][0], *partial]))
+        )
     return lines
 
 

@@ -3,9 +3,11 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from unibench.report.boards import ModelFacts
 from unibench.scores import replace_file
@@ -39,6 +41,31 @@ def group_colours(models: Sequence[ModelFacts]) -> Mapping[str, str]:
     """
     of_group = colours([model.group for model in models if not model.supervised_reference])
     return {model.name: GREY if model.supervised_reference else of_group[model.group] for model in models}
+
+
+def group_handles(
+    models: Sequence[ModelFacts], style: Mapping[str, Any], reference_style: Mapping[str, Any]
+) -> list[Line2D]:
+    """Make a legend of groups and of the supervised references.
+
+    Args:
+        models: In the order of the board.
+        style: How a group's line looks, in matplotlib's words.
+        reference_style: How the references' line looks.
+
+    Returns:
+        One handle a group and, where there are any, one for all references.
+    """
+    colour = group_colours(models)
+    groups = {
+        model.group or "other": colour[model.name] for model in models if not model.supervised_reference
+    }
+    handles = [Line2D([], [], color=shade, label=group, **style) for group, shade in groups.items()]
+    references = [model.label for model in models if model.supervised_reference]
+    if references:
+        label = f"{references[0]} (reference)" if len(references) == 1 else "supervised references"
+        handles.append(Line2D([], [], color=GREY, label=label, **reference_style))
+    return handles
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -81,8 +81,8 @@ def table(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> "rich.table.T
     Raises:
         OutputError: The scores must not be compared (see `boards.arrange`).
     """
-    from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table  # only a terminal needs it
+    from rich.text import Text
 
     board = arrange(scores, facts)
     columns = [(setting, board.metrics[setting][0]) for setting in board.settings]

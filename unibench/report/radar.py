@@ -1,6 +1,7 @@
 """The radar: the rank of every model on every task, one polygon a model."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
 from scipy.stats import rankdata
 
 from unibench.errors import OutputError
 from unibench.records import Score
 from unibench.report.boards import LOWER_IS_BETTER, Board, ModelFacts, arrange, headlines, titles
-from unibench.report.figures import FAINT, GREY, INK, colours, group_colours, save
+from unibench.report.figures import FAINT, GREY, INK, colours, group_colours, group_handles, save
 
 _MOST_NAMED = 9
 """More axes than this are numbered, with a key below: their names would run into each other."""
@@ -24,8 +24,8 @@ MOST_IN_ONE = 6
 """More models than this get a panel each: more polygons than this cannot be followed in one circle."""
 _COLUMNS, _PANEL = 4, 1.9  # panels in a row, inches across a circle
 _KEY_COLUMNS, _LINE = 3, 0.18  # inches
-_REFERENCE = (0, (4, 2))
-_DASHES = ("solid", (0, (6, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+_REFERENCE = (0, (4.0, 2.0))
+_DASHES = ("solid", (0, (6.0, 1.5)), (0, (1.0, 1.0)), (0, (4.0, 1.0, 1.0, 1.0)))
 _MARKERS = "osD^vP"
 
 Dash = str | tuple[int, tuple[float, ...]]
@@ -94,15 +94,16 @@ def ranks(board: Board) -> Float[np.ndarray, "model setting"]:
         1 is best, equal scores share the better rank; NaN where a model has no score.
     """
     signs = [1 if board.metrics[setting][0] in LOWER_IS_BETTER else -1 for setting in board.settings]
-    return rankdata(headlines(board) * signs, method="min", axis=0, nan_policy="omit")
+    places = rankdata(headlines(board) * signs, method="min", axis=0, nan_policy="omit")
+    return np.asarray(places, dtype=np.float64)  # integers where nothing is missing
 
 
 def _overlay(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:
-    foot = _footer_height(board)
+    foot = _footer_height(board, places)
     height = 6.1 + foot
     figure = Figure(figsize=(9.5, height))
     area = (0.1, (foot + 0.8) / height, 0.54, 4.5 / height)
-    axes = _circle(figure.add_axes(area, projection="polar"), board, size=10)
+    axes = _circle(figure.add_axes(area, projection="polar"), board, size=10.0)
     colour = colours([model.name for model in board.models if not model.supervised_reference])
     for index, (model, row) in enumerate(zip(board.models, places, strict=True)):
         if model.supervised_reference:
@@ -110,7 +111,7 @@ def _overlay(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure
         else:
             pen = Pen(colour[model.name], _DASHES[index % len(_DASHES)], _MARKERS[index])
             _polygon(axes, model, row, pen)
-    figure.legend(loc="center left", bbox_to_anchor=(0.74, 0.5), frameon=False, fontsize=10)
+    figure.legend(loc="center left", bbox_to_anchor=(0.74, 0.5), frameon=False, fontsize=10.0)
     _footer(figure, board, places)
     return figure
 
@@ -119,7 +120,7 @@ def _panels(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:
     rows = math.ceil(len(board.models) / _COLUMNS)
     names = _names(board)
     above, below = 0.12 * _lines(names[:1]) + 0.45, 0.12 * _lines(names) + 0.1  # inches round each circle
-    foot = _footer_height(board) + 0.35
+    foot = _footer_height(board, places) + 0.35
     height = rows * (_PANEL + above + below) + foot
     figure = Figure(figsize=(_COLUMNS * (_PANEL + 1.4), height))
     grid = figure.add_gridspec(
@@ -130,16 +131,19 @@ def _panels(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:
     known = list(zip(board.models, places, strict=True))
     for index, (model, row) in enumerate(known):
         place = grid[index // _COLUMNS, index % _COLUMNS]
-        axes = _circle(figure.add_subplot(place, projection="polar"), board, size=7)
-        axes.set_title(model.label, fontsize=10, fontweight="bold", pad=72 * (above - 0.25), color=INK)
+        axes = _circle(figure.add_subplot(place, projection="polar"), board, size=7.0)
+        size = min(10.0, 300 / len(model.label))  # a long name must stay on its panel
+        axes.set_title(model.label, fontsize=size, fontweight="bold", pad=72 * (above - 0.25), color=INK)
         for reference, its_row in known:
             if reference.supervised_reference and reference is not model:
-                axes.plot(*_outline(its_row, len(known)), color=GREY, linestyle=_REFERENCE, linewidth=1.2)
+                outline = _outline(its_row, len(known))
+                axes.plot(*outline, color=GREY, linestyle=_REFERENCE, linewidth=1.2)
         dash = _REFERENCE if model.supervised_reference else "solid"
         _polygon(axes, model, row, Pen(colour[model.name], dash))
     anchor = (0.5, (foot - 0.35) / height)
+    handles = group_handles(board.models, {"linewidth": 2}, {"linewidth": 1.5, "linestyle": _REFERENCE})
     figure.legend(
-        handles=_groups(board), loc="lower center", bbox_to_anchor=anchor, ncols=6, frameon=False, fontsize=9
+        handles=handles, loc="lower center", bbox_to_anchor=anchor, ncols=6, frameon=False, fontsize=9
     )
     _footer(figure, board, places)
     return figure
@@ -179,7 +183,7 @@ def _polygon(axes: PolarAxes, model: ModelFacts, row: Float[np.ndarray, " settin
     angles, radii = _outline(row, round(axes.get_ylim()[1]))
     axes.plot(
         angles, radii, color=pen.colour, linestyle=pen.dash, marker=pen.marker, linewidth=1.8, markersize=4,
-        label=model.label, gid=f"model:{model.name}", clip_on=False,
+        label=textwrap.fill(model.label, 24), gid=f"model:{model.name}", clip_on=False,
         zorder=3,
     )  # fmt: skip
     if np.isfinite(radii).all() and not model.supervised_reference:
@@ -197,19 +201,6 @@ def _angles(count: int) -> Float[np.ndarray, " setting"]:
     return np.linspace(0, 2 * np.pi, count, endpoint=False)
 
 
-def _groups(board: Board) -> list[Line2D]:
-    colour = group_colours(board.models)
-    of_group = {
-        model.group or "other": colour[model.name] for model in board.models if not model.supervised_reference
-    }
-    handles = [Line2D([], [], color=shade, linewidth=2, label=group) for group, shade in of_group.items()]
-    references = " / ".join(model.label for model in board.models if model.supervised_reference)
-    if references:
-        label = f"{references} (reference)"
-        handles.append(Line2D([], [], color=GREY, linewidth=1.5, linestyle=_REFERENCE, label=label))
-    return handles
-
-
 def _names(board: Board) -> list[str]:
     if len(board.settings) > _MOST_NAMED:
         return [str(number) for number in range(1, len(board.settings) + 1)]
@@ -223,23 +214,32 @@ def _key(board: Board) -> list[str]:
     return [f"{number}  {' '.join(name.split())}" for number, name in enumerate(titles(board), 1)]
 
 
-def _footer_height(board: Board) -> float:
+def _caption(board: Board, places: Float[np.ndarray, "model setting"]) -> list[str]:
+    among = "1 model" if len(board.models) == 1 else f"{len(board.models)} models"
+    lines = [
+        f"Radius: rank among {among}, 1 (outermost) is best; equal scores share a rank.",
+        "Every model with its better layer. A line is broken where a model was not run.",
+    ]
+    ran = np.isfinite(places).sum(axis=0)
+    fewer = [
+        f"{' '.join(title.split())} ({n})"
+        for title, n in zip(titles(board), ran, strict=True)
+        if n < len(board.models)
+    ]
+    return lines + (textwrap.wrap(f"Run on fewer models: {', '.join(fewer)}.", 100) if fewer else [])
+
+
+def _footer_height(board: Board, places: Float[np.ndarray, "model setting"]) -> float:
     """Inches that the caption and the key of numbered axes take."""
-    return 0.7 + _LINE * math.ceil(len(_key(board)) / _KEY_COLUMNS)
+    key = math.ceil(len(_key(board)) / _KEY_COLUMNS)
+    return 0.25 + _LINE * (len(_caption(board, places)) + key)
 
 
 def _footer(figure: Figure, board: Board, places: Float[np.ndarray, "model setting"]) -> None:
     inch = 1 / figure.get_figheight()
-    caption = [
-        f"Radius: rank among {len(board.models)} models, 1 (outermost) is best; equal scores share a rank.",
-        "Every model with its better layer. A line is broken where a model was not run.",
-    ]
-    ran = np.isfinite(places).sum(axis=0)
-    if fewer := [f"{name} {n}" for name, n in zip(_names(board), ran, strict=True) if n < len(board.models)]:
-        caption.append(f"Run on fewer models: {', '.join(' '.join(name.split()) for name in fewer)}.")
-    figure.text(0.5, 0.6 * inch, "\n".join(caption), ha="center", va="top", fontsize=8.5, color=INK)
-    key = _key(board)
-    for index, text in enumerate(key):
-        line, column = divmod(index, _KEY_COLUMNS)
-        y = (_footer_height(board) - _LINE * line) * inch
-        figure.text(0.08 + 0.9 * column / _KEY_COLUMNS, y, text, va="top", fontsize=8.5, color=INK)
+    for index, line in enumerate(reversed(_caption(board, places))):
+        figure.text(0.5, (0.1 + _LINE * index) * inch, line, ha="center", fontsize=8.5, color=INK)
+    for index, name in enumerate(_key(board)):
+        row, column = divmod(index, _KEY_COLUMNS)
+        x, y = 0.08 + 0.9 * column / _KEY_COLUMNS, _footer_height(board, places) - _LINE * row
+        figure.text(x, y * inch, name, va="top", fontsize=8.5, color=INK)

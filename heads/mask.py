@@ -1,0 +1,158 @@
+"""Label propagation: soft labels of frame 0 are carried through a clip by feature affinity."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from heads.affinity import Shape, Source, Window, attend
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """What the propagation of labels depends on. The default is UniTrack's."""
+
+    temperature: float = 0.05
+    """Cosine similarities are divided by it before the soft-max."""
+    topk: int = 10
+    """Number of source cells that a cell reads from, over all source frames together."""
+    radius: float | None = 12.0
+    """Cells: how far from its own position a cell reads in previous frames; None for no limit."""
+    window: Shape = "circle"
+    """`circle`: Euclidean distance < radius (UniTrack); `disc`: <= radius (DINOv3); `square`: |dx| and
+    |dy| <= radius (DINO)."""
+    context: int = 5
+    """Number of previous frames to read from."""
+    keep_first: bool = True
+    """Frame 0 is read from throughout."""
+    pad_start: bool = True
+    """Where fewer than `context` frames have passed, frame 0 takes the missing places under the radius (UniTrack);
+    otherwise they stay empty, and a frame 0 that is kept is not a previous frame as well (DINO)."""
+    window_first: bool = False
+    """The kept frame 0 is under the radius as well (DINO)."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"mask options: temperature {self.temperature}, expected more than 0")
+        if self.topk < 1:
+            raise ValueError(f"mask options: topk {self.topk}, expected 1 or more")
+        if self.context < (0 if self.keep_first else 1):
+            raise ValueError(
+                f"mask options: context {self.context} with keep_first={self.keep_first}, "
+                "expected something to read from; keep the first frame or 1 or more previous frames"
+            )
+        self.limit()
+
+    def limit(self) -> Window | None:
+        """The radius and its shape as a window; None for no limit."""
+        return None if self.radius is None else Window(self.radius, self.window)
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What is remembered of one frame."""
+
+    features: Float[Tensor, "channel h w"]
+    """L2-normalised over channels."""
+    labels: Float[Tensor, "label h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskState:
+    """Where a clip stands after one of its frames; no more than `context` + 2 frames are held."""
+
+    labels: Float[Tensor, "label h w"]
+    """Of the frame last seen."""
+    first: Past
+    recent: tuple[Past, ...]
+    """Previous frames to read from, oldest first."""
+    time: int
+    """Index of the frame last seen."""
+
+
+def propagate(
+    features: Iterable[Float[Tensor, "channel h w"]],
+    labels: Float[Tensor, "label h w"],
+    options: MaskOptions = MaskOptions(),
+) -> Iterator[Float[Tensor, "label h w"]]:
+    """Carry the labels of frame 0 through a clip; soft labels are fed back, never made binary.
+
+    Streaming: frame t is pulled after the labels of t - 1 were yielded; memory does not grow with the clip.
+
+    Args:
+        features: for each frame (channel, h, w), any scale: they are L2-normalised over channels here.
+        labels: (label, h, w) of frame 0 on the same grid, any real values (a partition of one, belief maps, ...).
+        options: see `MaskOptions`.
+
+    Yields:
+        (label, h, w) for frame 0 (the labels given), 1, 2, ...
+
+    Raises:
+        ValueError: features or labels are not finite, or their shapes do not fit together.
+
+    Reference:
+        Wang et al., UniTrack, NeurIPS 2021, section 3.1; Jabri et al., Space-time correspondence as a contrastive
+        random walk, NeurIPS 2020, section 4.
+    """
+    state = None
+    for frame in features:
+        state = begin(frame, labels, options) if state is None else step(state, frame, options)
+        yield state.labels
+
+
+def begin(
+    features: Float[Tensor, "channel h w"], labels: Float[Tensor, "label h w"], options: MaskOptions
+) -> MaskState:
+    """Start a clip at frame 0; arguments and errors as in `propagate`."""
+    _check(features, labels, "frame 0")
+    if not torch.isfinite(labels).all():
+        raise ValueError("mask propagation: the labels of frame 0 are not finite")
+    now = Past(F.normalize(features, dim=0), labels)
+    counts_as_previous = options.pad_start or not options.keep_first
+    return MaskState(labels, now, (now,) * (counts_as_previous and options.context > 0), 0)
+
+
+@torch.no_grad()
+def step(state: MaskState, features: Float[Tensor, "channel h w"], options: MaskOptions) -> MaskState:
+    """Carry the labels one frame further; arguments and errors as in `propagate`."""
+    time = state.time + 1
+    _check(features, state.labels, f"frame {time}")
+    if len(features) != len(state.first.features):
+        channels = f"{len(features)} channels, expected {len(state.first.features)} as in frame 0"
+        raise ValueError(
+            f"mask propagation: frame {time} has {channels}; read all frames from the same layer"
+        )
+    unit = F.normalize(features, dim=0)
+    labels = attend(unit, _sources(state, options), options.topk, options.temperature)
+    recent = (*state.recent, Past(unit, labels))
+    return MaskState(labels, state.first, recent[max(0, len(recent) - options.context) :], time)
+
+
+def _sources(state: MaskState, options: MaskOptions) -> list[Source]:
+    limit = options.limit()
+    missing = options.context - len(state.recent) if options.pad_start else 0
+    sources = [
+        Source(past.features, past.labels, limit, repeats=1 + missing * (past is state.first))
+        for past in state.recent
+    ]
+    if options.keep_first:
+        sources.append(
+            Source(state.first.features, state.first.labels, limit if options.window_first else None)
+        )
+    return sources
+
+
+def _check(features: Tensor, labels: Tensor, frame: str) -> None:
+    if features.ndim != 3 or labels.ndim != 3:
+        shapes = f"features {tuple(features.shape)} and labels {tuple(labels.shape)}"
+        raise ValueError(
+            f"mask propagation: {frame} has {shapes}, expected (channel, h, w) and (label, h, w)"
+        )
+    if features.shape[1:] != labels.shape[1:]:
+        grids = f"{tuple(features.shape[1:])}, expected that of the labels {tuple(labels.shape[1:])}"
+        raise ValueError(f"mask propagation: {frame} has the grid {grids}; resize the labels to the features")
+    if not torch.isfinite(features).all():
+        raise ValueError(f"mask propagation: the features of {frame} are not finite; check the network")

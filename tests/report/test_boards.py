@@ -1,0 +1,164 @@
+import math
+
+import numpy as np
+import pytest
+
+from tests.report.fakes import fact, score
+from unibench.errors import OutputError
+from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, show, titles
+
+VOS = Setting("vos/davis2017", "unitrack", "")
+
+
+def test_models_stand_as_their_facts_do_and_unknown_ones_come_last():
+    scores = [score("b"), score("x"), score("a")]
+    board = arrange(scores, [fact("b", 0.7), fact("unused"), fact("a")])
+    assert [(model.name, model.label) for model in board.models] == [("b", "B"), ("a", "A"), ("x", "x")]
+
+
+def test_layers_stand_in_the_order_that_people_count():
+    board = arrange([score(layer=f"blocks.{index}") for index in (11, 2, 9)], [])
+    assert board.layers["dino"] == ("blocks.2", "blocks.9", "blocks.11")
+
+
+def test_tasks_stand_in_the_order_of_the_papers_tables():
+    tasks = [
+        "zoo/x",
+        "pose/jhmdb",
+        "posetrack/posetrack18",
+        "mots/mots20",
+        "mot/mot16",
+        "vos/davis2017",
+        "sot/otb2015",
+    ]
+    board = arrange([score(task=task) for task in tasks], [])
+    assert [setting.task for setting in board.settings] == [*tasks[:0:-1], "zoo/x"]
+
+
+def test_the_headline_comes_first_and_the_others_as_written():
+    metrics = ["J&F", "J-mean", "F-mean"]
+    board = arrange([score(metric=metric, headline=metric == "J-mean") for metric in metrics], [])
+    assert board.metrics[VOS] == ("J-mean", "J&F", "F-mean")
+
+
+def test_the_better_layer_is_the_one_with_the_better_headline():
+    scores = [
+        score(layer="layer3", value=0.5),
+        score(layer="layer4", value=0.6),
+        score("mae", value=math.nan),
+    ]
+    board = arrange(scores, [])
+    assert best_layer(board, "dino", VOS) == "layer4"
+    assert best_layer(board, "mae", VOS) == "layer3"
+    few = [score(layer="layer3", metric="IDSW", value=9.0), score(layer="layer4", metric="IDSW", value=12.0)]
+    assert best_layer(arrange(few, []), "dino", VOS) == "layer3"
+
+
+def test_headlines_are_those_of_the_better_layer_and_nan_where_not_run():
+    scores = [
+        score(value=0.5),
+        score(layer="layer4", value=0.6),
+        score("mae", task="sot/otb2015", metric="AUC"),
+    ]
+    board = arrange(scores, [])
+    np.testing.assert_array_equal(headlines(board), [[math.nan, 0.6], [0.5, math.nan]])
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("IDF1", 0.61239, "61.24"),
+        ("IDF1", 1.0, "100.00"),
+        ("IDF1", 0.0, "0.00"),
+        ("J-decay", -0.00001, "0.00"),
+        ("MOTA", -0.123, "-12.30"),
+        ("IDSW", 6969.0, "6969"),
+        ("IDF1", math.nan, ""),
+        ("IDF1", None, ""),
+    ],
+)
+def test_how_a_value_is_shown(metric, value, text):
+    assert show(metric, value) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [("IDF1", 3.0), ("IDSW", 1.0), ("J-decay", 1.0), ("ML", 1.0), ("MT", 3.0), ("PT", None)],
+)
+def test_which_side_is_good(metric, best):
+    assert best_value(metric, [2.0, 1.0, math.nan, 3.0]) == best
+
+
+def test_nothing_defined_has_no_best():
+    assert best_value("IDF1", [math.nan]) is None
+
+
+def test_titles_say_only_what_tells_settings_apart_and_which_detections():
+    scores = [
+        score(task="sot/otb2015", metric="AUC"),
+        score(task="vos/davis2016"),
+        score(task="vos/davis2017", metric="J&F", protocol="unitrack"),
+        score(task="vos/davis2017", metric="J&F", protocol="dino", protocol_hash="p2"),
+        score(task="mot/mot16", metric="IDF1", detections="oracle", partial=True),
+    ]
+    assert titles(arrange(scores, [])) == [
+        "SOT\nAUC",
+        "VOS\ndavis2016\nunitrack\nJ-mean",
+        "VOS\ndavis2017\ndino\nJ&F",
+        "VOS\ndavis2017\nunitrack\nJ&F",
+        "MOT\noracle\nIDF1\n(partial)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "message"),
+    [
+        (
+            {"protocol_hash": "p2"},
+            "protocol_hash is p1 for dino/layer3 and p2 for mae/layer4, expected the same",
+        ),
+        ({"data_hash": "d2"}, "data_hash is d1 for dino/layer3 and d2 for mae/layer4, expected the same"),
+        ({"frames": 10}, "frames is 1999 for dino/layer3 and 10 for mae/layer4, expected the same"),
+        ({"clips": 2}, "clips is 30 for dino/layer3 and 2 for mae/layer4, expected the same"),
+        ({"partial": True}, "partial is False for dino/layer3 and True for mae/layer4, expected the same"),
+    ],
+)
+def test_what_was_not_measured_alike_does_not_share_a_column(difference, message):
+    with pytest.raises(OutputError, match=rf"^vos/davis2017@unitrack J-mean: {message}.*; rerun") as caught:
+        arrange([score(), score("mae", "layer4", **difference)], [])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "difference", [{"protocol": "dino"}, {"detections": "oracle"}, {"task": "vos/davis2016"}]
+)
+def test_another_protocol_or_other_detections_is_another_column(difference):
+    board = arrange([score(), score("mae", protocol_hash="p2", data_hash="d2", frames=7, **difference)], [])
+    assert len(board.settings) == 2
+
+
+def test_a_model_has_one_set_of_weights():
+    scores = [score(), score(task="sot/otb2015", weights_hash="w2")]
+    with pytest.raises(
+        OutputError, match="dino: weights_hash is w1 for vos/davis2017 and w2 for sot/otb2015"
+    ):
+        arrange(scores, [])
+
+
+def test_a_cell_has_one_score():
+    with pytest.raises(OutputError, match="two scores for dino/layer3/J-mean, expected one; keep the runs"):
+        arrange([score(), score(value=0.6)], [])
+
+
+@pytest.mark.parametrize(("headline", "found"), [(False, r"\[\]"), (True, r"\['J-mean', 'F-mean'\]")])
+def test_a_setting_has_one_headline(headline, found):
+    scores = [score(headline=headline), score(metric="F-mean", headline=headline)]
+    with pytest.raises(OutputError, match=f"headline metrics are {found}, expected one; rerun"):
+        arrange(scores, [])
+
+
+def test_no_scores_is_an_error():
+    with pytest.raises(
+        OutputError, match="report: no scores, expected at least one; run `unibench run` first"
+    ):
+        arrange([], [])

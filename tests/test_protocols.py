@@ -1,0 +1,62 @@
+"""Protocols: every knob is written out, every preset binds, and a hash changes with whatever changes a score."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from unibench import protocols, tasks
+from unibench.errors import DataError, UnknownNameError
+from unibench.protocols import PROTOCOLS, Protocol
+
+ALL = [(family, preset) for family, presets in PROTOCOLS.items() for preset in presets.values()]
+
+
+@pytest.mark.parametrize(("family", "preset"), ALL, ids=lambda one: getattr(one, "name", one))
+def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Protocol) -> None:
+    options = tasks.options(tasks.FAMILIES[family].options, preset.knobs)
+    assert asdict(options) == preset.knobs
+    assert preset.source
+
+
+@pytest.mark.parametrize("family", sorted(tasks.FAMILIES))
+def test_presets_of_a_family_are_different(family: str) -> None:
+    presets = PROTOCOLS[family]
+    assert len({protocols.fingerprint(preset) for preset in presets.values()}) == len(presets)
+    assert all(name == preset.name for name, preset in presets.items())
+    assert protocols.find(family) == next(iter(presets.values()))
+
+
+def test_an_unknown_knob_is_refused() -> None:
+    family = tasks.FAMILIES["vos"]
+    knobs = {**protocols.find("vos").knobs, "colour": 1}
+    with pytest.raises(TypeError, match="colour"):
+        tasks.options(family.options, knobs)
+
+
+def test_the_hash_follows_what_changes_a_score() -> None:
+    one = protocols.find("mot")
+    same = replace(one, version="1.7", source="somewhere else")
+    assert protocols.fingerprint(same) == protocols.fingerprint(one)
+    for other in (
+        replace(one, version="2.0"),
+        replace(one, lookahead=1),
+        replace(one, detections="oracle"),
+        replace(one, knobs={**one.knobs, "min_score": 0.4}),
+    ):
+        assert protocols.fingerprint(other) != protocols.fingerprint(one)
+
+
+def test_a_folder_of_detections_is_known_by_its_bytes(tmp_path: Path) -> None:
+    one = replace(protocols.find("mot"), detections=str(tmp_path))
+    empty = protocols.fingerprint(one)
+    (tmp_path / "clip.txt").write_text("1,-1,2,3,4,5,1")
+    assert protocols.fingerprint(one) != empty
+    assert protocols.label(one) == f"unitrack+{tmp_path.name}"
+    with pytest.raises(DataError, match="detections 'nowhere': no such folder; there are: public, oracle"):
+        protocols.fingerprint(replace(one, detections="nowhere"))
+
+
+def test_unknown_presets_are_named() -> None:
+    with pytest.raises(UnknownNameError, match="no protocol of 'vos' 'unitrak'; did you mean 'unitrack'"):
+        protocols.find("vos", "unitrak")

@@ -1,0 +1,90 @@
+"""The benchmarks: one file a layout, one row a benchmark."""
+
+from unibench.datasets import davis, jhmdb, kitti_mots, motchallenge, mots, otb, posetrack, synthetic
+from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
+from unibench.datasets.clips import truncate
+from unibench.datasets.detections import with_detections
+
+__all__ = ["BENCHMARKS", "Benchmark", "truncate", "with_detections"]
+
+_MOT = "https://motchallenge.net: CC BY-NC-SA 3.0, not for commercial use"
+
+_ROWS = (
+    Benchmark(
+        "sot/otb",
+        "OTB",
+        otb.names,
+        otb.load,
+        "OTB-2015: one zip a clip from http://cvlab.hanyang.ac.kr/tracker_benchmark; for research",
+    ),
+    Benchmark(
+        "vos/davis2016",
+        "DAVIS2016",
+        davis.names_2016,
+        davis.load_2016,
+        "DAVIS-2016 (480p) from https://davischallenge.org; for research",
+    ),
+    Benchmark(
+        "vos/davis2017",
+        "DAVIS2017",
+        davis.names_2017,
+        davis.load_2017,
+        "DAVIS-2017 TrainVal 480p from https://davischallenge.org; for research",
+    ),
+    Benchmark("mot/mot15", "MOT15", motchallenge.names, motchallenge.load_mot15, f"MOT15 from {_MOT}", GIVEN),
+    Benchmark("mot/mot16", "MOT16", motchallenge.names, motchallenge.load, f"MOT16 from {_MOT}", GIVEN),
+    Benchmark("mot/mot17", "MOT17", motchallenge.names, motchallenge.load, f"MOT17 from {_MOT}", GIVEN),
+    Benchmark("mot/mot20", "MOT20", motchallenge.names, motchallenge.load_mot20, f"MOT20 from {_MOT}", GIVEN),
+    Benchmark(
+        "mot/dancetrack",
+        "DanceTrack",
+        motchallenge.names_val,
+        motchallenge.load_val,
+        "DanceTrack (val) from https://dancetrack.github.io; CC BY 4.0 labels, videos for research",
+        MADE,
+    ),
+    Benchmark(
+        "mot/sportsmot",
+        "SportsMOT",
+        motchallenge.names_val,
+        motchallenge.load_val,
+        "SportsMOT (val) from https://deeperaction.github.io/datasets/sportsmot.html; for research",
+        MADE,
+    ),
+    Benchmark("mots/mots20", "MOTS20", mots.names, mots.load, f"MOTS20 from {_MOT}", MADE),
+    Benchmark(
+        "mots/kitti-mots",
+        "KITTI_MOTS",
+        kitti_mots.names,
+        kitti_mots.load,
+        "images from https://www.cvlibs.net/datasets/kitti, truth from "
+        "https://www.vision.rwth-aachen.de/page/mots; CC BY-NC-SA 3.0",
+        MADE,
+    ),
+    Benchmark(
+        "posetrack/posetrack18",
+        "PoseTrack18",
+        posetrack.names,
+        posetrack.load,
+        "PoseTrack18 (val) from https://posetrack.net (often down); for research",
+        MADE,
+    ),
+    Benchmark(
+        "posetrack/bonn",
+        "BonnPoseTrack",
+        posetrack.names,
+        posetrack.load,
+        "Bonn multi-person pose tracking data in PoseTrack18 JSON; for research",
+        MADE,
+    ),
+    Benchmark(
+        "pose/jhmdb",
+        "JHMDB",
+        jhmdb.names,
+        jhmdb.load,
+        "Rename_Images, joint_positions and splits from http://jhmdb.is.tue.mpg.de; for research",
+    ),
+)
+
+BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS} | synthetic.benchmarks()
+"""Every benchmark by its task name."""

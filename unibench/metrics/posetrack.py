@@ -1,0 +1,186 @@
+"""Multi-person pose tracking (PoseTrack): MOT metrics of each joint on its own, then means over joints.
+
+Joint k of every person carries the person's identity. Two joints can match when they are at most half a head
+apart (`Truth.scales` holds the head sizes); a joint is there where its third value is above 0. What poseval
+and UniTrack do is done here too: frames whose truth has no person do not count, nor does the last frame of
+the others; ignored regions swallow joints of both sides. MOTA, MOTP, precision and recall come from counts
+summed over clips; IDF1 is a mean over clips; each is then a mean over joints. IDSW is the sum over joints and
+clips. Joints that the truth never labels are left out of the means.
+
+Two faults of poseval are not repeated: its MOTP also sums distances of pairs that are not matches, and a
+frame without predictions counts as one miss and one false alarm of each joint, whoever is there; here, as the
+misses that it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import motmetrics
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from pycocotools import mask as coco
+
+from unibench import rle
+from unibench.errors import DataError, TrackerError
+from unibench.metrics.association import Pairing, hota_counts, hota_scores
+from unibench.metrics.counts import check_objects, scored_frames, section, total
+from unibench.records import EXCUSED, Labels, Tally, Truth
+
+MATCH = 0.5
+"""Largest distance of a match, in head sizes."""
+HOTA_REACH = 0.5001
+"""Distance, in head sizes, at which HOTA's similarity falls to 0 (PoseTrack21)."""
+COUNTS = ("num_misses", "num_switches", "num_false_positives", "num_objects", "num_detections")
+
+
+def tally(truth: Truth, prediction: Sequence[Labels], *, drop_last: bool = True) -> dict[str, float]:
+    """Count one clip.
+
+    Args:
+        truth: Ids, keypoints (pixels) and head sizes of each frame; `ignored` masks of class EXCUSED.
+        prediction: Ids and keypoints of each frame, with the truth's joints.
+        drop_last: Leave the last counting frame out, as poseval does.
+
+    Returns:
+        `<joint>/<count>`: motmetrics' counts, `distance` (sum over matches, head sizes), `idf1` of the clip
+            with
+        `clips` (1 where it is defined), and HOTA's counts. Empty if no frame counts.
+
+    Raises:
+        TrackerError: The number of frames or joints is wrong, or an id is doubled.
+        DataError: The head size of a person is missing.
+
+    Reference:
+        Andriluka et al.: PoseTrack, CVPR 2018, section 4; poseval, evaluateTracking.py; Doering et al.:
+        PoseTrack21, CVPR 2022, section 4 (HOTA).
+    """
+    people = [t for t in scored_frames(truth, prediction) if len(truth.labels[t].ids)]
+    frames = [_frame(truth, prediction[t], t) for t in (people[:-1] if drop_last else people)]
+    joints = frames[0].distance.shape[2] if frames else 0
+    counts = {joint: _joint_counts([frame.joint(joint) for frame in frames]) for joint in range(joints)}
+    return {f"{joint}/{name}": count for joint, named in counts.items() for name, count in named.items()}
+
+
+def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+    """IDF1, MOTA, MOTP, precision, recall, HOTA, DetA, AssA as fractions, IDSW as a count.
+
+    Raises:
+        DataError: The truth labels no joint.
+    """
+    sums = total(tallies)
+    names = sorted({key.split("/")[0] for key in sums}, key=int)
+    joints = [section(sums, f"{name}/") for name in names]
+    labelled = [_joint_scores(joint) for joint in joints if joint["num_objects"]]
+    if not labelled:
+        raise DataError("posetrack: the truth labels no joint, expected one or more; check the clips' truth")
+    means = {name: sum(scores[name] for scores in labelled) / len(labelled) for name in labelled[0]}
+    return {**means, "IDSW": sum(joint["num_switches"] for joint in joints)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Joint:
+    """The persons of one frame who have a joint, and how far apart it is in head sizes."""
+
+    truth_ids: Int[np.ndarray, " truth"]
+    prediction_ids: Int[np.ndarray, " prediction"]
+    distance: Float[np.ndarray, "truth prediction"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    truth_ids: Int[np.ndarray, " truth"]
+    prediction_ids: Int[np.ndarray, " prediction"]
+    truth_has: Bool[np.ndarray, "truth joint"]
+    prediction_has: Bool[np.ndarray, "prediction joint"]
+    distance: Float[np.ndarray, "truth prediction joint"]
+
+    def joint(self, index: int) -> _Joint:
+        rows, columns = self.truth_has[:, index], self.prediction_has[:, index]
+        distance = self.distance[rows][:, columns, index]
+        return _Joint(self.truth_ids[rows], self.prediction_ids[columns], distance)
+
+
+def _frame(truth: Truth, predicted: Labels, frame: int) -> _Frame:
+    true, region = truth.labels[frame], _ignored_region(truth, frame)
+    check_objects(predicted, frame, len(predicted.keypoints))
+    joints = true.keypoints.shape[1]
+    poses = predicted.keypoints if len(predicted.keypoints) else np.zeros((0, joints, 3))
+    if poses.shape[1] != joints:
+        raise TrackerError(
+            f"prediction: frame {frame} has poses of {poses.shape[1]} joints, expected {joints}; "
+            "use the joints of the detections"
+        )
+    truth_has, prediction_has = _has_joint(true.keypoints, region), _has_joint(poses, region)
+    heads = _head_sizes(truth, frame, truth_has)
+    offset = true.keypoints[:, None, :, :2] - poses[None, :, :, :2]
+    distance = np.hypot(offset[..., 0], offset[..., 1]) / heads[:, None, None]
+    return _Frame(true.ids, predicted.ids, truth_has, prediction_has, distance)
+
+
+def _has_joint(
+    keypoints: Float[np.ndarray, "person joint 3"], region: Bool[np.ndarray, "height width"] | None
+) -> Bool[np.ndarray, "person joint"]:
+    there: Bool[np.ndarray, "person joint"] = (keypoints[..., 2] > 0) & np.isfinite(keypoints).all(axis=-1)
+    if region is None:
+        return there
+    height, width = region.shape
+    pixels = np.floor(np.where(there[..., None], keypoints[..., :2], -1.0))
+    inside = np.all((pixels >= 0) & (pixels < (width, height)), axis=-1)
+    columns, rows = np.where(inside[..., None], pixels, 0).astype(int).transpose(2, 0, 1)
+    there &= ~(inside & region[rows, columns])
+    return there
+
+
+def _ignored_region(truth: Truth, frame: int) -> Bool[np.ndarray, "height width"] | None:
+    ignored = truth.ignored[frame] if truth.ignored else Labels()
+    masks = [mask for mask, kind in zip(ignored.masks, ignored.classes, strict=True) if kind == EXCUSED]
+    return rle.decode(coco.merge(masks)) if masks else None
+
+
+def _head_sizes(
+    truth: Truth, frame: int, has_joint: Bool[np.ndarray, "person joint"]
+) -> Float[np.ndarray, " person"]:
+    """Head sizes of the persons who have a joint, NaN for the others."""
+    scales = truth.scales[frame] if truth.scales else np.zeros(0)
+    needed = np.any(has_joint, axis=1)
+    if len(scales) != len(has_joint) or not np.all(scales[needed] > 0):
+        raise DataError(f"posetrack: frame {frame} has a person without a head size; check the clip's truth")
+    return np.where(needed, scales, np.nan)
+
+
+def _joint_counts(frames: Sequence[_Joint]) -> dict[str, float]:
+    accumulator = motmetrics.MOTAccumulator(auto_id=True)
+    for frame in frames:
+        reachable = np.where(frame.distance <= MATCH, frame.distance, np.nan)
+        accumulator.update(frame.truth_ids, frame.prediction_ids, reachable)
+    counts = motmetrics.metrics.create().compute(
+        accumulator, metrics=[*COUNTS, "idf1"], return_dataframe=False
+    )
+    events = accumulator.mot_events
+    matches = events[events.Type.isin(["MATCH", "SWITCH"])]
+    defined = bool(np.isfinite(counts["idf1"]))  # not where the joint is neither labelled nor predicted
+    pairings = [
+        Pairing(frame.truth_ids, frame.prediction_ids, np.maximum(0.0, 1.0 - frame.distance / HOTA_REACH))
+        for frame in frames
+    ]
+    return {
+        **{name: float(counts[name]) for name in COUNTS},
+        "distance": float(matches.D.sum()),
+        "idf1": float(counts["idf1"]) if defined else 0.0,
+        "clips": float(defined),
+        **hota_counts(pairings),
+    }
+
+
+def _joint_scores(sums: Tally) -> dict[str, float]:
+    """The scores of one joint that the truth labels at least once."""
+    objects, found, false = sums["num_objects"], sums["num_detections"], sums["num_false_positives"]
+    hota = hota_scores(sums)
+    return {
+        "IDF1": sums["idf1"] / sums["clips"],
+        "MOTA": 1 - (sums["num_misses"] + sums["num_switches"] + false) / objects,
+        "MOTP": 1 - sums["distance"] / found if found else 0.0,
+        "precision": found / (found + false) if found + false else 0.0,
+        "recall": found / objects,
+        **{name: hota[name] for name in ("HOTA", "DetA", "AssA")},
+    }
