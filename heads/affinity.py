@@ -7,7 +7,7 @@ them by a soft-max over these k similarities. Similarities are inner products; o
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import faiss
 import torch
@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Shape = Literal["circle", "disc", "square"]
 TILE = 16
 """Side in cells of the square of queries that share one product: larger wastes products, smaller wastes calls."""
 BLOCK = 128
 """Queries that share one product where there is no window."""
 
-_INSIDE: Mapping[Shape, Callable[[Tensor, Tensor, float], Tensor]] = {
+_INSIDE: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "circle": lambda dy, dx, radius: dy**2 + dx**2 < radius**2,
     "disc": lambda dy, dx, radius: dy**2 + dx**2 <= radius**2,
     "square": lambda dy, dx, radius: torch.maximum(dy.abs(), dx.abs()) <= radius,
@@ -32,9 +31,9 @@ _INSIDE: Mapping[Shape, Callable[[Tensor, Tensor, float], Tensor]] = {
 class Window:
     """Which key cells a query cell sees: those around its own position."""
 
-    radius: float
+    radius: int | float
     """Cells."""
-    shape: Shape = "circle"
+    shape: str = "circle"
     """`circle`: Euclidean distance < radius; `disc`: <= radius; `square`: |dx| and |dy| <= radius."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from heads.affinity import Shape, Source, Window, attend
+from heads.affinity import Source, Window, attend
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class MaskOptions:
     """Cosine similarities are divided by it before the soft-max."""
     topk: int = 10
     """Number of source cells that a cell reads from, over all source frames together."""
-    radius: float | None = 12.0
+    radius: int | float | None = 12
     """Cells: how far from its own position a cell reads in previous frames; None for no limit."""
-    window: Shape = "circle"
+    window: str = "circle"
     """`circle`: Euclidean distance < radius (UniTrack); `disc`: <= radius (DINOv3); `square`: |dx| and
     |dy| <= radius (DINO)."""
     context: int = 5
@@ -104,7 +104,7 @@ def propagate(
 
 
 def begin(
-    features: Float[Tensor, "channel h w"], labels: Float[Tensor, "label h w"], options: MaskOptions
+    features: Float[Tensor, "channel h w"], labels: Float[Tensor, "label rows columns"], options: MaskOptions
 ) -> MaskState:
     """Start a clip at frame 0; arguments and errors as in `propagate`."""
     _check(features, labels, "frame 0")
@@ -146,11 +146,6 @@ def _sources(state: MaskState, options: MaskOptions) -> list[Source]:
 
 
 def _check(features: Tensor, labels: Tensor, frame: str) -> None:
-    if features.ndim != 3 or labels.ndim != 3:
-        shapes = f"features {tuple(features.shape)} and labels {tuple(labels.shape)}"
-        raise ValueError(
-            f"mask propagation: {frame} has {shapes}, expected (channel, h, w) and (label, h, w)"
-        )
     if features.shape[1:] != labels.shape[1:]:
         grids = f"{tuple(features.shape[1:])}, expected that of the labels {tuple(labels.shape[1:])}"
         raise ValueError(f"mask propagation: {frame} has the grid {grids}; resize the labels to the features")

@@ -114,6 +114,7 @@ _ASSOCIATION: Knobs = {
     "letterbox_as_coded": False,
     "roi_size": (10, 4),
     "max_points": 200,
+    "bleed": False,
     "duplicate_iou": 0.7,
     "rsm": "paper",
     "cascade": _CASCADE,
@@ -124,6 +125,7 @@ _ASSOCIATION: Knobs = {
 _MASKS: Knobs = {
     **_ASSOCIATION,
     "observation": "mask",
+    "min_score": 0.0,
     "letterbox": None,
     "cascade": {**_CASCADE, "confirm_at_birth": True},
 }
@@ -218,7 +220,13 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
         **_association(_ASSOCIATION, _MOTION_BOXES),
         **_as_coded(_ASSOCIATION, _MOTION_BOXES, **_CODED_BOXES),
     },
-    "mots": {**_association(_MASKS, _MOTION_MASKS), **_as_coded(_MASKS, _MOTION_MASKS)},
-    "posetrack": {**_association(_POSES, _MOTION_POSES), **_as_coded(_POSES, _MOTION_POSES)},
+    "mots": {
+        **_association(_MASKS, _MOTION_MASKS),
+        **_as_coded(_MASKS, _MOTION_MASKS, bleed=True),
+    },
+    "posetrack": {
+        **_association(_POSES, _MOTION_POSES),
+        **_as_coded(_POSES, _MOTION_POSES, bleed=True),
+    },
 }
 """Family of tasks -> its presets by name; the first is the default."""

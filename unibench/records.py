@@ -32,17 +32,17 @@ class Labels:
     Used fields have the same length, one row an object, in the same order.
     """
 
-    ids: Int[np.ndarray, " object"] = field(default_factory=_empty(np.int64, 0))
+    ids: Int[np.ndarray, " _object"] = field(default_factory=_empty(np.int64, 0))
     """Identities, unique within the frame; stable over the clip for truth and predictions."""
-    boxes: Float[np.ndarray, "object 4"] = field(default_factory=_empty(np.float64, 0, 4))
+    boxes: Float[np.ndarray, "_object 4"] = field(default_factory=_empty(np.float64, 0, 4))
     """xyxy, pixels of the original frame."""
     masks: tuple[Rle, ...] = ()
     """Run-length encoded at the frame's own size."""
-    keypoints: Float[np.ndarray, "object joint 3"] = field(default_factory=_empty(np.float64, 0, 0, 3))
+    keypoints: Float[np.ndarray, "_object _joint 3"] = field(default_factory=_empty(np.float64, 0, 0, 3))
     """x, y in pixels and a third value: > 0 where the joint is labelled (truth) or its score (prediction)."""
-    scores: Float[np.ndarray, " object"] = field(default_factory=_empty(np.float64, 0))
+    scores: Float[np.ndarray, " _object"] = field(default_factory=_empty(np.float64, 0))
     """Confidence of each object, as its source gives it (usually 0 to 1)."""
-    classes: Int[np.ndarray, " object"] = field(default_factory=_empty(np.int64, 0))
+    classes: Int[np.ndarray, " _object"] = field(default_factory=_empty(np.int64, 0))
     """Class of each object: an index into `Clip.vocabulary`."""
 
 
@@ -85,7 +85,7 @@ class Truth:
     """Per frame (or nothing at all): what is not scored. Class EXCUSED: a prediction on it is taken away before
     counting (distractors of MOTChallenge, ignore regions of MOTS). Class BYSTANDER: takes part in that matching
     but excuses nothing (pedestrians of MOTChallenge marked 'do not consider')."""
-    scales: tuple[Float[np.ndarray, " object"], ...] = ()
+    scales: tuple[Float[np.ndarray, " _object"], ...] = ()
     """Per frame (PoseTrack only): the head size of each person in pixels, 0.6 x the head box's diagonal."""
     scored: tuple[int, ...] | None = None
     """Indices of the frames that are annotated, where not all are."""

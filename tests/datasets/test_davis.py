@@ -8,8 +8,6 @@ from unibench import rle
 from unibench.datasets import davis
 from unibench.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
-
 
 def write(root, name, annotations, mode="P"):
     layouts.images(root / "JPEGImages" / "480p" / name, range(len(annotations)), digits=5, suffix=".jpg")

@@ -10,8 +10,7 @@ from unibench import rle
 from unibench.datasets import kitti_mots, motchallenge, posetrack, truncate, with_detections
 from unibench.datasets.detections import Noise
 from unibench.errors import DataError
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
+from unibench.records import Labels
 
 GT = "".join(f"{t},{i},{4 * i + t},2,3,9,1,1,1\n" for t in range(1, 21) for i in range(1, 6))
 MASKS = (rectangle(2, 2, 10, 12), rectangle(11, 2, 18, 12), rectangle(20, 8, 30, 20))
@@ -122,7 +121,7 @@ def test_noisy_masks_never_overlap(masks):
 
 def test_noisy_poses_move_labelled_joints_only(poses):
     clip, truth = poses
-    labels = replace(truth.labels[0], keypoints=truth.labels[0].keypoints.copy())
+    labels = Labels(ids=truth.labels[0].ids, keypoints=truth.labels[0].keypoints.copy())
     labels.keypoints[:, 3] = 0
     truth = replace(truth, labels=(labels, *truth.labels[1:]))
     found = detections(with_detections(clip, truth, "oracle+noise", Noise(miss=0.0, false_alarm=0.0)))[0]

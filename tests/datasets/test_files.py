@@ -15,11 +15,17 @@ from unibench.errors import DataError
 
 def test_every_benchmark_is_keyed_by_its_task():
     assert all(key == row.task for key, row in BENCHMARKS.items())
-    expected = (
-        "sot/otb vos/davis2016 vos/davis2017 mot/mot15 mot/mot16 mot/mot17 mot/mot20 mots/mots20".split()
-    )
-    expected += "mots/kitti-mots posetrack/posetrack18 posetrack/bonn pose/jhmdb".split()
-    assert set(expected) <= set(BENCHMARKS)
+    expected = {
+        "sot/otb",
+        "vos/davis2016",
+        "vos/davis2017",
+        "mot/mot15",
+        "mot/mot16",
+        "mot/mot17",
+        "mot/mot20",
+    }
+    expected |= {"mots/mots20", "mots/kitti-mots", "posetrack/posetrack18", "posetrack/bonn", "pose/jhmdb"}
+    assert expected <= set(BENCHMARKS)
 
 
 @pytest.mark.parametrize("task", [task for task, row in BENCHMARKS.items() if row.folder])

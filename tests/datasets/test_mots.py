@@ -8,8 +8,6 @@ from unibench.datasets import kitti_mots, mots
 from unibench.errors import DataError
 from unibench.records import EXCUSED
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
-
 FIRST, SECOND, REGION = rectangle(1, 1, 6, 9), rectangle(10, 2, 14, 12), rectangle(20, 0, 32, 24)
 
 

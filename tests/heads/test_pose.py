@@ -42,8 +42,9 @@ def test_joints_without_a_label_have_an_empty_map_and_no_say_in_sigma():
 
 
 def test_joints_off_the_map_keep_only_what_lies_on_it():
-    maps = encode(pose((-1, 4), (50, 4)), 8, 8)
+    maps = encode(pose((-1, 4), (20, 4)), 8, 8)
     assert maps[0, 4].nonzero().flatten().tolist() == [0]
+    assert maps[0, 4, 0].item() == pytest.approx(math.exp(-2))
     assert not maps[1].any()
 
 

@@ -8,7 +8,7 @@ from unibench.metrics import mot, pck, posetrack, sot, unitrack_mot, vos
 
 def mot_both(truth, prediction):
     official = mot.pool([mot.tally_boxes(truth, prediction)])
-    return official | unitrack_mot.pool([unitrack_mot.tally_boxes(truth, prediction)])
+    return official | unitrack_mot.pool([unitrack_mot.tally(truth, prediction)])
 
 
 SCORERS = {
@@ -25,9 +25,6 @@ def test_every_golden_file_is_read():
     assert {file.stem for file in GOLDEN.glob("*.json")} == set(SCORERS)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)  # pycocotools 2.0.11, decode
 @pytest.mark.parametrize("name", SCORERS)
 def test_golden(name):
     truth, prediction, expected = read_golden(name)

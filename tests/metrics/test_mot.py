@@ -78,6 +78,8 @@ def test_a_clip_without_anything_adds_nothing():
     empty = mot.tally_boxes(Truth((Labels(),) * 3), [Labels()] * 3)
     full = mot.tally_boxes(Truth((boxes({1: square(0)}),)), [boxes({1: square(0)})])
     assert mot.pool([full, empty]) == mot.pool([full])
+    unscored = mot.tally_boxes(Truth((boxes({1: square(0)}),), scored=()), [Labels()])
+    assert mot.pool([full, unscored]) == mot.pool([full])
 
 
 def test_classes_never_match_one_another():
@@ -220,9 +222,6 @@ def test_boxes_are_taken_away_as_in_trackeval(seed):
     assert_equals_trackeval(mot.tally_boxes(Truth(tuple(scored), tuple(ignored)), prediction), data)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"
-)  # pycocotools 2.0.11, decode
 @pytest.mark.parametrize("seed", range(5))
 def test_masks_are_taken_away_as_in_trackeval(seed):
     clip = drawn_masks(seed, objects=4)

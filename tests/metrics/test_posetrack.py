@@ -103,8 +103,7 @@ def test_joints_that_are_never_labelled_are_left_out():
 def test_ignored_regions_swallow_joints_of_both_sides():
     region = masks({1: block(0, 100, 60, 100, 100, 100)}, [EXCUSED])
     truth = make_truth([poses({1: person(0), 2: person(70)})] * 2, ignored=(region,) * 2)
-    with pytest.warns(DeprecationWarning, match="__array__ implementation"):  # pycocotools 2.0.11
-        scores = score(truth, [poses({1: person(0), 5: person(90)})] * 2)
+    scores = score(truth, [poses({1: person(0), 5: person(90)})] * 2)
     assert {name: scores[name] for name in FRACTIONS} == pytest.approx(dict.fromkeys(FRACTIONS, 1.0))
 
 

@@ -27,7 +27,7 @@ NAMES = {
 
 
 def score(truth, prediction):
-    return unitrack_mot.pool([unitrack_mot.tally_boxes(Truth(tuple(truth)), prediction)])
+    return unitrack_mot.pool([unitrack_mot.tally(Truth(tuple(truth)), prediction)])
 
 
 def check(scores, row):
@@ -54,8 +54,8 @@ def test_truth_as_prediction_is_perfect_and_nothing_scores_nothing():
 
 
 def test_a_clip_without_anything_adds_nothing():
-    empty = unitrack_mot.tally_boxes(Truth((Labels(),) * 3), [Labels()] * 3)
-    full = unitrack_mot.tally_boxes(Truth((boxes({1: square(0)}),)), [boxes({1: square(0)})])
+    empty = unitrack_mot.tally(Truth((Labels(),) * 3), [Labels()] * 3)
+    full = unitrack_mot.tally(Truth((boxes({1: square(0)}),)), [boxes({1: square(0)})])
     assert unitrack_mot.pool([full, empty]) == unitrack_mot.pool([full])
 
 
@@ -75,7 +75,7 @@ def test_equals_motmetrics_over_clips():
             distance = 1 - rle.box_iou(a.boxes, b.boxes)
             accumulator.update(a.ids, b.ids, np.where(distance <= 0.5, distance, np.nan))
         accumulators.append(accumulator)
-        tallies.append(unitrack_mot.tally_boxes(Truth(truth), prediction))
+        tallies.append(unitrack_mot.tally(Truth(truth), prediction))
     names = list(NAMES.values())
     table = motmetrics.metrics.create().compute_many(accumulators, metrics=names, generate_overall=True)
     check(unitrack_mot.pool(tallies), table.loc["OVERALL"])
@@ -86,7 +86,7 @@ def test_lif_t_on_mot17(gold, name):
     folder = gold / "mot17_lif_t"
     truth, prediction = gold_mot.mot17(folder, name)
     row = gold_mot.expected(folder)["reference_run"]["motmetrics_no_preproc"][name]
-    check(unitrack_mot.pool([unitrack_mot.tally_boxes(truth, prediction)]), row)
+    check(unitrack_mot.pool([unitrack_mot.tally(truth, prediction)]), row)
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_lif_t_on_all_of_mot17(gold):
     expected = gold_mot.expected(folder)
     rows = expected["reference_run"]["motmetrics_no_preproc"]
     clips = [gold_mot.mot17(folder, name) for name in rows if name != "OVERALL"]
-    scores = unitrack_mot.pool([unitrack_mot.tally_boxes(*clip) for clip in clips])
+    scores = unitrack_mot.pool([unitrack_mot.tally(*clip) for clip in clips])
     check(scores, rows["OVERALL"])
     published = expected["published"]["py-motmetrics"]
     for name in ("FP", "FN", "MT", "PT", "ML", "IDSW"):
@@ -106,7 +106,7 @@ def test_lif_t_on_all_of_mot17(gold):
 def test_mot15(gold, case):
     rows = gold_mot.expected(gold / case)["reference_run"]["motmetrics"]
     names = [name for name in rows if name != "OVERALL"]
-    tallies = [unitrack_mot.tally_boxes(*gold_mot.mot15(gold / case, name)) for name in names]
+    tallies = [unitrack_mot.tally(*gold_mot.mot15(gold / case, name)) for name in names]
     check(unitrack_mot.pool(tallies), rows["OVERALL"])
 
 

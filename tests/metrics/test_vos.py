@@ -14,7 +14,6 @@ from unibench.metrics import vos
 from unibench.records import Labels, Truth
 
 # pycocotools 2.0.11 decodes through NumPy's old __array__ protocol
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PERFECT = {"J&F": 1, "J-mean": 1, "J-recall": 1, "J-decay": 0, "F-mean": 1, "F-recall": 1, "F-decay": 0}
 
 

@@ -12,7 +12,6 @@ from unibench.records import Clip, Frame, Labels
 from unibench.trackers.association import AssociationOptions, track
 
 # pycocotools' decoder under NumPy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 HEIGHT, WIDTH, STRIDE = 96, 160, 4
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]], dtype=np.uint8)

@@ -1,6 +1,6 @@
 """The benchmarks: one file a layout, one row a benchmark."""
 
-from unibench.datasets import davis, jhmdb, kitti_mots, motchallenge, mots, otb, posetrack, synthetic
+from unibench.datasets import davis, got10k, jhmdb, kitti_mots, lasot, motchallenge, mots, otb, posetrack
 from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
 from unibench.datasets.clips import truncate
 from unibench.datasets.detections import with_detections
@@ -16,6 +16,20 @@ _ROWS = (
         otb.names,
         otb.load,
         "OTB-2015: one zip a clip from http://cvlab.hanyang.ac.kr/tracker_benchmark; for research",
+    ),
+    Benchmark(
+        "sot/lasot",
+        "LaSOT",
+        lasot.names,
+        lasot.load,
+        "LaSOT from http://vision.cs.stonybrook.edu/~lasot; for research",
+    ),
+    Benchmark(
+        "sot/got10k",
+        "GOT-10k",
+        got10k.names,
+        got10k.load,
+        "GOT-10k (val) from http://got-10k.aitestunion.com; not for commercial use",
     ),
     Benchmark(
         "vos/davis2016",
@@ -86,5 +100,5 @@ _ROWS = (
     ),
 )
 
-BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS} | synthetic.benchmarks()
+BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS}
 """Every benchmark by its task name."""

@@ -233,11 +233,9 @@ def _sequence_info(file: Path) -> SequenceInfo:
 
 def _boxes(file: Path, columns: range) -> Table:
     table = read_table(file, columns)
-    wrong = ~np.isfinite(table.values).all(axis=1)
-    table.refuse(wrong, "a value that is not finite", "correct or remove this line")
-    table.refuse(
-        (table.values[:, 4:6] < 0).any(axis=1), "a negative width or height", "correct or remove this line"
-    )
+    hint = "correct or remove this line"
+    table.refuse(~np.isfinite(table.values).all(axis=1), "a value that is not finite", hint)
+    table.refuse(table.values[:, 4:6].min(axis=1) < 0, "a negative width or height", hint)
     return table
 
 

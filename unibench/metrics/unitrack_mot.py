@@ -29,7 +29,7 @@ COUNTS = {
 SUMS = (*COUNTS.values(), "num_objects", "idtp", "idfp", "idfn")
 
 
-def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
+def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     """Count one clip of boxes; boxes of different classes never match.
 
     Args:

@@ -20,7 +20,7 @@ from unibench.records import Clip, Labels
 
 ROUNDINGS: Mapping[str, Callable[[float], int]] = {
     "down": math.floor,
-    "nearest": lambda cells: math.floor(cells + 0.5),
+    "nearest": lambda units: math.floor(units + 0.5),
     "up": math.ceil,
 }
 
@@ -138,7 +138,7 @@ def patch(model: FrozenModel, layers: Sequence[str]) -> int:
     return math.lcm(*(model.strides[layer] for layer in layers if model.offsets[layer] > 0))
 
 
-def whole_patches(side: float, unit: int, rounding: str = "nearest") -> int:
+def whole_patches(side: int | float, unit: int, rounding: str = "nearest") -> int:
     """Round a side in pixels to a multiple of `unit`, at least one."""
     return max(1, ROUNDINGS[rounding](side / unit)) * unit
 

@@ -39,6 +39,8 @@ class AssociationOptions:
     """Boxes only: rows and columns of points. The 2021 code has (4, 10)."""
     max_points: int = 200
     """Masks and poses only: how many points an object has at most (400 for poses in the 2021 code)."""
+    bleed: bool = False
+    """Masks and poses only: a shrunk map takes cells off the object for zeros, as the 2021 code does."""
     duplicate_iou: float = 0.7
     """Masks only: a detection whose box overlaps that of an earlier one of its class by more is dropped."""
     rsm: str = "paper"
@@ -128,11 +130,11 @@ def _prepare(frame: Frame, rows: np.ndarray, options: AssociationOptions) -> tup
     height, width = frame.image.shape[:2]
     if options.observation == "mask":
         masks = [torch.from_numpy(rle.decode(detections.masks[row])) for row in rows]
-        return frame.image, _see_masks(masks, None, options.max_points)
+        return frame.image, _see_masks(masks, None, options)
     poses = detections.keypoints[rows]
     boxes = np.stack([points.pose_box(pose).double().numpy() for pose in poses])
     return frame.image, _see_masks(
-        [points.pose_mask(pose, height, width) for pose in poses], boxes, options.max_points
+        [points.pose_mask(pose, height, width) for pose in poses], boxes, options
     )
 
 
@@ -151,9 +153,14 @@ def _prepare_boxes(
     return image, see
 
 
-def _see_masks(masks: Sequence[Tensor], boxes: Float[np.ndarray, "object 4"] | None, max_points: int) -> _See:
+def _see_masks(
+    masks: Sequence[Tensor], boxes: Float[np.ndarray, "object 4"] | None, options: AssociationOptions
+) -> _See:
     def see(features: Tensor, stride: int, offset: float) -> _Described:
-        read = [points.mask_points(features, mask, max_points, offset=offset) for mask in masks]
+        read = [
+            points.mask_points(features, mask, options.max_points, bleed=options.bleed, offset=offset)
+            for mask in masks
+        ]
         cells = np.stack([points.mask_box(on).double().cpu().numpy() for _, on in read])
         return [found for found, _ in read], cells if boxes is None else boxes
 

@@ -114,9 +114,6 @@ def _checked(prompt: Labels, clip_name: str) -> Labels:
         raise DataError(
             f"clip {clip_name!r}: no keypoints in the prompt, expected one pose or more; check frame 0's truth"
         )
-    if len(prompt.keypoints) != len(prompt.ids):
-        counts = f"{len(prompt.keypoints)} poses for {len(prompt.ids)} ids"
-        raise DataError(f"clip {clip_name!r}: {counts} in the prompt; give each person one pose")
     return Labels(ids=prompt.ids, keypoints=prompt.keypoints)
 
 
