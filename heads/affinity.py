@@ -65,11 +65,11 @@ class Source:
 
 
 class Nearest(NamedTuple):
-    """The k best keys of every query, best first; where fewer are seen, similarity -inf at key 0."""
+    """The k best keys of every query, best first; where fewer are seen, places of similarity -inf follow."""
 
     similarity: Float[Tensor, "query k"]
     key: Int[Tensor, "query k"]
-    """Index of the key cell, row by row."""
+    """Index of the key cell, row by row, frame by frame; of no meaning where the similarity is -inf."""
 
 
 def attend(
@@ -86,38 +86,49 @@ def attend(
     Returns:
         (label, h, w), for each cell the weighted mean of the labels of its k keys.
     """
-    similarities, keys, cells = [], [], queries.shape[1] * queries.shape[2]
-    for position, source in enumerate(sources):
-        found = nearest(queries, source.keys, k, source.window)
+    groups: dict[tuple[Window | None, int], list[Source]] = {}
+    for source in sources:
+        groups.setdefault((source.window, source.repeats), []).append(source)
+    similarities, keys = [], []
+    labels: list[Tensor] = []
+    for (window, repeats), group in groups.items():
+        found = nearest(queries, [source.keys for source in group], k, window)
         # The top-k with repeated keys lies within the repeated top-k: the products are computed once.
-        similarities.append(found.similarity.repeat(1, source.repeats))
-        keys.append(found.key.repeat(1, source.repeats) + position * cells)
+        similarities.append(found.similarity.repeat(1, repeats))
+        keys.append(found.key.repeat(1, repeats) + len(labels) * queries.shape[1] * queries.shape[2])
+        labels += [source.labels.flatten(1) for source in group]
     joint = _top(torch.cat(similarities, dim=1), k)
     key = torch.cat(keys, dim=1).gather(1, joint.key)
     weight = torch.softmax(joint.similarity / temperature, dim=1)
-    labels = torch.cat([source.labels.flatten(1) for source in sources], dim=1)
-    read = F.embedding_bag(key, labels.T.contiguous(), per_sample_weights=weight.to(labels), mode="sum")
+    table = torch.cat(labels, dim=1).T.contiguous()
+    read = F.embedding_bag(key, table, per_sample_weights=weight.to(table), mode="sum")
     return read.T.reshape(-1, *queries.shape[1:])
 
 
 def nearest(
-    queries: Float[Tensor, "channel h w"], keys: Float[Tensor, "channel h w"], k: int, window: Window | None
+    queries: Float[Tensor, "channel h w"],
+    keys: Sequence[Float[Tensor, "channel h w"]],
+    k: int,
+    window: Window | None,
 ) -> Nearest:
-    """Find for each query cell the k most alike key cells among those that it sees.
+    """Find for each query cell the k most alike of the key cells that it sees in several frames.
 
     Args:
         queries: (channel, h, w) features of one frame.
-        keys: (channel, h, w) features of another.
-        k: number of keys kept.
+        keys: for each frame that is searched (channel, h, w).
+        k: number of keys kept, of all frames together.
         window: which keys a query sees; None for all.
+
+    Returns:
+        Keys are counted through the frames, h * w each.
     """
     if window is None:
-        return global_topk(_rows(queries), _rows(keys), k)
+        return global_topk(_rows(queries), [_rows(frame) for frame in keys], k)
     return windowed_topk(queries, keys, k, window)
 
 
 def global_topk(
-    queries: Float[Tensor, "query channel"], keys: Float[Tensor, "key channel"], k: int
+    queries: Float[Tensor, "query channel"], keys: Sequence[Float[Tensor, "_ channel"]], k: int
 ) -> Nearest:
     """Find for each query the k keys of largest inner product; exact.
 
@@ -126,44 +137,49 @@ def global_topk(
 
     Args:
         queries: (query, channel) vectors.
-        keys: (key, channel) vectors.
-        k: number of keys kept.
+        keys: (key, channel) vectors in one or more parts.
+        k: number of keys kept, of all parts together.
 
     Reference:
         Douze et al., The Faiss library, arXiv:2401.08281.
     """
     if queries.device.type != "cpu" or queries.dtype != torch.float32:
-        blocks = [_top(block @ keys.T, k) for block in torch.split(queries, BLOCK)]
-        return Nearest(torch.cat([block.similarity for block in blocks]), torch.cat([b.key for b in blocks]))
-    index = faiss.IndexFlatIP(keys.shape[1])
-    index.add(keys.contiguous().numpy())
-    similarity, key = map(torch.from_numpy, index.search(queries.contiguous().numpy(), min(k, len(keys))))
-    return _padded(Nearest(similarity, key), k)
+        whole = torch.cat(list(keys)).T
+        blocks = [_top(block @ whole, k) for block in torch.split(queries, BLOCK)]
+        return Nearest(*map(torch.cat, zip(*blocks, strict=True)))
+    index = faiss.IndexFlatIP(queries.shape[1])
+    for part in keys:
+        index.add(part.contiguous().numpy())
+    similarity, key = index.search(queries.contiguous().numpy(), min(k, index.ntotal))
+    return _padded(Nearest(torch.from_numpy(similarity), torch.from_numpy(key)), k)
 
 
 def windowed_topk(
-    queries: Float[Tensor, "channel h w"], keys: Float[Tensor, "channel h w"], k: int, window: Window
+    queries: Float[Tensor, "channel h w"],
+    keys: Sequence[Float[Tensor, "channel h w"]],
+    k: int,
+    window: Window,
 ) -> Nearest:
     """Find for each query cell the k most alike key cells inside its window; exact, tile by tile.
 
     Args:
         queries: (channel, h, w) features of one frame.
-        keys: (channel, h, w) features of another.
-        k: number of keys kept.
+        keys: for each frame that is searched (channel, h, w).
+        k: number of keys kept, of all frames together.
         window: which keys a query sees.
     """
     height, width = queries.shape[1:]
-    query_rows, key_rows = (grid.permute(1, 2, 0).contiguous() for grid in (queries, keys))
+    query_rows, *key_rows = (grid.permute(1, 2, 0).contiguous() for grid in (queries, *keys))
     similarity = queries.new_empty(height, width, k)
     key = torch.empty(height, width, k, dtype=torch.int64, device=queries.device)
+    places = torch.arange(len(keys) * height * width, device=queries.device).view(-1, height, width)
     for tile, view in _tiles(height, width, int(window.radius)):
-        scores = query_rows[tile].flatten(0, 1) @ key_rows[view].flatten(0, 1).T
-        best = _top(scores.masked_fill_(~_seen(tile, view, window, queries.device), -torch.inf), k)
+        seen = _seen(tile, view, window, queries.device)
+        visible = torch.stack([frame[view] for frame in key_rows]).flatten(0, 2)
+        scores = (query_rows[tile].flatten(0, 1) @ visible.T).view(len(seen), len(keys), -1)
+        best = _top(scores.masked_fill_(~seen[:, None], -torch.inf).flatten(1), k)
         similarity[tile] = best.similarity.view(similarity[tile].shape)
-        rows, columns = view
-        across = columns.stop - columns.start
-        y, x = rows.start + best.key // across, columns.start + best.key % across
-        key[tile] = (y * width + x).view(key[tile].shape)
+        key[tile] = places[:, *view].flatten()[best.key].view(key[tile].shape)
     return Nearest(similarity.flatten(0, 1), key.flatten(0, 1))
 
 

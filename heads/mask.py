@@ -110,7 +110,7 @@ def begin(
     _check(features, labels, "frame 0")
     if not torch.isfinite(labels).all():
         raise ValueError("mask propagation: the labels of frame 0 are not finite")
-    now = Past(F.normalize(features, dim=0), labels)
+    now = Past(_unit(features), labels)
     counts_as_previous = options.pad_start or not options.keep_first
     return MaskState(labels, now, (now,) * (counts_as_previous and options.context > 0), 0)
 
@@ -125,10 +125,15 @@ def step(state: MaskState, features: Float[Tensor, "channel h w"], options: Mask
         raise ValueError(
             f"mask propagation: frame {time} has {channels}; read all frames from the same layer"
         )
-    unit = F.normalize(features, dim=0)
+    unit = _unit(features)
     labels = attend(unit, _sources(state, options), options.topk, options.temperature)
     recent = (*state.recent, Past(unit, labels))
     return MaskState(labels, state.first, recent[max(0, len(recent) - options.context) :], time)
+
+
+def _unit(features: Float[Tensor, "channel h w"]) -> Float[Tensor, "channel h w"]:
+    """L2-normalised; channels last in memory, as they are read cell by cell in every later frame."""
+    return F.normalize(features.permute(1, 2, 0).contiguous(), dim=2).permute(2, 0, 1)
 
 
 def _sources(state: MaskState, options: MaskOptions) -> list[Source]:

@@ -29,7 +29,7 @@ def built(name: str) -> tuple[cards.Card, nn.Module]:
 @pytest.mark.parametrize("name", sorted(cards.paths()))
 def test_every_card_gives_the_maps_that_it_states(name: str, size: tuple[int, int]) -> None:
     card, module = built(name)
-    model = models.freeze(card, module, None, "cpu")
+    model = models.freeze(card, module, None, torch.device("cpu"))
     maps = model.network(model.prepare(image(*size))[None], list(card.layers))
     for layer, stated in card.layers.items():
         cells = tuple(-(-side // stated.stride) for side in size)
@@ -64,7 +64,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() 
 
 def test_one_pass_gives_all_layers_and_the_same_values_as_each_alone() -> None:
     card, module = built("random-resnet18")
-    model = models.freeze(card, module, None, "cpu")
+    model = models.freeze(card, module, None, torch.device("cpu"))
     prepared = model.prepare(image(64, 96))[None]
     both = model.network(prepared, ["layer3", "layer4"])
     assert torch.equal(both["layer3"], model.network(prepared, ["layer3"])["layer3"])
@@ -81,7 +81,7 @@ def test_the_stride_position_changes_the_features(shared_data: Path) -> None:
         module, report = models.build(one, path)
         assert report is not None
         assert report.share == 1.0
-        model = models.freeze(one, module, path, "cpu")
+        model = models.freeze(one, module, path, torch.device("cpu"))
         maps.append(model.network(model.prepare(image(96, 96))[None], ["layer3"])["layer3"])
     right, other = maps
     assert (right - other).norm() > 0.2 * right.norm()
@@ -105,7 +105,7 @@ def test_the_packaged_network_knows_the_photographs(photograph: str, kinds: rang
     side = min(picture.shape[:2])
     top, left = ((length - side) // 2 for length in picture.shape[:2])
     square = transform.resize(picture[top : top + side, left : left + side], (224, 224), anti_aliasing=True)
-    prepared = models.freeze(classifier, module, None, "cpu").prepare((square * 255).astype(np.uint8))
+    prepared = models.freeze(classifier, module, None, torch.device("cpu")).prepare((square * 255).astype(np.uint8))
     with torch.inference_mode():
         best = module(prepared[None]).softmax(1)[0]
     assert int(best.argmax()) in kinds

@@ -11,10 +11,16 @@ from unibench.datasets.benchmark import Benchmark
 from unibench.errors import DataError
 from unibench.protocols import Protocol
 
+WIDTH = 140
+"""Columns of a table that goes to a file or a pipe."""
+
 
 def show(thing: object) -> None:
     """Print a table or a line."""
-    Console().print(thing)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(thing)
 
 
 def show_paths(paths: Iterable[Path]) -> None:

@@ -43,15 +43,31 @@ class FrozenModel:
     """Hash of everything on the card that changes features, and of the weights file."""
 
 
+def device(name: str) -> torch.device:
+    """Check that a device is there.
+
+    Raises:
+        UnknownNameError: torch does not know it, or this machine does not have it.
+    """
+    try:
+        place = torch.device(name)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise UnknownNameError("device", name, there) from error
+    return place
+
+
 def load(
-    card: Card, *, given: Path | None = None, device: str = "cpu", least: float = weights.REQUIRED
+    card: Card, *, given: Path | None = None, place: str = "cpu", least: float = weights.REQUIRED
 ) -> FrozenModel:
     """Build a card's network, load its weights and freeze it.
 
     Args:
         card: The model.
         given: A weights file, or the folder that holds it; None: only the card's own source.
-        device: A torch device.
+        place: A torch device.
         least: Share of the backbone's tensors that must be loaded, 0 to 1.
 
     Raises:
@@ -62,7 +78,7 @@ def load(
     module, report = build(card, path)
     if report is not None:
         weights.require(report, f"{path} for model {card.name!r}", least)
-    return freeze(card, module, path, device)
+    return freeze(card, module, path, device(place))
 
 
 def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
@@ -79,9 +95,8 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
     return module.eval().requires_grad_(False), report
 
 
-def freeze(card: Card, module: nn.Module, path: Path | None, device: str) -> FrozenModel:
+def freeze(card: Card, module: nn.Module, path: Path | None, place: torch.device) -> FrozenModel:
     """Wrap a built network as the appearance model that the heads know."""
-    place = torch.device(device)
     return FrozenModel(
         name=card.name,
         prepare=_preparation(card.preprocessing, place),
@@ -116,7 +131,7 @@ def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.nda
             image = rgb2lab(image).astype(np.float32)
         elif rules.color == "bgr":
             image = image[:, :, ::-1]
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+        pixels = torch.tensor(np.ascontiguousarray(image), device=device)
         return (pixels.permute(2, 0, 1).float() / rules.divisor - mean) / std
 
     return prepare

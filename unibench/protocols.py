@@ -59,7 +59,9 @@ def _identity(source: str) -> str:
     if source in ("", "public", "oracle", "oracle+noise"):
         return source
     if not folder.is_dir():
-        raise DataError(f"detections {source!r}: no such folder; there are: public, oracle, oracle+noise, FOLDER")
+        raise DataError(
+            f"detections {source!r}: no such folder; there are: public, oracle, oracle+noise, FOLDER"
+        )
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         digest.update(path.name.encode())
@@ -133,7 +135,13 @@ _POSES: Knobs = {
     **_MASKS,
     "observation": "pose",
     "max_points": 400,
-    "cascade": {**_CASCADE, "confirm_at_birth": True, "confirm_limit": 0.6, "duplicate_limit": 0.2},
+    "cascade": {
+        **_CASCADE,
+        "confirm_at_birth": True,
+        "confirm_limit": 0.6,
+        "duplicate_limit": 0.2,
+        "buffer": 7.2,
+    },  # 6 frames at the 25 a second of PoseTrack: the 2021 code says 6 frames a second
 }
 _NO_MOTION: Knobs = {"use_kalman": False, "use_iou": False}
 
@@ -149,7 +157,9 @@ def _association(knobs: Knobs, motion: Knobs) -> dict[str, Protocol]:
         knobs: Those of the family under UniTrack's study.
         motion: What changes in the cascade when motion is used.
     """
-    study = "UniTrack, Tables 1 and 2: lambda 1 and no gate, while the Kalman filter and the IoU stages stay on"
+    study = (
+        "UniTrack, Tables 1 and 2: lambda 1 and no gate, while the Kalman filter and the IoU stages stay on"
+    )
     presets = (
         Protocol("unitrack", "1.0", study, knobs),
         Protocol("unitrack-motion", "1.0", "UniTrack, Table 3: with motion", _changed(knobs, motion)),
@@ -206,7 +216,14 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "vos": _by_name(
         _vos("unitrack", "UniTrack, section 3.2 and its 2021 code", {}),
         _vos("crw", "CRW (Jabri et al., NeurIPS 2020): 20 previous frames", {"context": 20}),
-        _vos("dino", "DINO (Caron et al., ICCV 2021)", _DINO, short_side=480, long_multiple=64, normalise_masks=True),
+        _vos(
+            "dino",
+            "DINO (Caron et al., ICCV 2021)",
+            _DINO,
+            short_side=480,
+            long_multiple=64,
+            normalise_masks=True,
+        ),
     ),
     "pose": _by_name(
         Protocol(

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from unibench import models, protocols, scores, tasks, weights
-from unibench.errors import CardError, TrackerError, UnibenchError, WeightsError
+from unibench.errors import CardError, OutputError, TrackerError, UnibenchError, WeightsError
 from unibench.models import FrozenModel
 from unibench.plan import Unit
 from unibench.records import Clip, Frame, Labels, Score, Truth
@@ -60,17 +60,19 @@ def execute(
         What became of each unit, when its results are on disk.
 
     Raises:
-        UnibenchError: A model's weights are missing or do not fit; what was computed before is kept.
+        UnibenchError: A model's weights are missing or do not fit, the device is not there, or results cannot be
+            written; what was computed before is kept.
     """
+    models.device(device)
     hashes = fingerprints(units, given)
     for card, group in groupby(units, key=lambda unit: unit.card):
-        load = cache(partial(models.load, card, given=given, device=device))
+        load = cache(partial(models.load, card, given=given, place=device))
         for unit in group:
             start = time.perf_counter()
             try:
                 worked = run_unit(unit, load, hashes[card.name], out, always=always)
-            except (WeightsError, CardError):
-                raise
+            except (WeightsError, CardError, OutputError):
+                raise  # no other clip would fare better
             except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
                 yield Done(unit, time.perf_counter() - start, _reason(error))
             else:

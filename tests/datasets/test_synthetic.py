@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unibench import rle
-from unibench.datasets import synthetic, synthetic_paint, synthetic_photos
+from unibench.datasets import synthetic_paint, synthetic_photos
 from unibench.datasets.synthetic import benchmarks, scene
 from unibench.datasets.synthetic_figure import JOINTS, walk_cycle
 from unibench.datasets.synthetic_levels import DIFFICULTIES
@@ -47,9 +47,8 @@ def test_every_task_at_every_level():
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("number", [0, 1])
-def test_truth_fits_the_task(key, number):
-    clip, truth = load(key, number)
+def test_truth_fits_the_task(key):
+    clip, truth = load(key)
     task = key.partition("/")[0]
     assert len(truth.labels) == clip.length
     assert len(truth.ignored) == (0 if task in ("sot", "vos", "pose") else clip.length)
@@ -250,8 +249,3 @@ def test_photographs_are_used_inside_their_borders():
                 window.box[2] - window.box[0],
                 window.box[3] - window.box[1],
             )
-
-
-def test_levels_and_clips_are_named_once():
-    assert set(DIFFICULTIES) == set(LEVELS)
-    assert synthetic.CLIPS == 2

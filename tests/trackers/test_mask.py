@@ -13,7 +13,7 @@ from unibench.datasets.clips import truncate
 from unibench.errors import DataError
 from unibench.models import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.trackers.mask import MaskTrackerOptions, one_hot, options, patch, read_out, track, whole_patches
+from unibench.trackers.mask import MaskTrackerOptions, one_hot, patch, read_out, track, whole_patches
 
 HEIGHT, WIDTH = 48, 72
 
@@ -39,7 +39,7 @@ STRIDES = {"coarse": 8, "fine": 4}
 def colours(network: Recorder, offset: float = 0.0) -> FrozenModel:
     return FrozenModel(
         name="colours",
-        prepare=lambda image: torch.from_numpy(image.copy()).permute(2, 0, 1) / 127.5 - 1,
+        prepare=lambda image: torch.from_numpy(image).permute(2, 0, 1) / 127.5 - 1,
         network=network,
         strides=STRIDES,
         offsets=dict.fromkeys(STRIDES, offset),
@@ -180,7 +180,7 @@ def test_normalised_masks_are_stretched_before_the_arg_max():
 
 
 def test_normalising_reaches_the_tracker():
-    soft = MaskOptions(temperature=2.0, topk=20)  # so soft that small objects lose to the background
+    soft = MaskOptions(temperature=2.0, topk=300)  # so soft that small objects lose to the background
     plain, stretched = (
         list(
             track(
@@ -193,16 +193,6 @@ def test_normalising_reaches_the_tracker():
         for flag in (False, True)
     )
     assert [f["coarse"].masks for f in plain] != [f["coarse"].masks for f in stretched]
-
-
-def test_options_come_from_the_knobs_of_a_protocol():
-    assert options({}) == MaskTrackerOptions()
-    made = options({"topk": 5, "window": "square", "short_side": 480, "normalise_masks": True})
-    assert made == MaskTrackerOptions(
-        480, propagation=MaskOptions(topk=5, window="square"), normalise_masks=True
-    )
-    with pytest.raises(TypeError, match="top_k"):
-        options({"top_k": 5})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from heads.mask import MaskOptions
 from unibench.errors import DataError
 from unibench.models import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.trackers.pose import PoseTrackerOptions, options, track
+from unibench.trackers.pose import PoseTrackerOptions, track
 
 HEIGHT, WIDTH, SHIFT = 96, 128, 8
 SMALL = PoseTrackerOptions(input_size=None, propagation=MaskOptions(topk=1))
@@ -121,13 +122,6 @@ def test_a_frame_is_pulled_only_after_the_one_before_was_written():
         assert pulled == list(range(t + 1))
 
 
-def test_options_come_from_the_knobs_of_a_protocol():
-    assert options({}) == PoseTrackerOptions()
-    assert options({"input_size": None, "context": 7}) == PoseTrackerOptions(None, MaskOptions(context=7))
-    with pytest.raises(TypeError, match="short_side"):
-        options({"short_side": 480})
-
-
 def test_bad_options_are_refused():
     with pytest.raises(
         ValueError, match=r"pose tracker: input_size \(320, 0\), expected 1 or more pixels a side"
@@ -135,7 +129,20 @@ def test_bad_options_are_refused():
         PoseTrackerOptions((320, 0))
 
 
-def test_a_prompt_without_a_pose_is_refused():
-    message = r"clip 'blocks': no keypoints in the prompt, expected one pose or more; check frame 0's truth"
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (
+            Labels(),
+            r"clip 'blocks': no keypoints in the prompt, expected one pose or more; check frame 0's truth",
+        ),
+        (
+            replace(people(JOINTS), ids=np.array([1, 2])),
+            r"clip 'blocks': 1 poses for 2 ids in the prompt; give each person one pose",
+        ),
+    ],
+    ids=["empty", "count"],
+)
+def test_bad_prompts_are_refused(prompt, message):
     with pytest.raises(DataError, match=message):
-        next(track(scene(Labels()), pixels(Recorder(8, 0)), ["a"], SMALL))
+        next(track(scene(prompt), pixels(Recorder(8, 0)), ["a"], SMALL))

@@ -1,6 +1,17 @@
 """The benchmarks: one file a layout, one row a benchmark."""
 
-from unibench.datasets import davis, got10k, jhmdb, kitti_mots, lasot, motchallenge, mots, otb, posetrack
+from unibench.datasets import (
+    davis,
+    got10k,
+    jhmdb,
+    kitti_mots,
+    lasot,
+    motchallenge,
+    mots,
+    otb,
+    posetrack,
+    synthetic,
+)
 from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
 from unibench.datasets.clips import truncate
 from unibench.datasets.detections import with_detections
@@ -100,5 +111,5 @@ _ROWS = (
     ),
 )
 
-BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS}
+BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS} | synthetic.benchmarks()
 """Every benchmark by its task name."""

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,17 +38,6 @@ class Noise:
     """Range of the scores of objects found (uniform)."""
     false_scores: tuple[float, float] = (0.3, 0.8)
     """Range of the scores of false alarms (uniform)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Observations while they are being made; one row an object, fields that are not used have no rows."""
-
-    scores: Float[np.ndarray, " row"]
-    boxes: Float[np.ndarray, "box 4"]
-    masks: tuple[Rle, ...]
-    keypoints: Float[np.ndarray, "person joint 3"]
-    classes: Int[np.ndarray, " classified"]
 
 
 def with_detections(clip: Clip, truth: Truth, source: str, noise: Noise | None = None) -> Clip:
@@ -118,35 +107,26 @@ def _generator(name: str, index: int, stream: int) -> Generator:
     return np.random.default_rng([zlib.crc32(name.encode()), index, stream])
 
 
-def _labels(found: Found) -> Labels:
-    used = {item.name: getattr(found, item.name) for item in fields(found) if len(getattr(found, item.name))}
-    return Labels(**used)
-
-
 def _oracle(truth: Truth, name: str, index: int) -> Labels:
-    return _labels(_shuffled_truth(truth, name, index))
-
-
-def _shuffled_truth(truth: Truth, name: str, index: int) -> Found:
     labels = truth.labels[index]
     count = max(len(labels.boxes), len(labels.masks), len(labels.keypoints))
-    found = Found(np.ones(count), labels.boxes, labels.masks, labels.keypoints, labels.classes)
+    found = replace(labels, ids=np.zeros(0, dtype=np.int64), scores=np.ones(count))
     return _pick(found, _generator(name, index, 0).permutation(count))
 
 
-def _pick(found: Found, rows: Int[np.ndarray, " row"]) -> Found:
+def _pick(found: Labels, rows: Int[np.ndarray, " row"]) -> Labels:
     """Observations of the given rows; fields that are not used stay empty."""
-    return Found(
-        found.scores[rows],
-        found.boxes[rows] if len(found.boxes) else found.boxes,
-        tuple(found.masks[row] for row in rows) if found.masks else (),
-        found.keypoints[rows] if len(found.keypoints) else found.keypoints,
-        found.classes[rows] if len(found.classes) else found.classes,
+    return Labels(
+        boxes=found.boxes[rows] if len(found.boxes) else found.boxes,
+        masks=tuple(found.masks[row] for row in rows) if found.masks else (),
+        keypoints=found.keypoints[rows] if len(found.keypoints) else found.keypoints,
+        scores=found.scores[rows],
+        classes=found.classes[rows] if len(found.classes) else found.classes,
     )
 
 
 def _noisy(truth: Truth, clip: Clip, noise: Noise, index: int) -> Labels:
-    exact = _shuffled_truth(truth, clip.name, index)
+    exact = _oracle(truth, clip.name, index)
     count = len(exact.scores)
     if not count:
         return Labels()
@@ -163,16 +143,16 @@ def _noisy(truth: Truth, clip: Clip, noise: Noise, index: int) -> Labels:
     found = _moved(found, is_false, (clip.height, clip.width), noise, generator)
     if found.masks:
         found = _apart(found)
-    return _labels(_pick(found, generator.permutation(len(found.scores))))
+    return _pick(found, generator.permutation(len(found.scores)))
 
 
 def _moved(
-    found: Found,
+    found: Labels,
     is_false: Bool[np.ndarray, " row"],
     size: tuple[int, int],
     noise: Noise,
     generator: Generator,
-) -> Found:
+) -> Labels:
     """Move every object a little, and false alarms, which are copies of objects, to any place."""
     extents = _extents(found)
     sides = extents[:, 2:] - extents[:, :2]
@@ -196,7 +176,7 @@ def _moved(
     return replace(found, keypoints=np.concatenate([places + step * (seen > 0), seen], axis=2))
 
 
-def _extents(found: Found) -> Float[np.ndarray, "row 4"]:
+def _extents(found: Labels) -> Float[np.ndarray, "row 4"]:
     """Boxes around the objects: xyxy, pixels."""
     if len(found.boxes):
         return found.boxes
@@ -228,7 +208,7 @@ def _move_mask(mask: Rle, shift: Int[np.ndarray, " 2"], growth: int) -> Rle:
     return rle.encode(moved)
 
 
-def _apart(found: Found) -> Found:
+def _apart(found: Labels) -> Labels:
     """Give every pixel to the mask with the highest score; masks that end up empty go."""
     order = np.argsort(-found.scores, kind="stable")
     taken = np.zeros(found.masks[0]["size"], dtype=bool)

@@ -76,4 +76,4 @@ def read_flags(file: Path, length: int) -> Bool[np.ndarray, " frame"]:
         fail(
             file, f"{len(flags)} flags, expected {length} times 0 or 1", "the clip is damaged; fetch it again"
         )
-    return np.array(flags) == "1"
+    return np.array([flag == "1" for flag in flags])

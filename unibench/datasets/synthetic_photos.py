@@ -1,11 +1,11 @@
 """The photographs of the `synthetic` benchmark: windows of images that come inside scikit-image's wheel."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from io import BytesIO
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from unibench.errors import DataError
@@ -73,7 +73,7 @@ OBJECTS = (
 )
 
 
-def tinted(window: Window, dye: Sequence[float]) -> Window:
+def tinted(window: Window, dye: Float[np.ndarray, " 3"]) -> Window:
     """The same window in another colour: `dye` multiplies red, green, blue."""
     red, green, blue = (old * float(new) for old, new in zip(window.dye, dye, strict=True))
     return replace(window, dye=(red, green, blue))

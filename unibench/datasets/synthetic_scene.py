@@ -26,6 +26,8 @@ from unibench.datasets.synthetic_photos import (
 )
 
 WIDTH, HEIGHT, FPS = 320, 240, 10.0
+PLANNED = 32
+"""Frames that are planned of every scene: a shorter clip is the beginning of a longer one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class Scene:
 
     seed: str
     length: int
+    """Number of frames; the arrays may be longer."""
     background: Window
     camera: Float[np.ndarray, "frame 2 3"]
     """From the frame's pixels to those of the background, both measured from its middle."""
@@ -70,7 +73,6 @@ class _Stage:
     """What the makers of actors have in common."""
 
     seed: str
-    length: int
     pace: float
     views: Float[np.ndarray, "frame 2 3"]
     difficulty: Difficulty
@@ -84,11 +86,11 @@ def crowd(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
 
     Args:
         seed: words that determine everything random.
-        length: number of frames.
+        length: number of frames, at most `PLANNED`.
         pace: multiplies the difficulty's speed.
         difficulty: the knobs.
     """
-    stage = _stage(seed, length, pace, difficulty)
+    stage = _stage(seed, pace, difficulty)
     clothes = _wardrobe(stage, difficulty.people)
     starts = stage.rng("starts").permutation(np.linspace(-115, 115, difficulty.people))
     feet = np.linspace(25, 95, difficulty.people)
@@ -96,7 +98,7 @@ def crowd(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
         _figure(stage, number + 1, clothes[number], (starts[number], feet[number]), 78 + 0.5 * feet[number])
         for number in range(difficulty.people)
     ]
-    return _scene(stage, actors)
+    return _scene(stage, length, actors)
 
 
 def objects(seed: str, length: int, pace: float, difficulty: Difficulty, targets: int, figures: int) -> Scene:
@@ -104,14 +106,14 @@ def objects(seed: str, length: int, pace: float, difficulty: Difficulty, targets
 
     Args:
         seed: words that determine everything random.
-        length: number of frames.
+        length: number of frames, at most `PLANNED`.
         pace: multiplies the difficulty's speed.
         difficulty: the knobs.
         targets: number of rigid objects in the truth.
         figures: number of figures in the truth.
     """
     calm = replace(difficulty, leaves=-0.9)
-    stage = _stage(seed, length, pace, calm)
+    stage = _stage(seed, pace, calm)
     order = stage.rng("objects").permutation(len(OBJECTS))
     windows = [OBJECTS[place] for place in order[:targets]]
     likeness, rng = difficulty.likeness, stage.rng("likeness")
@@ -129,7 +131,7 @@ def objects(seed: str, length: int, pace: float, difficulty: Difficulty, targets
     for number in range(figures):
         start = (starts[len(windows) + number], 75.0)
         actors.append(_figure(stage, targets + number + 1, clothes[number], start, 110.0))
-    return _scene(stage, actors)
+    return _scene(stage, length, actors)
 
 
 def solo(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
@@ -137,44 +139,42 @@ def solo(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
 
     Args:
         seed: words that determine everything random.
-        length: number of frames.
+        length: number of frames, at most `PLANNED`.
         pace: multiplies the difficulty's speed.
         difficulty: the knobs.
     """
-    stage = _stage(seed, length, pace, replace(difficulty, leaves=-1.4, pan=difficulty.pan / 2, posts=0))
+    stage = _stage(seed, pace, replace(difficulty, leaves=-1.4, pan=difficulty.pan / 2, posts=0))
     clothes = _wardrobe(stage, 1 + difficulty.distractors)
     actors = [_figure(stage, 1, clothes[0], (stage.rng("start").uniform(-40, 40), 82.0), 165.0)]
     for number in range(difficulty.distractors):
         start = (stage.rng("start", number).uniform(-110, 110), 30.0 + 8 * number)
         actors.append(_figure(stage, 0, clothes[number + 1], start, 90.0))
-    return _scene(stage, actors)
+    return _scene(stage, length, actors)
 
 
-def _stage(seed: str, length: int, pace: float, difficulty: Difficulty) -> _Stage:
+def _stage(seed: str, pace: float, difficulty: Difficulty) -> _Stage:
     """The camera's way: from the world to the frame's pixels."""
-    rng, time = draws(seed, "camera"), np.arange(length)
+    rng, time = draws(seed, "camera"), np.arange(PLANNED)
     turn = difficulty.rhythm * time
     start = rng.uniform(0, 2 * np.pi, 4)
-    shake = rng.uniform(-0.1, 0.1, (2, length)) * difficulty.pan
+    shake = rng.uniform(-0.1, 0.1, (2, PLANNED)) * difficulty.pan
     x = difficulty.pan * 0.9 * np.sin(turn + start[0]) + shake[0]
     y = difficulty.pan * 0.3 * np.sin(0.7 * turn + start[1]) + shake[1]
     scale = 1 + difficulty.zoom * np.sin(0.8 * turn + start[2])
     views = _similarity(scale, difficulty.roll * np.sin(0.6 * turn + start[3]))
     shift = np.einsum("fij,fj->fi", views, np.stack([x, y], axis=-1))
     middle = np.array([WIDTH / 2, HEIGHT / 2])
-    return _Stage(
-        seed, length, pace, np.concatenate([views, (middle - shift)[..., None]], axis=-1), difficulty
-    )
+    return _Stage(seed, pace, np.concatenate([views, (middle - shift)[..., None]], axis=-1), difficulty)
 
 
-def _scene(stage: _Stage, actors: Sequence[Actor]) -> Scene:
+def _scene(stage: _Stage, length: int, actors: Sequence[Actor]) -> Scene:
     rng = stage.rng("background")
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
     posts = [_post(stage, number) for number in range(stage.difficulty.posts)]
     linear = np.linalg.inv(stage.views[:, :, :2])
     back = -np.einsum("fij,fj->fi", linear, stage.views[:, :, 2])
     camera = _snap(np.concatenate([linear, back[..., None]], axis=-1), 2**16)
-    return Scene(stage.seed, stage.length, background, camera, (*actors, *posts), stage.difficulty)
+    return Scene(stage.seed, length, background, camera, (*actors, *posts), stage.difficulty)
 
 
 def _wardrobe(stage: _Stage, people: int) -> list[dict[str, Window]]:
@@ -199,41 +199,41 @@ def _figure(
     knobs, rng = stage.difficulty, stage.rng("figure", identity, *start)
     width = HEIGHT_TO_WIDTH * height
     x = _path(rng, stage, start[0], width, WIDTH / 2 + width * knobs.leaves * rng.uniform(0.6, 1.0))
-    y = start[1] + 4 * np.sin(0.2 * np.arange(stage.length) + rng.uniform(0, 6))
+    y = start[1] + 4 * np.sin(0.2 * np.arange(PLANNED) + rng.uniform(0, 6))
     step = np.gradient(x)
     facing = np.pi / 2 - 0.95 * np.tanh(2 * step / (knobs.speed * stage.pace * width))
     phase = rng.uniform(0, 6) + np.cumsum(np.abs(step)) * 2 * np.pi / (0.9 * height)
-    pose = walk_cycle(phase, facing, np.full(stage.length, rng.uniform(0.45, 0.6)))
-    size = height * (1 + 0.5 * knobs.warp * np.sin(0.15 * np.arange(stage.length) + rng.uniform(0, 6)))
+    pose = walk_cycle(phase, facing, np.full(PLANNED, rng.uniform(0.45, 0.6)))
+    size = height * (1 + 0.5 * knobs.warp * np.sin(0.15 * np.arange(PLANNED) + rng.uniform(0, 6)))
     places = _seen(stage, np.stack([x, y], axis=-1), size[:, None, None] * np.diag([1.0, -1.0]))
     joints = np.einsum("fij,fkj->fki", places[:, :, :2], pose[..., :2]) + places[:, None, :, 2]
     return Actor(identity, clothes, y, places, parts=limbs(pose), joints=_snap(joints))
 
 
 def _object(stage: _Stage, identity: int, number: int, window: Window, start: float) -> Actor:
-    knobs, rng, time = stage.difficulty, stage.rng("object", number), np.arange(stage.length)
+    knobs, rng, time = stage.difficulty, stage.rng("object", number), np.arange(PLANNED)
     radius = rng.uniform(26, 34)
     x = _path(rng, stage, start, 2 * radius, WIDTH / 2 - knobs.pan + 2 * radius * knobs.leaves)
     y = _path(
         rng, stage, rng.uniform(-45, 45), radius, HEIGHT / 2 - 0.3 * knobs.pan + 2 * radius * knobs.leaves
     )
     wave = np.sin(rng.uniform(0.1, 0.25, (4, 1)) * time + rng.uniform(0, 6, (4, 1)))
-    spin = _similarity(np.ones(stage.length), 2.0 * knobs.warp * wave[0])
-    stretch = np.zeros((stage.length, 2, 2))
+    spin = _similarity(np.ones(PLANNED), 2.0 * knobs.warp * wave[0])
+    stretch = np.zeros((PLANNED, 2, 2))
     stretch[:, 0, 0] = 1 + knobs.warp * wave[1]
     stretch[:, 1, 1] = 1 + knobs.warp * wave[2]
     stretch[:, 0, 1] = 0.7 * knobs.warp * wave[3]
     places = _seen(stage, np.stack([x, y], axis=-1), radius * spin @ stretch @ np.diag([1.0, -1.0]))
     blob = np.stack([rng.uniform(0.02, 0.09, 4), rng.uniform(0, 6, 4)], axis=-1)
-    return Actor(identity, {"whole": window}, np.full(stage.length, rng.uniform(0, 70)), places, blob=blob)
+    return Actor(identity, {"whole": window}, np.full(PLANNED, rng.uniform(0, 70)), places, blob=blob)
 
 
 def _post(stage: _Stage, number: int) -> Actor:
     x = stage.rng("post", number).uniform(-50, 50) + 110 * (number - (stage.difficulty.posts - 1) / 2)
-    ends = np.tile(np.array([[x, 260.0], [x, -260.0]]), (stage.length, 1, 1))
-    part = Part("whole", ends, np.full((stage.length, 2), 8.0), np.zeros(stage.length))
-    places = _seen(stage, np.zeros((stage.length, 2)), np.tile(np.diag([1.0, -1.0]), (stage.length, 1, 1)))
-    return Actor(0, {"whole": POST}, np.full(stage.length, 1000.0), places, parts=(part,))
+    ends = np.tile(np.array([[x, 260.0], [x, -260.0]]), (PLANNED, 1, 1))
+    part = Part("whole", ends, np.full((PLANNED, 2), 8.0), np.zeros(PLANNED))
+    places = _seen(stage, np.zeros((PLANNED, 2)), np.tile(np.diag([1.0, -1.0]), (PLANNED, 1, 1)))
+    return Actor(0, {"whole": POST}, np.full(PLANNED, 1000.0), places, parts=(part,))
 
 
 def _path(
@@ -243,11 +243,13 @@ def _path(
     knobs = stage.difficulty
     place, way = float(np.clip(start, -reach, reach)), rng.choice((-1, 1))
     places = []
-    for change, turn in rng.random((stage.length, 2)):
+    for change, turn in rng.random((PLANNED, 2)):
         places.append(place)
         way = -way if turn < knobs.turns else way
         place += way * width * knobs.speed * stage.pace * (1 + knobs.unsteady * (2 * change - 1))
-        way = -np.sign(place) if abs(place) > reach else way
+        if abs(place) > reach:
+            way = -np.sign(place)
+            place = -way * (2 * reach - abs(place))
     return np.array(places)
 
 

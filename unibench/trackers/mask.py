@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -46,25 +45,6 @@ class MaskTrackerOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"mask tracker: {name} {value}, expected 1 or more pixels")
-
-
-def options(knobs: Mapping[str, Any]) -> MaskTrackerOptions:
-    """Make options of a protocol's knobs: the fields of `MaskTrackerOptions` and `MaskOptions` in one mapping.
-
-    Raises:
-        TypeError: a knob that neither has.
-    """
-    propagation, others = split_knobs(knobs)
-    return MaskTrackerOptions(propagation=MaskOptions(**propagation), **others)
-
-
-def split_knobs(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split knobs into those of the propagation and the others."""
-    names = {knob.name for knob in fields(MaskOptions)}
-    return (
-        {name: value for name, value in knobs.items() if name in names},
-        {name: value for name, value in knobs.items() if name not in names},
-    )
 
 
 def track(
@@ -128,7 +108,7 @@ def see(
         Layer -> (channel, h, w).
     """
     if image.shape[:2] != size:
-        image = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+        image = np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
     maps = model.network(model.prepare(image)[None], layers)
     return {layer: maps[layer][0] for layer in layers}
 

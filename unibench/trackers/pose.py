@@ -1,8 +1,7 @@
 """Pose propagation: the prompt's keypoints become belief maps that are propagated like masks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from heads.mask import MaskOptions, MaskState, begin, step
 from unibench.errors import DataError
 from unibench.models import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.trackers.mask import patch, see, split_knobs, whole_patches
+from unibench.trackers.mask import patch, see, whole_patches
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,6 @@ class _Geometry:
         pixels[..., :2] = (pixels[..., :2] * self.stride + self.offset) / self.scale
         pixels[lost] = (-1, -1, 0)
         return pixels
-
-
-def options(knobs: Mapping[str, Any]) -> PoseTrackerOptions:
-    """Make options of a protocol's knobs: the fields of `PoseTrackerOptions` and `MaskOptions` in one mapping.
-
-    Raises:
-        TypeError: a knob that neither has.
-    """
-    propagation, others = split_knobs(knobs)
-    return PoseTrackerOptions(propagation=MaskOptions(**propagation), **others)
 
 
 def track(
@@ -114,6 +103,9 @@ def _checked(prompt: Labels, clip_name: str) -> Labels:
         raise DataError(
             f"clip {clip_name!r}: no keypoints in the prompt, expected one pose or more; check frame 0's truth"
         )
+    if len(prompt.keypoints) != len(prompt.ids):
+        counts = f"{len(prompt.keypoints)} poses for {len(prompt.ids)} ids"
+        raise DataError(f"clip {clip_name!r}: {counts} in the prompt; give each person one pose")
     return Labels(ids=prompt.ids, keypoints=prompt.keypoints)
 
 

@@ -1,0 +1,150 @@
+"""The command line: quick to start, one line for every mistake, boards from stored scores alone."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from unibench.cli import main
+
+LIST = """
+import sys
+from unibench.cli import main
+try:
+    main({arguments!r})
+except SystemExit as end:
+    assert end.code == 0, end.code
+print("\\nloaded:", sorted({{"torch", "pandas", "timm", "torchvision"}} & set(sys.modules)))
+"""
+
+
+def unibench(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def loaded(*arguments: str) -> str:
+    code = LIST.format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.rsplit("loaded: ", 1)[1].strip()
+
+
+def tiny_run(out: Path, *more: str) -> Result:
+    return unibench("run", "-m", "lab-colour", "-t", "vos/synthetic-easy", "--frames", "3", "-o", str(out), *more)
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    assert loaded("--help") == "[]"
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "unibench.cli", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.4
+
+
+def test_listings_load_no_torch(tmp_path: Path) -> None:
+    assert loaded("models") == "[]"
+    assert loaded("tasks") == "[]"
+    assert loaded("data", "check", "--data", str(tmp_path)) == "[]"
+
+
+def test_a_run_writes_every_board_and_boards_are_made_again_without_torch(tmp_path: Path) -> None:
+    done = tiny_run(tmp_path)
+    assert done.exit_code == 0, done.output
+    names = ("leaderboard.csv", "long.csv", "radar.svg", "radar.png", "correlation.csv", "correlation.svg")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in names:
+        assert f"written: {tmp_path / name}" in done.output
+        (tmp_path / name).unlink()
+    assert loaded("leaderboard", "-o", str(tmp_path)) == "[]"
+    assert "torch" not in loaded("plot", "radar", "-o", str(tmp_path))
+    assert "torch" not in loaded("plot", "correlation", "-o", str(tmp_path))
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+
+
+def test_the_second_run_finds_everything(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    again = tiny_run(tmp_path)
+    assert again.exit_code == 0
+    assert again.output.count("there already") == again.output.count("lab-colour vos/synthetic-easy")
+
+
+def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    monkeypatch.chdir(tmp_path)
+    torch.save(torchvision.models.resnet18().state_dict(), "my.pth")
+    done = unibench(
+        *("run", "--checkpoint", "my.pth", "--arch", "resnet18", "--save-card", "mine"),
+        *("-t", "vos/synthetic-easy", "--frames", "2", "-o", "out"),
+    )
+    assert done.exit_code == 0, done.output
+    assert "mine: 100 of 100 backbone tensors loaded (100.0%)" in done.output
+    assert "card written: model_cards/mine.toml" in done.output
+    again = unibench(
+        *("run", "-m", "mine", "--weights", ".", "-t", "vos/synthetic-easy", "--frames", "2", "-o", "out")
+    )
+    assert again.exit_code == 0, again.output
+    assert "there already" in again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "resnet", "-t", "vos/synthetic"], "no model card 'resnet'; "),
+        (["-m", "hog", "-t", "vos/davis"], "no task 'vos/davis'; did you mean 'vos/davis2016'"),
+        (["-m", "hog", "-t", "vos/synthetic@crv"], "no protocol of 'vos' 'crv'; did you mean 'crw'"),
+        (["-m", "hog", "-t", "vos/synthetic", "--layers", "layer9"], "no layer of model 'hog' 'layer9'"),
+        (["-m", "hog", "-t", "vos/davis2016"], "vos/davis2016: no data folder, expected --data DIR"),
+        (["-m", "udt", "-t", "vos/synthetic"], "model 'udt': weights 'udt_vid_unsupervised.pth' not found"),
+        (["-m", "no-*", "-t", "vos/synthetic"], "no model card 'no-*'; "),
+        (["-t", "vos/synthetic"], "no model; name one with -m"),
+        (["-t", "vos/synthetic", "--checkpoint", "x.pth"], "--checkpoint and --arch go together"),
+        (["-t", "vos/synthetic", "--checkpoint", "x.pth", "--arch", "resnet18"], "x.pth: no such file"),
+        (["-m", "hog", "-t", "mot/synthetic", "--detections", "oracl"], "detections 'oracl': no such folder"),
+        (["-m", "hog", "-t", "vos/synthetic", "--device", "gpu"], "no device 'gpu'; "),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = unibench("run", "-o", str(tmp_path), *arguments)
+    assert done.exit_code == 2, done.output
+    assert done.output.startswith("unibench: ")
+    assert message in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_no_results_is_an_error(tmp_path: Path) -> None:
+    done = unibench("leaderboard", "-o", str(tmp_path))
+    assert done.exit_code == 2
+    assert "no results, expected " in done.output
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user whom file permissions bind; root may write everywhere")
+def test_no_permission_to_write_as_a_user(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "cannot be written" in tiny_run(tmp_path / "out").output
+
+
+def test_a_file_in_the_way_of_the_output(tmp_path: Path) -> None:
+    (tmp_path / "lab-colour").write_text("in the way")
+    done = tiny_run(tmp_path)
+    assert done.exit_code == 2
+    assert "cannot be written" in done.output
+
+
+def test_data_check_names_what_is_there_missing_and_damaged(tmp_path: Path, shared_data: Path) -> None:
+    whole = unibench("data", "check", "--data", str(shared_data))
+    assert whole.exit_code == 0, whole.output
+    assert "vos/davis2016" in whole.output
+    assert "120" in whole.output
+    clip = tmp_path / "OTB" / "Couple"
+    (clip / "img").mkdir(parents=True)
+    (clip / "groundtruth_rect.txt").write_text("1,2,3\n")
+    damaged = unibench("data", "check", "--data", str(tmp_path))
+    assert damaged.exit_code == 1
+    assert "1 unreadable" in damaged.output
