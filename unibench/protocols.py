@@ -212,7 +212,30 @@ def _by_name(*presets: Protocol) -> dict[str, Protocol]:
     return {preset.name: preset for preset in presets}
 
 
+_DCF: Knobs = {
+    "head": "dcf",
+    "padding": 3.5,
+    "crop_size": 520,
+    "scales": 3,
+    "scale_step": 1.0275,
+    "scale_penalty": 0.985,
+    "min_scale": 0.2,
+    "max_scale": 5.0,
+    "min_side": 4.0,
+    "dcf": {"regularisation": 1e-4, "label_sigma": 0.1, "learning_rate": 0.01},
+    "xcorr": {"gain": 0.1, "decode": "corrected"},
+}
+_XCORR: Knobs = {**_DCF, "head": "xcorr"}
+_XCORR_2021: Knobs = {**_XCORR, "xcorr": {"gain": 0.1, "decode": "as-coded"}}
+
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    "sot": _by_name(
+        Protocol(
+            "unitrack", "1.0", "UniTrack, section 3.2: the DCF head, which its Figures 1 and 6 use", _DCF
+        ),
+        Protocol("xcorr", "1.0", "UniTrack's XCorr head with the peak decoded correctly", _XCORR),
+        Protocol("xcorr-as-coded", "1.0", "UniTrack's XCorr head as in the 2021 code", _XCORR_2021),
+    ),
     "vos": _by_name(
         _vos("unitrack", "UniTrack, section 3.2 and its 2021 code", {}),
         _vos("crw", "CRW (Jabri et al., NeurIPS 2020): 20 previous frames", {"context": 20}),
