@@ -19,7 +19,9 @@ def saved(folder: Path, arch: str) -> Path:
     torch.manual_seed(0)
     known = arch in torchvision.models.list_models()
     network = torchvision.models.get_model(arch) if known else timm.create_model(arch)
-    torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, path)
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, path
+    )
     return path
 
 

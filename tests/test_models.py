@@ -105,7 +105,9 @@ def test_the_packaged_network_knows_the_photographs(photograph: str, kinds: rang
     side = min(picture.shape[:2])
     top, left = ((length - side) // 2 for length in picture.shape[:2])
     square = transform.resize(picture[top : top + side, left : left + side], (224, 224), anti_aliasing=True)
-    prepared = models.freeze(classifier, module, None, torch.device("cpu")).prepare((square * 255).astype(np.uint8))
+    prepared = models.freeze(classifier, module, None, torch.device("cpu")).prepare(
+        (square * 255).astype(np.uint8)
+    )
     with torch.inference_mode():
         best = module(prepared[None]).softmax(1)[0]
     assert int(best.argmax()) in kinds

@@ -17,7 +17,9 @@ FRAMES = 4
 TASKS = [f"{family}/synthetic-easy" for family in FAMILIES]
 
 
-def small(name: str = "vos/synthetic-easy", model: str = "lab-colour", layers: tuple[str, ...] = ()) -> list[Unit]:
+def small(
+    name: str = "vos/synthetic-easy", model: str = "lab-colour", layers: tuple[str, ...] = ()
+) -> list[Unit]:
     return plan.units([cards.find(model)], [tasks.find(name)], None, layers=layers, frames=FRAMES)
 
 
@@ -53,7 +55,9 @@ def test_results_do_not_depend_on_order_or_interruption(tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "whole") == bytes_of(tmp_path / "pieces")
 
 
-def test_the_same_command_again_does_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_again_does_only_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     units = small()
     assert all(one.seconds > 0 for one in finish(units, tmp_path))
     before = bytes_of(tmp_path)
@@ -70,7 +74,9 @@ def test_other_knobs_are_other_work(tmp_path: Path) -> None:
     protocol = units[0].task.protocol
     knobs = {**protocol.knobs, "propagation": {**protocol.knobs["propagation"], "topk": 3}}
     changed = replace(units[0].task, protocol=replace(protocol, knobs=knobs))
-    assert all(one.seconds > 0 for one in run.execute([replace(one, task=changed) for one in units], tmp_path))
+    assert all(
+        one.seconds > 0 for one in run.execute([replace(one, task=changed) for one in units], tmp_path)
+    )
 
 
 def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
@@ -81,7 +87,9 @@ def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
     def counted(*arguments: object) -> object:
         model = original(*arguments)
         network = model.network
-        return replace(model, network=lambda images, layers: passes.append(tuple(layers)) or network(images, layers))
+        return replace(
+            model, network=lambda images, layers: passes.append(tuple(layers)) or network(images, layers)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run.models, "freeze", counted)
@@ -163,7 +171,9 @@ def test_unknown_layers_and_missing_data_are_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="no layer of model 'lab-colour' 'layer3'; there are: pooled"):
         small(layers=("layer3",))
     task = tasks.find("vos/davis2016")
-    with pytest.raises(DataError, match="vos/davis2016: no data folder, expected --data DIR with DAVIS2016 in it"):
+    with pytest.raises(
+        DataError, match="vos/davis2016: no data folder, expected --data DIR with DAVIS2016 in it"
+    ):
         plan.units([cards.find("hog")], [task], None)
     with pytest.raises(DataError, match=r"vos/davis2016: no folder .*DAVIS2016'; DAVIS-2016"):
         plan.units([cards.find("hog")], [task], tmp_path)
@@ -195,5 +205,3 @@ def test_ten_lines_of_python() -> None:
         prediction = list(tracker(clip))
         tallies.append(task.tally(truth, prediction))
     assert 0.1 < task.pool(tallies)["J-mean"] <= 1
-
-

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run: `unibench --help` loads neither torch nor pandas."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -9,6 +10,9 @@ from typing import Any
 import click
 
 from unibench.errors import UnibenchError, UnknownNameError
+
+# Threads that wait must sleep: spinning ones make torch ten times slower wherever another process is busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)

@@ -91,7 +91,7 @@ def _timm(arch: str) -> Draft:
     if hasattr(network, "patch_embed") and hasattr(network.patch_embed, "dynamic_img_pad"):
         options = {"dynamic_img_size": True, "dynamic_img_pad": True}
         network = timm.create_model(arch, pretrained=False, **options)
-    known = network.pretrained_cfg
+    known: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
     architecture = Architecture("timm", arch, options=options, head=_head(network, known))
     layers = _probe(network)
     default = min(layers, key=lambda name: (abs(layers[name].stride - CELL), -int(layers[name].node)))

@@ -25,7 +25,9 @@ class UnknownNameError(UnibenchError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
         near = get_close_matches(name, names, n=3, cutoff=0.5)
-        listing = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
+        listing = (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
+        )
         super().__init__(f"no {kind} {name!r}; {listing}{f' see: {hint}' if hint else ''}")
 
 

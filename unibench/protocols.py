@@ -150,6 +150,10 @@ def _changed(knobs: Knobs, cascade: Knobs | None = None, **changes: Any) -> Knob
     return {**knobs, **changes, "cascade": {**knobs["cascade"], **(cascade or {})}}
 
 
+def _by_name(*presets: Protocol) -> dict[str, Protocol]:
+    return {preset.name: preset for preset in presets}
+
+
 def _association(knobs: Knobs, motion: Knobs) -> dict[str, Protocol]:
     """The presets of an association task.
 
@@ -160,25 +164,27 @@ def _association(knobs: Knobs, motion: Knobs) -> dict[str, Protocol]:
     study = (
         "UniTrack, Tables 1 and 2: lambda 1 and no gate, while the Kalman filter and the IoU stages stay on"
     )
-    presets = (
+    return _by_name(
         Protocol("unitrack", "1.0", study, knobs),
         Protocol("unitrack-motion", "1.0", "UniTrack, Table 3: with motion", _changed(knobs, motion)),
-        Protocol("appearance-only", "1.0", "no motion anywhere: what features alone can do", _changed(knobs, _NO_MOTION)),
-        Protocol("mass", "1.0", "UniTrack's study; RSM weighted by the attention mass", _changed(knobs, rsm="mass")),
-        Protocol("memory-5", "1.0", "UniTrack's study; the last 5 observations of a tracklet", _changed(knobs, {"memory": 5})),
-        Protocol("pooled", "1.0", "UniTrack's study; cosine of pooled features in place of RSM", _changed(knobs, rsm="pooled")),
-    )  # fmt: skip
-    return {preset.name: preset for preset in presets}
+        Protocol("appearance-only", "1.0", "the study without any motion", _changed(knobs, _NO_MOTION)),
+        Protocol("mass", "1.0", "the study, RSM weighted by attention mass", _changed(knobs, rsm="mass")),
+        Protocol(
+            "memory-5", "1.0", "the study, a tracklet's last 5 observations", _changed(knobs, {"memory": 5})
+        ),
+        Protocol(
+            "pooled", "1.0", "the study, pooled features in place of RSM", _changed(knobs, rsm="pooled")
+        ),
+    )
 
 
 def _as_coded(knobs: Knobs, motion: Knobs, **changes: Any) -> dict[str, Protocol]:
     """The 2021 code's own choices, for parity."""
     coded = _changed(knobs, rsm="as-coded", **changes)
-    presets = (
+    return _by_name(
         Protocol("as-coded", "1.0", "UniTrack's 2021 code, motion off", coded),
         Protocol("as-coded-motion", "1.0", "UniTrack's 2021 code, motion on", _changed(coded, motion)),
     )
-    return {preset.name: preset for preset in presets}
 
 
 _MOTION_BOXES: Knobs = {"motion_weight": 0.98, "gate": True}
@@ -206,10 +212,6 @@ _DINO: Knobs = {
 def _vos(name: str, source: str, propagation: Knobs, **changes: Any) -> Protocol:
     knobs = {**_NATIVE, **changes, "propagation": {**_PROPAGATION, **propagation}}
     return Protocol(name, "1.0", source, knobs)
-
-
-def _by_name(*presets: Protocol) -> dict[str, Protocol]:
-    return {preset.name: preset for preset in presets}
 
 
 _DCF: Knobs = {
@@ -244,6 +246,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             "DINO (Caron et al., ICCV 2021)",
             _DINO,
             short_side=480,
+            rounding="down",
             long_multiple=64,
             normalise_masks=True,
         ),

@@ -21,7 +21,8 @@ def encode(mask: Bool[np.ndarray, "height width"]) -> Rle:
 
 def decode(mask: Rle) -> Bool[np.ndarray, "height width"]:
     """Decode one mask: (height, width), True on the object."""
-    return coco.decode(mask).astype(bool)
+    decoded: np.ndarray = coco.decode(mask)
+    return decoded.astype(bool)
 
 
 def area(mask: Rle) -> int:
@@ -50,7 +51,9 @@ def box_iou(
     """The same for boxes: xyxy, any unit."""
     if not len(first) or not len(second):
         return np.zeros((len(first), len(second)))
-    return np.asarray(coco.iou(_xywh(first), _xywh(second), [int(over_first)] * len(second)), dtype=np.float64)
+    return np.asarray(
+        coco.iou(_xywh(first), _xywh(second), [int(over_first)] * len(second)), dtype=np.float64
+    )
 
 
 def _xywh(boxes: Float[np.ndarray, "object 4"]) -> Float[np.ndarray, "object 4"]:

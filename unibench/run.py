@@ -153,8 +153,8 @@ class _Watch:
         for pulled, frame in enumerate(self.clip.frames()):
             if pulled > self.yielded + self.lookahead:
                 raise TrackerError(
-                    f"clip {self.clip.name!r}: frame {pulled} was pulled before the labels of frame {self.yielded} were "
-                    f"given, expected at most {self.lookahead} frames ahead; the protocol is online"
+                    f"clip {self.clip.name!r}: frame {pulled} was pulled before the labels of frame {self.yielded} "
+                    f"were given, expected at most {self.lookahead} frames ahead; the protocol is online"
                 )
             self.digest.update(frame.image.tobytes())
             self.digest.update(_hash_labels(frame.prompt, frame.detections).encode())

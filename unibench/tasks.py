@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from unibench import protocols
-from unibench.datasets import BENCHMARKS, Benchmark, truncate, with_detections
+from unibench.datasets import BENCHMARKS, SOURCES, Benchmark, truncate, with_detections
 from unibench.errors import DataError, UnknownNameError
 from unibench.metrics import mot, pck, posetrack, sot, unitrack_mot, vos
 from unibench.models import FrozenModel
@@ -88,6 +88,9 @@ def find(spec: str, detections: str | None = None) -> Task:
     benchmark = BENCHMARKS[name]
     if benchmark.detections:
         protocol = replace(protocol, detections=detections or benchmark.detections[0])
+        if detections in SOURCES and detections not in benchmark.detections:
+            raise UnknownNameError(f"source of detections of {name!r}", detections, benchmark.detections)
+        protocols.fingerprint(protocol)  # a folder that is not there is found out now, not clip by clip
     return Task(name, FAMILIES[family], benchmark, protocol)
 
 

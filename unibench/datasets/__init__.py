@@ -14,9 +14,9 @@ from unibench.datasets import (
 )
 from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
 from unibench.datasets.clips import truncate
-from unibench.datasets.detections import with_detections
+from unibench.datasets.detections import SOURCES, with_detections
 
-__all__ = ["BENCHMARKS", "Benchmark", "truncate", "with_detections"]
+__all__ = ["BENCHMARKS", "SOURCES", "Benchmark", "truncate", "with_detections"]
 
 _MOT = "https://motchallenge.net: CC BY-NC-SA 3.0, not for commercial use"
 

@@ -133,9 +133,7 @@ def _prepare(frame: Frame, rows: np.ndarray, options: AssociationOptions) -> tup
         return frame.image, _see_masks(masks, None, options)
     poses = detections.keypoints[rows]
     boxes = np.stack([points.pose_box(pose).double().numpy() for pose in poses])
-    return frame.image, _see_masks(
-        [points.pose_mask(pose, height, width) for pose in poses], boxes, options
-    )
+    return frame.image, _see_masks([points.pose_mask(pose, height, width) for pose in poses], boxes, options)
 
 
 def _prepare_boxes(
