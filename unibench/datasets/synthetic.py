@@ -53,9 +53,9 @@ class _Family:
 
 
 _FAMILIES = {
-    "sot": _Family("object", partial(objects, targets=1, figures=0), 20, 0.7, ("boxes",), True),
+    "sot": _Family("object", partial(objects, targets=1, figures=0), 16, 0.7, ("boxes",), True),
     "vos": _Family("objects", partial(objects, targets=2, figures=1), 16, 0.5, ("masks",), True),
-    "mot": _Family("crowd", crowd, 24, 1.0, ("boxes", "classes"), False),
+    "mot": _Family("crowd", crowd, 20, 1.0, ("boxes", "classes"), False),
     "mots": _Family("crowd", crowd, 16, 1.0, ("masks", "classes"), False),
     "posetrack": _Family("crowd", crowd, 20, 1.0, ("keypoints",), False),
     "pose": _Family("figure", solo, 20, 0.3, ("keypoints",), True),
