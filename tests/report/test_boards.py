@@ -5,6 +5,7 @@ import pytest
 
 from tests.report.fakes import fact, score
 from unibench.errors import OutputError
+from unibench.report import boards
 from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, show, titles
 
 VOS = Setting("vos/davis2017", "unitrack", "")
@@ -162,3 +163,13 @@ def test_no_scores_is_an_error():
         OutputError, match="report: no scores, expected at least one; run `unibench run` first"
     ):
         arrange([], [])
+
+
+def test_a_metric_keeps_its_kind_whoever_computes_it() -> None:
+    assert boards.show("motmetrics:IDSW", 46.0) == boards.show("IDSW", 46.0) == "46"
+    assert boards.show("motmetrics:IDF1", 0.46) == "46.00"
+    assert [boards.direction(name) for name in ("motmetrics:IDSW", "motmetrics:PT", "motmetrics:IDF1")] == [
+        -1,
+        0,
+        1,
+    ]

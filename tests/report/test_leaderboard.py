@@ -30,7 +30,7 @@ def test_a_small_board_to_the_byte(tmp_path):
     assert paths == [tmp_path / "new/leaderboard.csv", tmp_path / "new/long.csv"]
     assert paths[0].read_text() == (
         "model,layer,imagenet_top1,vos/davis2017@unitrack J-mean,vos/davis2017@unitrack F-mean,"
-        "mot/mot16@unitrack [public] IDF1 (partial),mot/mot16@unitrack [public] IDSW (partial)\n"
+        "mot/mot16@unitrack IDF1 (partial),mot/mot16@unitrack IDSW (partial)\n"
         "vfs,layer3,,62.80,,,\n"
         "sup,layer3,77.20,62.31,10.00,,\n"
         "sup,layer4,77.20,57.90,90.00,75.60,640\n"

@@ -78,6 +78,28 @@ def tally_masks(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     return _count([_mask_frame(truth, prediction[t], t, known) for t in scored_frames(truth, prediction)])
 
 
+ORDER = (
+    *(
+        "IDF1",
+        "HOTA",
+        "DetA",
+        "AssA",
+        "MOTA",
+        "sMOTSA",
+        "MOTSA",
+        "IDSW",
+        "MT",
+        "PT",
+        "ML",
+        "FP",
+        "FN",
+        "Frag",
+    ),
+    *("MOTP", "MOTSP", "IDP", "IDR", "DetRe", "DetPr", "AssRe", "AssPr", "LocA"),
+)
+"""In which boards show the scores."""
+
+
 def pool(tallies: Sequence[Tally]) -> dict[str, float]:
     """Scores of boxes: HOTA, DetA, AssA, LocA, MOTA, MOTP, IDF1, ... as fractions; IDSW, FP, FN, ... as counts.
 
@@ -85,15 +107,16 @@ def pool(tallies: Sequence[Tally]) -> dict[str, float]:
     """
     sums = total(tallies)
     scores = hota_scores(sums) | clear_and_identity_scores(sums)
-    return {name: value for name, value in scores.items() if name != "sMOTA"}
+    return {name: scores[name] for name in ORDER if name in scores}
 
 
 def pool_masks(tallies: Sequence[Tally]) -> dict[str, float]:
     """Scores of masks: those of boxes, but MOTSA, MOTSP and sMOTSA (TrackEval: MOTA, MOTP, sMOTA)."""
     sums = total(tallies)
     names = {"MOTA": "MOTSA", "MOTP": "MOTSP", "sMOTA": "sMOTSA"}
-    scores = hota_scores(sums) | clear_and_identity_scores(sums)
-    return {names.get(name, name): value for name, value in scores.items()}
+    found = hota_scores(sums) | clear_and_identity_scores(sums)
+    scores = {names.get(name, name): value for name, value in found.items()}
+    return {name: scores[name] for name in ORDER if name in scores}
 
 
 def truth_classes(truth: Truth) -> set[int]:

@@ -11,10 +11,9 @@ from jaxtyping import Float
 from unibench.errors import OutputError
 from unibench.records import Score
 
-COUNTS = frozenset({"IDSW", "IDs", "FP", "FN", "TP", "MT", "PT", "ML", "Frag"})
-"""Metrics that are numbers of things; every other metric is a fraction."""
-LOWER_IS_BETTER = frozenset({"IDSW", "IDs", "FP", "FN", "ML", "Frag", "J-decay", "F-decay"})
-NEITHER_IS_BETTER = frozenset({"PT"})
+_COUNTS = frozenset({"IDSW", "IDs", "FP", "FN", "TP", "MT", "PT", "ML", "Frag"})
+_LOWER_IS_BETTER = frozenset({"IDSW", "IDs", "FP", "FN", "ML", "Frag", "J-decay", "F-decay"})
+_NEITHER_IS_BETTER = frozenset({"PT"})
 FAMILIES = {
     "sot": "SOT",
     "vos": "VOS",
@@ -24,6 +23,22 @@ FAMILIES = {
     "pose": "Pose",
 }
 """First part of a task's name -> how it is written; boards show them in this order, others after them."""
+
+
+def is_count(metric: str) -> bool:
+    """Whether a metric is a number of things; every other metric is a fraction."""
+    return _plain(metric) in _COUNTS
+
+
+def direction(metric: str) -> int:
+    """1: higher is better; -1: lower is better; 0: neither."""
+    name = _plain(metric)
+    return 0 if name in _NEITHER_IS_BETTER else -1 if name in _LOWER_IS_BETTER else 1
+
+
+def _plain(metric: str) -> str:
+    """Without the scorer that computed it: `motmetrics:IDSW` is an IDSW."""
+    return metric.rpartition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Setting:
     detections: str
 
     def __str__(self) -> str:
-        return f"{self.task}@{self.protocol}" + (f" [{self.detections}]" if self.detections else "")
+        return f"{self.task}@{self.protocol}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +140,7 @@ def best_layer(board: Board, model: str, setting: Setting) -> str | None:
     }
     if not found:
         return None
-    sign = -1 if headline in LOWER_IS_BETTER else 1
+    sign = direction(headline)
     return max(found, key=lambda layer: -math.inf if math.isnan(found[layer]) else sign * found[layer])
 
 
@@ -157,9 +172,9 @@ def best_value(metric: str, values: Iterable[float]) -> float | None:
         The best; None where nothing is defined or the metric has no good side.
     """
     defined = [value for value in values if not math.isnan(value)]
-    if not defined or metric in NEITHER_IS_BETTER:
+    if not defined or not direction(metric):
         return None
-    return min(defined) if metric in LOWER_IS_BETTER else max(defined)
+    return max(defined) if direction(metric) > 0 else min(defined)
 
 
 def show(metric: str, value: float | None) -> str:
@@ -174,7 +189,7 @@ def show(metric: str, value: float | None) -> str:
     """
     if value is None or math.isnan(value):
         return ""
-    if metric in COUNTS:
+    if is_count(metric):
         return f"{value:.0f}"
     return f"{round(100 * value, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
 
@@ -258,7 +273,8 @@ def _setting_order(setting: Setting) -> tuple[int, str, str, str]:
 
 def _parts(setting: Setting) -> tuple[str, str, str, str]:
     family, _, benchmark = setting.task.partition("/")
-    return FAMILIES.get(family, family), benchmark, setting.protocol, setting.detections
+    protocol = setting.protocol.removesuffix(f"+{setting.detections}")
+    return FAMILIES.get(family, family), benchmark, protocol, setting.detections
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

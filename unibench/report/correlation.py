@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import linregress
 
 from unibench.records import Score
-from unibench.report.boards import COUNTS, Board, ModelFacts, arrange, headlines, titles
+from unibench.report.boards import Board, ModelFacts, arrange, headlines, is_count, titles
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
 from unibench.scores import replace_file
 from unibench.stats import FEWEST_MODELS, Correlation, correlate
@@ -128,7 +128,7 @@ def _draw_scatter(figure: Figure, board: Board, lowest: float) -> None:
     panels = [figure.add_subplot(grid[divmod(index, _COLUMNS)]) for index in range(len(board.settings))]
     top1, table, colour = _top1(board), headlines(board), group_colours(board.models)
     for axes, title, setting, y in zip(panels, titles(board), board.settings, table.T, strict=True):
-        scale = 1 if board.metrics[setting][0] in COUNTS else 100
+        scale = 1 if is_count(board.metrics[setting][0]) else 100
         for model, model_x, model_y in zip(board.models, 100 * top1, scale * y, strict=True):
             marker, size = ("D", 36) if model.supervised_reference else ("o", 26)
             axes.scatter([model_x], [model_y], s=size, marker=marker, color=colour[model.name], zorder=3)

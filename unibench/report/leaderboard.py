@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from unibench.records import Score
 from unibench.report.boards import (
-    LOWER_IS_BETTER,
-    NEITHER_IS_BETTER,
     Board,
     ModelFacts,
     Setting,
     arrange,
     best_layer,
     best_value,
+    direction,
     show,
     titles,
 )
@@ -134,9 +133,7 @@ def _head(board: Board, setting: Setting, metric: str) -> str:
 
 
 def _arrow(metric: str) -> str:
-    if metric in NEITHER_IS_BETTER:
-        return ""
-    return "↓" if metric in LOWER_IS_BETTER else "↑"
+    return {1: "↑", -1: "↓", 0: ""}[direction(metric)]
 
 
 def _csv(rows: Iterable[Iterable[object]]) -> bytes:

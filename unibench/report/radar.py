@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from unibench.errors import OutputError
 from unibench.records import Score
-from unibench.report.boards import LOWER_IS_BETTER, Board, ModelFacts, arrange, headlines, titles
+from unibench.report.boards import Board, ModelFacts, arrange, direction, headlines, titles
 from unibench.report.figures import FAINT, GREY, INK, colours, group_colours, group_handles, save
 
 _MOST_NAMED = 9
@@ -93,7 +93,7 @@ def ranks(board: Board) -> Float[np.ndarray, "model setting"]:
     Returns:
         1 is best, equal scores share the better rank; NaN where a model has no score.
     """
-    signs = [1 if board.metrics[setting][0] in LOWER_IS_BETTER else -1 for setting in board.settings]
+    signs = [-direction(board.metrics[setting][0]) for setting in board.settings]
     places = rankdata(headlines(board) * signs, method="min", axis=0, nan_policy="omit")
     return np.asarray(places, dtype=np.float64)  # integers where nothing is missing
 
