@@ -33,6 +33,10 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except UnibenchError as error:
             raise _OneLine(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise _OneLine(
+                "interrupted; clips that were scored are kept, the same command goes on"
+            ) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -43,9 +43,7 @@ def show_models(cards: Sequence[Card]) -> None:
     for card in cards:
         layers = sorted(card.layers, key=lambda name: name != card.default_layer)
         top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
-        weights = (
-            card.weights.source.partition("/")[0] if "package" in card.weights.source else card.weights.source
-        )
+        weights = card.weights.source.partition(":")[0]
         seen = card.pretraining.method if card.pretraining.data == "none" else (
             f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
         table.add_row(card.name, ", ".join(layers), seen, top1, weights, card.description)
@@ -53,13 +51,16 @@ def show_models(cards: Sequence[Card]) -> None:
 
 
 def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapping[str, Protocol]]) -> None:
-    """Print the tasks; the default protocol and source of detections come first."""
-    table = _table("Tasks", "task", "folder under --data", "protocols", "detections")
+    """Print the tasks and the protocols of each family; the default comes first."""
+    table = _table("Tasks", "task", "folder under --data", "detections")
     for name, benchmark in benchmarks.items():
-        presets = protocols[name.partition("/")[0]]
-        table.add_row(
-            name, benchmark.folder or "(rendered)", ", ".join(presets), ", ".join(benchmark.detections)
-        )
+        table.add_row(name, benchmark.folder or "(rendered)", ", ".join(benchmark.detections))
+    show(table)
+    table = _table("Protocols (task@protocol)", "family", "protocol", "version", "what it is")
+    for family, presets in protocols.items():
+        for preset in presets.values():
+            table.add_row(family, preset.name, preset.version, preset.source)
+        table.add_section()
     show(table)
 
 
