@@ -224,16 +224,21 @@ _DCF: Knobs = {
     "min_scale": 0.2,
     "max_scale": 5.0,
     "min_side": 4.0,
+    "aim": 0.0,
     "dcf": {"regularisation": 1e-4, "label_sigma": 0.1, "learning_rate": 0.01},
     "xcorr": {"gain": 0.1, "decode": "corrected"},
 }
 _XCORR: Knobs = {**_DCF, "head": "xcorr"}
-_XCORR_2021: Knobs = {**_XCORR, "xcorr": {"gain": 0.1, "decode": "as-coded"}}
+_DCF_2021: Knobs = {**_DCF, "aim": -1.0}
+_XCORR_2021: Knobs = {**_XCORR, "aim": -1.0, "xcorr": {"gain": 0.1, "decode": "as-coded"}}
 
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "sot": _by_name(
         Protocol(
             "unitrack", "1.0", "UniTrack, section 3.2: the DCF head, which its Figures 1 and 6 use", _DCF
+        ),
+        Protocol(
+            "as-coded", "1.0", "UniTrack's DCF head as in the 2021 code: windows one pixel off", _DCF_2021
         ),
         Protocol("xcorr", "1.0", "UniTrack's XCorr head with the peak decoded correctly", _XCORR),
         Protocol("xcorr-as-coded", "1.0", "UniTrack's XCorr head as in the 2021 code", _XCORR_2021),

@@ -41,6 +41,9 @@ class BoxTrackerOptions:
     """Largest width and height, as shares of the first ones; never above the frame's."""
     min_side: float = 4.0
     """Smallest width and height, pixels of the frame."""
+    aim: float = 0.0
+    """Pixels of the frame by which all windows lie off the target, right and down. The 2021 code takes 1 off the
+    1-based truth twice and adds it back twice: -1."""
     dcf: DcfOptions = field(default_factory=DcfOptions)
     xcorr: XcorrOptions = field(default_factory=XcorrOptions)
 
@@ -63,6 +66,7 @@ class _Target:
     """Where the target is, and what it looks like. Pairs are (x, y), pixels of the frame."""
 
     centre: Float[np.ndarray, " 2"]
+    """Of the windows: the target's, moved by the aim."""
     size: Float[np.ndarray, " 2"]
     appearance: DcfState | XcorrState
 
@@ -129,7 +133,7 @@ def track(
             continue
         targets = {layer: _step(eyes[layer], image, targets[layer], limits, options) for layer in layers}
         yield {
-            layer: Labels(ids=prompt.ids, boxes=_boxes(target.centre, target.size[None]))
+            layer: Labels(ids=prompt.ids, boxes=_boxes(target.centre - options.aim, target.size[None]))
             for layer, target in targets.items()
         }
 
@@ -172,7 +176,7 @@ def crop(
 
 @torch.inference_mode()
 def _begin(eye: _Eye, image: Tensor, box: Float[np.ndarray, " 4"], options: BoxTrackerOptions) -> _Target:
-    centre, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    centre, size = (box[:2] + box[2:]) / 2 + options.aim, box[2:] - box[:2]
     features = eye.look(image, _boxes(centre, size[None] * (1 + options.padding)))[0]
     if options.head == "dcf":
         return _Target(centre, size, dcf.fit(features, options.dcf, options.padding))
