@@ -158,3 +158,24 @@ def test_data_check_names_what_is_there_missing_and_damaged(tmp_path: Path, shar
     damaged = unibench("data", "check", "--data", str(tmp_path))
     assert damaged.exit_code == 1
     assert "1 unreadable" in damaged.output
+
+
+def test_damaged_clips_are_named_and_the_others_are_kept(tmp_path: Path, shared_data: Path) -> None:
+    import shutil
+
+    data = tmp_path / "data" / "DAVIS2016"
+    shutil.copytree(shared_data / "DAVIS2016", data, copy_function=shutil.copyfile)
+    frames = data / "JPEGImages" / "480p"
+    truncated, missing = sorted((frames / "dog").iterdir())[2], sorted((frames / "libby").iterdir())[1]
+    truncated.write_bytes(truncated.read_bytes()[:3000])
+    missing.unlink()
+    done = unibench(
+        *("run", "-m", "lab-colour", "-t", "vos/davis2016", "--data", str(data.parent)),
+        *("--frames", "3", "-o", str(tmp_path / "out")),
+    )
+    assert done.exit_code == 1
+    assert "failed: lab-colour vos/davis2016 dog: " in done.output
+    assert "not a whole image" in done.output
+    assert "failed: lab-colour vos/davis2016 libby: " in done.output
+    assert "2 of 4 clips failed, the others are kept" in done.output
+    assert f"written: {tmp_path / 'out' / 'leaderboard.csv'}" in done.output

@@ -71,13 +71,13 @@ def perform(request: Request) -> None:
     done = list(_watch(results, len(units)))
     good = [one.unit for one in done if not one.error]
     run.pool(good, request.out, hashes, run.provenance(request.command, start, request.device))
-    if good:
-        report(request.out)
     failed = [one for one in done if one.error]
     for one in failed:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"failed: {_name(one.unit)}: {one.error}", markup=False
         )
+    if good:
+        report(request.out)
     if failed:
         say(
             f"{len(failed)} of {len(done)} clips failed, the others are kept; the same command tries them again"

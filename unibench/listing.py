@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from unibench.cards import Card
@@ -72,17 +73,21 @@ def check_data(benchmarks: Mapping[str, Benchmark], data: Path) -> bool:
     """
     table = _table(f"Data in {data}", "task", "folder", "clips", "frames", "state")
     sound = True
-    for name, benchmark in benchmarks.items():
-        if not benchmark.folder:
-            continue
-        root = data / benchmark.folder
-        if not root.is_dir():
-            table.add_row(name, benchmark.folder, "", "", f"missing; {benchmark.obtain}", style="dim")
-            continue
-        clips, frames, problems = _read(benchmark, root)
-        sound = sound and not problems
-        state = "[green]ok" if not problems else f"[red]{len(problems)} unreadable[/]: {problems[0]}"
-        table.add_row(name, benchmark.folder, str(clips), str(frames), state)
+    with Console(stderr=True).status("reading") as status:
+        for name, benchmark in benchmarks.items():
+            root = data / benchmark.folder
+            if not benchmark.folder:
+                continue
+            if not root.is_dir():
+                table.add_row(name, benchmark.folder, "", "", f"missing; {benchmark.obtain}", style="dim")
+                continue
+            status.update(f"reading {name}")
+            clips, frames, problems = _read(benchmark, root)
+            sound = sound and not problems
+            state = (
+                "[green]ok" if not problems else f"[red]{len(problems)} unreadable[/]: {escape(problems[0])}"
+            )
+            table.add_row(name, benchmark.folder, str(clips), str(frames), state)
     show(table)
     return sound
 
