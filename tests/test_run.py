@@ -79,6 +79,17 @@ def test_other_knobs_are_other_work(tmp_path: Path) -> None:
     )
 
 
+def test_two_protocols_of_one_task_are_two_results(tmp_path: Path) -> None:
+    names = ["vos/synthetic-easy", "vos/synthetic-easy@dino"]
+    card = cards.find("lab-colour")
+    finish(plan.units([card], [tasks.find(name) for name in names], None, frames=FRAMES), tmp_path / "both")
+    for name in names:
+        finish(small(name), tmp_path / "apart")
+    both, apart = (scores.read_scores(tmp_path / out) for out in ("both", "apart"))
+    assert {score.protocol for score in both} == {"unitrack", "dino"}
+    assert both == apart
+
+
 def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
     both = small(model="random-resnet18", layers=("layer3", "layer4"))
     passes = []

@@ -206,12 +206,13 @@ def pool(
         hashes: Model name -> hash (`fingerprints`).
         provenance: Goes into each `run.json`.
     """
-    runs: dict[tuple[str, str, str], list[Unit]] = {}
+    runs: dict[tuple[str, str, str, str], list[Unit]] = {}
     for unit in units:
         for layer in unit.layers:
-            runs.setdefault((unit.card.name, unit.task.name, layer), []).append(unit)
+            run = unit.card.name, unit.task.name, protocols.label(unit.task.protocol), layer
+            runs.setdefault(run, []).append(unit)
     pooled: list[Score] = []
-    for (name, _, layer), group in runs.items():
+    for (name, _, _, layer), group in runs.items():
         made = _pool_clips(group, layer, out, hashes[name])
         first = made[0]
         scores.write_result(out, made)
