@@ -12,7 +12,7 @@ from unibench.datasets.benchmark import Benchmark
 from unibench.errors import DataError
 from unibench.protocols import Protocol
 
-WIDTH = 140
+WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
 

@@ -87,7 +87,7 @@ def table(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> "rich.table.T
     columns = [(setting, board.metrics[setting][0]) for setting in board.settings]
     best = [show(metric, _best(board, setting, metric)) for setting, metric in columns]
     laid = Table(caption="Headline scores; fractions x 100.")
-    laid.add_column("model")
+    laid.add_column("model", overflow="fold")  # a name cut short is another name
     laid.add_column("layer")
     laid.add_column("ImageNet\ntop-1", justify="right")
     for title, (_, metric) in zip(titles(board), columns, strict=True):

@@ -99,10 +99,12 @@ def ranks(board: Board) -> Float[np.ndarray, "model setting"]:
 
 
 def _overlay(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:
+    names = _names(board)
+    above, below = 0.17 * _lines(names[:1]) + 0.3, 0.17 * _lines(names) + 0.3  # inches round the circle
     foot = _footer_height(board, places)
-    height = 6.1 + foot
+    height = above + 4.5 + below + foot
     figure = Figure(figsize=(9.5, height))
-    area = (0.1, (foot + 0.8) / height, 0.54, 4.5 / height)
+    area = (0.1, (foot + below) / height, 0.54, 4.5 / height)
     axes = _circle(figure.add_axes(area, projection="polar"), board, size=10.0)
     colour = colours([model.name for model in board.models if not model.supervised_reference])
     for index, (model, row) in enumerate(zip(board.models, places, strict=True)):
