@@ -15,9 +15,9 @@ from torch import Tensor, as_tensor, cat
 from torchvision.ops import box_iou
 
 from heads import kalman
-from heads.cascade import CascadeOptions, CascadeState, Observation, Track, with_motion
+from heads.cascade import CascadeOptions, CascadeState, Observation, Track
 
-__all__ = ["CascadeOptions", "CascadeState", "Observation", "Track", "assign", "step", "with_motion"]
+__all__ = ["CascadeOptions", "CascadeState", "Observation", "Track", "assign", "step"]
 
 Similarity = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 """Points (point, channel) of each track, points of each detection -> (track, detection), at most 1."""

@@ -1,14 +1,12 @@
 """What the association cascade is told and what it remembers: options and frozen records. `heads.associate` runs it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from heads import kalman
-
-MOTION_MODES = ("full", "unitrack-study", "appearance-only")
 
 
 @dataclass(frozen=True)
@@ -57,32 +55,6 @@ class CascadeOptions:
             raise ValueError(
                 "cascade: motion_weight and gate without use_kalman; set motion_weight=1 and gate=False, or filter"
             )
-
-
-def with_motion(options: CascadeOptions, mode: str) -> CascadeOptions:
-    """Switch motion on or off.
-
-    Args:
-        options: Of `full` motion.
-        mode: `full`: as they are. `unitrack-study`: lambda 1 and no gate, while the filter and the stages by IoU
-            stay on: what the paper's study of representations calls 'motion cues discarded'. `appearance-only`:
-            no box is ever looked at.
-
-    Raises:
-        ValueError: There is no such mode.
-    """
-    if mode not in MOTION_MODES:
-        raise ValueError(f"cascade: no motion mode {mode!r}; there are: {', '.join(MOTION_MODES)}")
-    if mode == "full":
-        return options
-    on = mode == "unitrack-study" and options.use_kalman
-    return replace(
-        options,
-        motion_weight=1.0,
-        gate=False,
-        use_kalman=on,
-        use_iou=options.use_iou and mode != "appearance-only",
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from heads.associate import CascadeOptions, CascadeState, Observation, assign, step, with_motion
+from heads.associate import CascadeOptions, CascadeState, Observation, assign, step
 from heads.rsm import similarity as rsm
 
 FULL = CascadeOptions()
-STUDY = with_motion(FULL, "unitrack-study")
-LOOKS = with_motion(FULL, "appearance-only")
+STUDY_KNOBS = {"motion_weight": 1.0, "gate": False}
+LOOKS_KNOBS = {**STUDY_KNOBS, "use_kalman": False, "use_iou": False}
+STUDY = replace(FULL, **STUDY_KNOBS)
+LOOKS = replace(FULL, **LOOKS_KNOBS)
 
 
 def cosine(tracks, detections):
@@ -279,13 +281,3 @@ def test_assign_prefers_one_cheap_pair_to_two_dear_ones():
 def test_options_that_make_no_sense_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         CascadeOptions(**change)
-
-
-def test_motion_modes():
-    assert with_motion(FULL, "full") == FULL
-    assert (STUDY.motion_weight, STUDY.gate, STUDY.use_kalman, STUDY.use_iou) == (1.0, False, True, True)
-    assert (LOOKS.motion_weight, LOOKS.gate, LOOKS.use_kalman, LOOKS.use_iou) == (1.0, False, False, False)
-    with pytest.raises(
-        ValueError, match=r"cascade: no motion mode 'none'; there are: full, unitrack-study, app"
-    ):
-        with_motion(FULL, "none")

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from heads.associate import CascadeOptions, with_motion
+from heads.associate import CascadeOptions
 from unibench import rle
 from unibench.errors import DataError, TrackerError, UnknownNameError
 from unibench.models import FrozenModel
 from unibench.records import Clip, Frame, Labels
 from unibench.trackers.association import AssociationOptions, track
 
-# pycocotools' decoder under NumPy 2
-
+STUDY_KNOBS = {"motion_weight": 1.0, "gate": False}
+LOOKS_KNOBS = {**STUDY_KNOBS, "use_kalman": False, "use_iou": False}
 HEIGHT, WIDTH, STRIDE = 96, 160, 4
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]], dtype=np.uint8)
 BOXES = AssociationOptions(letterbox=(96, 200), min_area=50.0)
@@ -88,7 +88,7 @@ def ids(predictions, layer="fine"):
 
 @pytest.mark.parametrize(("describe", "options"), KINDS)
 def test_objects_that_cross_keep_their_ids_on_every_layer(describe, options):
-    study = replace(options, cascade=with_motion(options.cascade, "unitrack-study"))
+    study = replace(options, cascade=replace(options.cascade, **STUDY_KNOBS))
     predictions = list(track(clip(CROSSING, describe), Counting().model(), LAYERS, study))
     for layer in LAYERS:
         # Where one hides the other the detector of this scene still sees both; the hidden one may be missed.
@@ -135,14 +135,14 @@ def test_what_is_written_is_what_was_detected():
 
 def test_the_filtered_box_lags_behind_an_object_that_sets_off():
     scene = [[(0, 20, 20)]] * 3 + [[(0, 32, 20)]]
-    options = replace(BOXES, write="kalman", cascade=with_motion(CascadeOptions(), "unitrack-study"))
+    options = replace(BOXES, write="kalman", cascade=replace(CascadeOptions(), **STUDY_KNOBS))
     *_, last = track(clip(scene, as_boxes), Counting().model(), ["fine"], options)
     assert 20 < last["fine"].boxes[0, 0] < 32
     np.testing.assert_allclose(last["fine"].boxes[0, 2:] - last["fine"].boxes[0, :2], [24, 48], atol=0.5)
 
 
 def test_a_frame_without_detections_ages_the_tracks():
-    options = replace(BOXES, cascade=replace(with_motion(CascadeOptions(), "unitrack-study"), buffer=2.0))
+    options = replace(BOXES, cascade=replace(replace(CascadeOptions(), **STUDY_KNOBS), buffer=2.0))
     scene = [[(0, 20, 20)], [], [], [(0, 20, 20)], [], [], [], [(0, 20, 20)], [(0, 20, 20)]]
     predictions = list(track(clip(scene, as_boxes), Counting().model(), ["fine"], options))
     assert ids(predictions) == [[1], [], [], [1], [], [], [], [], [2]]
@@ -214,7 +214,7 @@ def test_appearance_only_knows_no_place():
     places = [(4, 4), (52, 30), (100, 10), (130, 44)]
     scene = [[(colour, *places[at]) for colour, at in enumerate(rng.permutation(4))] for _ in range(8)]
     for describe, options in KINDS:
-        looks = replace(options, cascade=with_motion(options.cascade, "appearance-only"))
+        looks = replace(options, cascade=replace(options.cascade, **LOOKS_KNOBS))
         assert ids(track(clip(scene, describe), Counting().model(), ["fine"], looks)) == [[1, 2, 3, 4]] * 8
     full = list(ids(track(clip(scene, as_boxes), Counting().model(), ["fine"], BOXES)))
     assert full != [[1, 2, 3, 4]] * 8
@@ -222,7 +222,7 @@ def test_appearance_only_knows_no_place():
 
 def test_a_letter_box_gives_the_same_answer_as_the_frame_itself():
     for letterbox in ((96, 160), (96, 200), (192, 320), None):
-        options = replace(BOXES, letterbox=letterbox, cascade=with_motion(CascadeOptions(), "unitrack-study"))
+        options = replace(BOXES, letterbox=letterbox, cascade=replace(CascadeOptions(), **STUDY_KNOBS))
         found = ids(track(clip(CROSSING[:8], as_boxes), Counting().model(), ["fine"], options))
         assert found == [[1, 2]] * 8
 
@@ -256,7 +256,7 @@ def test_detections_of_another_kind_are_refused(detections, options, message):
         ({"write": "both"}, UnknownNameError, r"no output 'both'; there are: detection, kalman"),
         ({"observation": "mask"}, TrackerError, r"association by mask: letterbox=\(608, 1088\) and write="),
         (
-            {"write": "kalman", "cascade": with_motion(CascadeOptions(), "appearance-only")},
+            {"write": "kalman", "cascade": replace(CascadeOptions(), **LOOKS_KNOBS)},
             TrackerError,
             r"association: write='kalman' without a filter; set",
         ),

@@ -1,4 +1,4 @@
-"""The 2021 code's scores on a real clip, reproduced with its settings."""
+"""The 2021 code's scores on a real clip, reproduced by the presets `as-coded` and `as-coded-motion`."""
 
 import json
 from dataclasses import replace
@@ -7,42 +7,26 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
-from torchvision.models import resnet50
 from trackeval.metrics import CLEAR, HOTA, Identity
 
-from heads.associate import CascadeOptions, with_motion
-from unibench import rle
-from unibench.models import FrozenModel
+from unibench import cards, models, protocols, rle, tasks
 from unibench.records import Clip, Frame, Labels
 from unibench.trackers.association import AssociationOptions, track
 
 FRAMES = 40
 
 
-def supervised_resnet(path):
-    """ImageNet ResNet-50 up to layer3 at stride 8; its last map is remembered, so that trackers can share it."""
-    weights = torch.load(path, weights_only=True)
-    whole = resnet50(weights=None)
-    whole.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
-    whole.layer2[0].conv1.stride, whole.layer2[0].conv2.stride = (2, 2), (1, 1)
-    for module in whole.layer3.modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
-    stem = (whole.conv1, whole.bn1, whole.relu, whole.maxpool)
-    body = nn.Sequential(*stem, whole.layer1, whole.layer2, whole.layer3).eval()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    last: list[torch.Tensor] = []
+def supervised_resnet(folder):
+    """The card's ImageNet ResNet-50; its last map is remembered, so that trackers in step can share it."""
+    model = models.load(cards.find("resnet50-imagenet-v1"), given=folder)
+    last: list = []
 
     def network(images, layers):
         if not last or not torch.equal(last[0], images):
-            last[:] = [images, body(images)]
-        return {"layer3": last[1]}
+            last[:] = [images, model.network(images, layers)]
+        return last[1]
 
-    def prepare(image):
-        return ((torch.from_numpy(image) / 255 - mean) / std).permute(2, 0, 1)
-
-    return FrozenModel("resnet50", prepare, network, {"layer3": 8}, {"layer3": 0.0}, torch.device("cpu"))
+    return replace(model, network=network)
 
 
 def table(path):
@@ -97,15 +81,12 @@ def scores(shared_data):
         "oracle": [Labels(boxes=labels.boxes) for labels in truth],
         "public": [Labels(boxes=boxes(r), scores=r[:, 6]) for r in table(folder / "det/det.txt")],
     }
-    coded = AssociationOptions(letterbox_as_coded=True, roi_size=(4, 10), rsm="as-coded", write="kalman")
-    full = CascadeOptions()
-    study = with_motion(full, "unitrack-study")
     cases = {
-        f"{source}-{mode}": (source, replace(coded, cascade=cascade))
+        f"{source}-{mode}": (source, tasks.options(AssociationOptions, protocols.find("mot", preset).knobs))
         for source in found
-        for mode, cascade in (("study", study), ("motion", full))
+        for mode, preset in (("study", "as-coded"), ("motion", "as-coded-motion"))
     }
-    model = supervised_resnet(shared_data / "weights/resnet50_imagenet_sup_keras_stride1x1.fp16.pth")
+    model = supervised_resnet(shared_data / "weights")
     runs = [
         track(clip(folder, found[source]), model, ["layer3"], options) for source, options in cases.values()
     ]

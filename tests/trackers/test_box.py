@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from heads.xcorr import XcorrOptions
-from unibench import cards, models, tasks
+from unibench import cards, models, protocols, tasks
 from unibench.datasets import otb
 from unibench.datasets.clips import truncate
 from unibench.errors import CardError, DataError, UnknownNameError
@@ -270,19 +270,17 @@ def test_a_wrong_stride_is_told() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("case", "options"),
+    ("case", "preset"),
     [
-        ("sot-dcf/Crossing/25", BoxTrackerOptions(aim=-1.0)),
-        ("sot-dcf/David/25", BoxTrackerOptions(aim=-1.0)),
-        (
-            "sot-xcorr-as-coded/Crossing/25",
-            BoxTrackerOptions(head="xcorr", aim=-1.0, xcorr=XcorrOptions(decode="as-coded")),
-        ),
+        ("sot-dcf/Crossing/25", "as-coded"),
+        ("sot-dcf/David/25", "as-coded"),
+        ("sot-xcorr-as-coded/Crossing/25", "xcorr-as-coded"),
     ],
 )
-def test_the_2021_codes_scores(case: str, options: BoxTrackerOptions, shared_data, gold) -> None:
+def test_the_2021_codes_scores(case: str, preset: str, shared_data, gold) -> None:
     expected = json.loads((gold / "unitrack_real_clips/expected.json").read_text())[case]["AUC"]
     _, name, frames = case.split("/")
+    options = tasks.options(BoxTrackerOptions, protocols.find("sot", preset).knobs)
     model = models.load(cards.find("resnet50-imagenet-v1"), given=shared_data / "weights")
     clip, truth = truncate(*otb.load(shared_data / "OTB", name), int(frames))
     prediction = [labels["layer3"] for labels in track(clip, model, ["layer3"], options)]
