@@ -37,12 +37,12 @@ def bytes_of(out: Path) -> dict[str, bytes]:
 def test_every_task_runs_and_truth_as_prediction_is_perfect(name: str, tmp_path: Path) -> None:
     assert not [one.error for one in finish(small(name), tmp_path) if one.error]
     stored = scores.read_scores(tmp_path)
-    assert [score.metric for score in stored if score.headline] == [tasks.find(name).family.headline]
+    assert [score.metric for score in stored if score.headline] == [tasks.find(name).family.scoring.headline]
     assert all(score.partial for score in stored)
     task = tasks.find(name)
     tallies = [task.tally(truth, truth.labels) for _, truth in tasks.clips(task, frames=FRAMES)]
     perfect = 20 / 21 if name.startswith("sot") else 1.0
-    assert task.pool(tallies)[task.family.headline] == pytest.approx(perfect, abs=1e-12)
+    assert task.pool(tallies)[task.family.scoring.headline] == pytest.approx(perfect, abs=1e-12)
 
 
 def test_results_do_not_depend_on_order_or_interruption(tmp_path: Path) -> None:

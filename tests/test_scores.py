@@ -26,7 +26,8 @@ KEY = UnitKey("dino", "pose/jhmdb", "unitrack", "layer3", "catch/ball_1.avi")
 RESULT = ClipResult(KEY, 40, False, "f00d", "da7a", {"tp": 3.0, "distance": 0.1})
 SCORE = Score(
     model="dino", layer="layer3", task="vos/davis2016", benchmark="davis2016", protocol="unitrack",
-    detections="", metric="J-mean", value=0.1 + 0.2, clips=20, frames=1376, partial=False, headline=True,
+    protocol_version="1.0", detections="", metric="J-mean", value=0.1 + 0.2,
+    ci_low=0.2, ci_high=0.4, clips=20, frames=1376, partial=False, headline=True,
     protocol_hash="p1", weights_hash="w1", data_hash="d1",
 )  # fmt: skip
 RESULT_FILE = Path("dino", "vos", "davis2016@unitrack", "layer3", "result.json")
@@ -181,7 +182,7 @@ def test_no_results_says_what_to_do(tmp_path, folder):
         (lambda entry: entry.update(speed=1), "unknown fields speed"),
         (lambda entry: entry.pop("data_hash"), "fields data_hash are missing"),
         (lambda entry: entry.update(partial=0), "partial is 0, expected bool"),
-        (lambda entry: entry.update(value="high"), "J-mean is 'high', expected a number"),
+        (lambda entry: entry.update(value="high"), "value of J-mean is 'high', expected a number"),
     ],
 )
 def test_a_result_of_another_version_is_an_error(tmp_path, change, message):

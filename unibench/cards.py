@@ -15,6 +15,7 @@ from unibench.errors import CardError, UnknownNameError
 
 KINDS = ("frozen",)
 COLORS = ("rgb", "bgr", "lab")
+PADDINGS = ("zeros", "reflect", "replicate", "circular")
 SUPERVISION = ("none", "self", "labels")
 
 Option = str | int | float | bool | list[int]
@@ -42,10 +43,14 @@ class Architecture:
     """A key of `unibench.models.LOADERS`."""
     name: str
     """The loader's name of the architecture; `module:function` for the loader `python`."""
+    parameters: int = 0
+    """Number of parameters of the backbone (without `head`); a test counts them."""
     options: Mapping[str, Option] = field(default_factory=dict)
     """Keyword arguments of the constructor."""
     strides: Mapping[str, int] = field(default_factory=dict)
     """Module name -> stride given to every convolution in it, in this order, after construction."""
+    padding: str = "zeros"
+    """Padding of every convolution (`padding_mode` of torch's Conv2d)."""
     head: tuple[str, ...] = ()
     """Prefixes of parameters after the last feature map: not part of the backbone, need not be loaded."""
 
@@ -55,8 +60,17 @@ class Weights:
     """Where the parameters come from."""
 
     source: str
-    """`random`, `none` (nothing to load), `file:NAME`, `package:MODULE/PATH` or an https URL."""
+    """`random`, `none` (nothing to load), `file:NAME`, `package:MODULE/PATH`, `hf:OWNER/REPO/FILE` (Hugging Face
+    Hub) or an https URL."""
+    verified: bool = False
+    """Whether this very file was loaded with this card, by whoever wrote the card."""
     sha256: str = ""
+    mirrors: tuple[str, ...] = ()
+    """Other sources of the same file, tried in this order."""
+    gated: bool = False
+    """Whether the owner asks for a registration before the file can be fetched."""
+    container: str = ""
+    """Dotted path of keys to the tensors in the file; empty: the first of the usual ones."""
     seed: int = 0
     """Of the initialisation, for `random`."""
     prefix: str = ""
@@ -84,7 +98,11 @@ class Pretraining:
     method: str
     data: str
     supervision: str
-    """`none`, `self` or `labels`."""
+    """`none`, `self` or `labels` (text that goes with images counts as labels)."""
+    epochs: float = 0.0
+    """Passes over the data; 0: not known."""
+    overlap: tuple[str, ...] = ()
+    """Benchmarks whose clips or images are among the data, as tasks name them (`vos/davis2017`)."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,10 @@ class Card:
     """Linear-probe (or supervised) top-1 accuracy on ImageNet-1k, a fraction."""
     reference: bool = False
     """The supervised reference that a radar plot draws in grey."""
+    aliases: tuple[str, ...] = ()
+    """Other names that find the card."""
+    released: str = ""
+    """When the weights came out: `2021` or `2021-04`."""
 
 
 def folders() -> list[Path]:
@@ -168,6 +190,7 @@ def read(path: Path) -> Card:
 def _problems(card: Card) -> Iterator[str]:
     choices = (
         ("kind", card.kind, KINDS),
+        ("architecture.padding", card.architecture.padding, PADDINGS),
         ("preprocessing.color", card.preprocessing.color, COLORS),
         ("pretraining.supervision", card.pretraining.supervision, SUPERVISION),
     )

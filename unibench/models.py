@@ -92,6 +92,7 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
     if path is not None:
         report = weights.fit(module, weights.read(path), card.weights, card.architecture.head)
     _set_strides(card, module)
+    _set_padding(card, module)
     return module.eval().requires_grad_(False), report
 
 
@@ -111,10 +112,10 @@ def freeze(card: Card, module: nn.Module, path: Path | None, place: torch.device
 def fingerprint(card: Card, path: Path | None) -> str:
     """Hash over everything on a card that changes features, and over the weights file; nothing is built."""
     parts = {
-        "architecture": asdict(card.architecture),
+        "architecture": {**asdict(card.architecture), "parameters": 0},
         "layers": {name: asdict(layer) for name, layer in card.layers.items()},
         "preprocessing": asdict(card.preprocessing),
-        "rename": [card.weights.prefix, card.weights.rename],
+        "keys": [card.weights.container, card.weights.prefix, card.weights.rename],
         "weights": weights.sha256(path) if path else [card.weights.source, card.weights.seed],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
@@ -158,6 +159,19 @@ def _set_strides(card: Card, module: nn.Module) -> None:
         for convolution in part.modules():
             if isinstance(convolution, nn.Conv2d):
                 convolution.stride = (stride, stride)
+
+
+def _set_padding(card: Card, module: nn.Module) -> None:
+    mode: Any = card.architecture.padding
+    if mode == "zeros":
+        return
+    for convolution in module.modules():
+        if isinstance(convolution, nn.Conv2d):
+            assert not isinstance(convolution.padding, str)
+            vertical, horizontal = convolution.padding
+            convolution.padding_mode = mode
+            # torch makes this list in the constructor, and reads it in every mode but zeros
+            convolution._reversed_padding_repeated_twice = [horizontal, horizontal, vertical, vertical]
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,13 @@ class Score:
     task: str
     benchmark: str
     protocol: str
+    protocol_version: str
     detections: str
     metric: str
     value: float
+    ci_low: float
+    """Lower end of the 95 % interval over clips, in the unit of `value`; NaN where there are too few clips."""
+    ci_high: float
     clips: int
     frames: int
     partial: bool

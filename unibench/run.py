@@ -6,6 +6,7 @@ time, and running the same command again does only what is missing.
 
 import hashlib
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -237,13 +238,16 @@ def _pool_clips(units: Sequence[Unit], layer: str, out: Path, fingerprint: str) 
             task=task.name,
             benchmark=task.name.partition("/")[2],
             protocol=protocols.label(task.protocol),
+            protocol_version=task.protocol.version,
             detections=protocols.source_name(task.protocol),
             metric=metric,
             value=float(value),
+            ci_low=math.nan,
+            ci_high=math.nan,
             clips=len(results),
             frames=sum(one.frames for one in results),
             partial=len(results) < len(everything) or any(one.partial for one in results),
-            headline=metric == task.family.headline,
+            headline=metric == task.family.scoring.headline,
             protocol_hash=protocols.fingerprint(task.protocol),
             weights_hash=fingerprint,
             data_hash=_digest(*(f"{one.key.clip} {one.data}" for one in results)),

@@ -22,6 +22,8 @@ from uuid import uuid4
 from unibench.errors import OutputError
 from unibench.records import Score
 
+_NUMBERS = ("value", "ci_low", "ci_high")
+"""Fields of a Score that may be NaN."""
 _ADVICE = "delete the file or rerun with --overwrite always"
 
 
@@ -126,7 +128,7 @@ def write_result(out: Path, scores: Sequence[Score]) -> Path:
     runs = {(score.model, score.task, score.protocol, score.layer) for score in scores}
     assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
     path = _folder(out, *runs.pop()) / "result.json"
-    records = [{**asdict(score), "value": _number(path, score.metric, score.value)} for score in scores]
+    records = [{**asdict(score), **_numbers(path, score)} for score in scores]
     return replace_file(path, _json({"scores": records}))
 
 
@@ -210,8 +212,9 @@ def _read_result(path: Path) -> list[Score]:
     kinds = {field.name: field.type for field in fields(Score)}
     scores = []
     for entry in record["scores"]:
-        _check(path, entry, {**kinds, "value": object})
-        scores.append(Score(**{**entry, "value": _value(path, entry["metric"], entry["value"])}))
+        _check(path, entry, {**kinds, **dict.fromkeys(_NUMBERS, object)})
+        numbers = {name: _value(path, f"{name} of {entry['metric']}", entry[name]) for name in _NUMBERS}
+        scores.append(Score(**{**entry, **numbers}))
     return scores
 
 
@@ -263,6 +266,10 @@ def _check(path: Path, record: object, kinds: Mapping[str, Any]) -> None:
         value = record[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             raise OutputError(f"{path}: {name} is {value!r}, expected {kind.__name__}; {_ADVICE}")
+
+
+def _numbers(path: Path, score: Score) -> dict[str, float | None]:
+    return {name: _number(path, f"{name} of {score.metric}", getattr(score, name)) for name in _NUMBERS}
 
 
 def _number(path: Path, name: str, value: float) -> float | None:

@@ -8,10 +8,10 @@ from typing import Any, get_type_hints
 from unibench import protocols
 from unibench.datasets import BENCHMARKS, SOURCES, Benchmark, truncate, with_detections
 from unibench.errors import DataError, UnknownNameError
-from unibench.metrics import mot, pck, posetrack, sot, unitrack_mot, vos
 from unibench.models import FrozenModel
 from unibench.protocols import Protocol
 from unibench.records import Clip, Labels, Tally, Tracker, Truth
+from unibench.scoring import SCORING, Scoring
 from unibench.trackers import association, box, mask, pose
 from unibench.trackers.association import AssociationOptions
 
@@ -25,10 +25,7 @@ class Family:
     track: Track
     options: type
     """The tracker's options: a dataclass whose fields are the knobs of the family's protocols."""
-    tally: Callable[[Truth, Sequence[Labels]], Tally]
-    pool: Callable[[Sequence[Tally]], Mapping[str, float]]
-    headline: str
-    """The metric that ranks models."""
+    scoring: Scoring
 
 
 @dataclass(frozen=True)
@@ -43,29 +40,21 @@ class Task:
     @property
     def tally(self) -> Callable[[Truth, Sequence[Labels]], Tally]:
         """Score one clip: what it adds."""
-        return self.family.tally
+        return self.family.scoring.tally
 
     @property
     def pool(self) -> Callable[[Sequence[Tally]], Mapping[str, float]]:
         """Add the tallies of clips and divide: metric -> value."""
-        return self.family.pool
-
-
-def _tally_mot(truth: Truth, prediction: Sequence[Labels]) -> Tally:
-    return {**mot.tally_boxes(truth, prediction), **unitrack_mot.tally(truth, prediction)}
-
-
-def _pool_mot(tallies: Sequence[Tally]) -> Mapping[str, float]:
-    return {**mot.pool(tallies), **unitrack_mot.pool(tallies)}
+        return self.family.scoring.pool
 
 
 FAMILIES: dict[str, Family] = {
-    "sot": Family(box.track, box.BoxTrackerOptions, sot.tally, sot.pool, "AUC"),
-    "vos": Family(mask.track, mask.MaskTrackerOptions, vos.tally, vos.pool, "J-mean"),
-    "mot": Family(association.track, AssociationOptions, _tally_mot, _pool_mot, "IDF1"),
-    "mots": Family(association.track, AssociationOptions, mot.tally_masks, mot.pool_masks, "IDF1"),
-    "posetrack": Family(association.track, AssociationOptions, posetrack.tally, posetrack.pool, "IDF1"),
-    "pose": Family(pose.track, pose.PoseTrackerOptions, pck.tally, pck.pool, "PCK@0.2"),
+    "sot": Family(box.track, box.BoxTrackerOptions, SCORING["sot"]),
+    "vos": Family(mask.track, mask.MaskTrackerOptions, SCORING["vos"]),
+    "mot": Family(association.track, AssociationOptions, SCORING["mot"]),
+    "mots": Family(association.track, AssociationOptions, SCORING["mots"]),
+    "posetrack": Family(association.track, AssociationOptions, SCORING["posetrack"]),
+    "pose": Family(pose.track, pose.PoseTrackerOptions, SCORING["pose"]),
 }
 
 

@@ -1,5 +1,7 @@
 """Small boards, made by hand or from a seed."""
 
+import math
+
 import numpy as np
 
 from unibench.records import Score
@@ -17,11 +19,11 @@ TASKS = {
 def score(
     model="dino", layer="layer3", task="vos/davis2017", metric="J-mean", value=0.5, *, protocol="unitrack",
     detections="", clips=30, frames=1999, partial=False, headline=True, protocol_hash="p1", weights_hash="w1",
-    data_hash="d1",
+    data_hash="d1", ci_low=math.nan, ci_high=math.nan,
 ):  # fmt: skip
     return Score(
-        model, layer, task, task.split("/")[1], protocol, detections, metric, value, clips, frames, partial, headline,
-        protocol_hash, weights_hash, data_hash,
+        model, layer, task, task.split("/")[1], protocol, "1.0", detections, metric, value, ci_low, ci_high,
+        clips, frames, partial, headline, protocol_hash, weights_hash, data_hash,
     )  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def test_the_tidy_file_has_every_field_in_full_precision(tmp_path):
     assert len(rows) == len(SCORES)
     assert rows[-1] == {
         "model": "zoo", "layer": "layer3", "task": "vos/davis2017", "benchmark": "davis2017", "protocol": "unitrack",
-        "detections": "", "metric": "J-mean", "value": "0.30000000000000004", "clips": "30", "frames": "1999",
+        "protocol_version": "1.0", "detections": "", "metric": "J-mean", "value": "0.30000000000000004",
+        "ci_low": "", "ci_high": "", "clips": "30", "frames": "1999",
         "partial": "False", "headline": "True", "protocol_hash": "p1", "weights_hash": "w1", "data_hash": "d1",
     }  # fmt: skip
 

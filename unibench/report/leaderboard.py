@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -60,7 +61,7 @@ def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> li
         [model.name, layer, show("top-1", model.imagenet_top1), *_cells(board, model.name, layer, columns)]
         for model, layer in _rows(board)
     ]
-    tidy = sorted(astuple(score) for score in scores)
+    tidy = sorted([_plain(value) for value in astuple(score)] for score in scores)
     return [
         replace_file(Path(out, "leaderboard.csv"), _csv([head, *wide])),
         replace_file(Path(out, "long.csv"), _csv([[field.name for field in fields(Score)], *tidy])),
@@ -134,6 +135,10 @@ def _head(board: Board, setting: Setting, metric: str) -> str:
 
 def _arrow(metric: str) -> str:
     return {1: "↑", -1: "↓", 0: ""}[direction(metric)]
+
+
+def _plain(value: object) -> str:
+    return "" if isinstance(value, float) and math.isnan(value) else str(value)
 
 
 def _csv(rows: Iterable[Iterable[object]]) -> bytes:

@@ -1,0 +1,87 @@
+"""Commands that score models."""
+
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
+
+from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OUT, OVERWRITE, OneLine, options
+from unibench.errors import UnknownNameError
+
+
+@click.command()
+@options(
+    click.option("-m", "--model", "models", multiple=True, help="Model card, or a pattern: 'random-*'. Repeatable."),
+    click.option("-t", "--task", "tasks", multiple=True, required=True,
+                 help="Task, task@protocol, or a pattern such as '*/synthetic'. Repeatable."),
+    click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
+    OUT,
+    click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds the files the cards name."),
+    click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
+    click.option("--frames", type=click.IntRange(min=2), help="First N frames of each clip; rows are marked partial."),
+    click.option("--detections", help="Source of given detections: public, oracle, oracle+noise, or a folder."),
+    DEVICE,
+    OVERWRITE,
+    click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch."),
+    click.option("--arch", help="Its architecture, as torchvision or timm name it."),
+    click.option("--save-card", metavar="NAME", help="Keep that model as model_cards/NAME.toml."),
+)  # fmt: skip
+def run(
+    models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights: Path | None, layers: str,
+    frames: int | None, detections: str | None, device: str, overwrite: str, checkpoint: Path | None, arch: str | None,
+    save_card: str | None,
+) -> None:  # fmt: skip
+    """Score frozen models on tasks; running the same command again does only what is missing."""
+    from unibench import cards, console, drafts
+    from unibench import tasks as table
+    from unibench.datasets import BENCHMARKS
+
+    chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
+    if checkpoint or arch or save_card:
+        if not checkpoint or not arch:
+            raise OneLine("--checkpoint and --arch go together; give both")
+        card, report = drafts.draft(checkpoint, arch, save_card)
+        console.say(f"{card.name}: {report}")
+        if save_card:
+            console.say(f"card written: {drafts.save(card)}")
+        chosen.append(card)
+        weights = weights or checkpoint.parent
+    if not chosen:
+        raise OneLine("no model; name one with -m (see: unibench models) or give --checkpoint and --arch")
+    asked = [table.find(name, detections) for name in expand("task", tasks, BENCHMARKS, "unibench tasks")]
+    wanted = tuple(name for name in layers.split(",") if name)
+    console.perform(
+        console.Request(
+            chosen, asked, out, sys.argv, data, weights, wanted, frames, device, always=overwrite == "always"
+        )
+    )
+
+
+def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:
+    """Replace patterns by the names that they match; protocols behind an @ stay."""
+    expanded: dict[str, None] = {}
+    for name in names:
+        pattern, at, protocol = name.partition("@")
+        matches = (
+            [one for one in known if fnmatchcase(one, pattern)] if set(pattern) & set("*?[") else [pattern]
+        )
+        if not matches:
+            raise UnknownNameError(kind, name, known, hint)
+        expanded |= dict.fromkeys(one + at + protocol for one in matches)
+    return list(expanded)
+
+
+@click.command()
+@options(
+    click.option("-o", "--out", type=DIRECTORY, default=Path("results/quickstart"), show_default=True,
+                 help="Folder of the results."),
+    DEVICE,
+    OVERWRITE,
+)  # fmt: skip
+def quickstart(out: Path, device: str, overwrite: str) -> None:
+    """Run five models through all tasks on rendered clips: no data set, no download of weights."""
+    from unibench import console
+
+    console.quickstart(out, device=device, always=overwrite == "always", command=sys.argv)
