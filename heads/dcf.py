@@ -1,10 +1,14 @@
 """Box propagation by a discriminative correlation filter, trained and updated in the Fourier domain (DCFNet)."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
+
+CHANNELS_AT_ONCE = 32
+"""Search windows are correlated channels by channels: what is made of a few stays in cache, and in memory at hand."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,10 @@ def fit(features: Float[Tensor, "channel size size"], options: DcfOptions, paddi
     """
     size = features.shape[-1]
     cells = target_cells(size, padding)
-    target = torch.zeros_like(features)
-    target[:, cells, cells] = features[:, cells, cells]
-    z_hat = torch.fft.rfft2(target)
+    z_hat = _spectrum(features, cells)
     sigma = options.label_sigma * size / (1 + padding)
     wanted = torch.fft.rfft2(_label(size, sigma, features))
-    energy = z_hat.abs().square().sum(0)
+    energy = torch.linalg.vecdot(z_hat, z_hat, dim=0).real
     return DcfState(z_hat, wanted / (energy + options.regularisation))
 
 
@@ -96,8 +98,8 @@ def update(
     """
     new = fit(features, options, padding)
     return DcfState(
-        torch.lerp(state.z_hat, new.z_hat, options.learning_rate),
-        torch.lerp(state.alpha_hat, new.alpha_hat, options.learning_rate),
+        _blend(state.z_hat, new.z_hat, options.learning_rate),
+        _blend(state.alpha_hat, new.alpha_hat, options.learning_rate),
     )
 
 
@@ -114,8 +116,9 @@ def response(
         How much the target seems shifted by (row, column) cells, modulo the size; the wanted peak is 1.
     """
     size = search.shape[-1]
-    x_hat = torch.fft.rfft2(search * hann(search))
-    correlation = (x_hat * state.z_hat.conj()).sum(1)
+    window, z_bar = hann(search), state.z_hat.conj()
+    parts = zip(search.split(CHANNELS_AT_ONCE, 1), z_bar.split(CHANNELS_AT_ONCE), strict=True)
+    correlation = reduce(torch.add, ((torch.fft.rfft2(part * window) * z).sum(1) for part, z in parts))
     # Without `s` an odd map would come back one column narrower.
     answer: Tensor = torch.fft.irfft2(correlation * state.alpha_hat, s=(size, size))
     return answer
@@ -130,6 +133,25 @@ def displacement(response: Float[Tensor, "size size"]) -> tuple[float, float]:
     size = response.shape[-1]
     row, column = divmod(int(response.argmax()), size)
     return float(_signed(row, size)), float(_signed(column, size))
+
+
+def _spectrum(
+    features: Float[Tensor, "channel size size"], cells: slice
+) -> Complex[Tensor, "channel size half"]:
+    """What `rfft2` gives where all other cells are zero, without the transforms of rows of zeros."""
+    rows = torch.zeros_like(features[:, cells])
+    rows[..., cells] = features[:, cells, cells]
+    half = torch.fft.rfft(rows)
+    spectrum = half.new_zeros(*features.shape[:2], half.shape[2])
+    spectrum[:, cells] = half
+    return torch.fft.fft(spectrum, dim=1)
+
+
+def _blend(
+    old: Complex[Tensor, "*shape"], new: Complex[Tensor, "*shape"], rate: float
+) -> Complex[Tensor, "*shape"]:
+    """Torch's `lerp`, which is ten times as fast on real numbers."""
+    return torch.view_as_complex(torch.lerp(torch.view_as_real(old), torch.view_as_real(new), rate))
 
 
 def _signed(index: int, size: int) -> int:

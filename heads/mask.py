@@ -1,7 +1,7 @@
 """Label propagation: soft labels of frame 0 are carried through a clip by feature affinity."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -62,15 +62,21 @@ class Past:
 
 @dataclass(frozen=True, eq=False)
 class MaskState:
-    """Where a clip stands after one of its frames; no more than `context` + 2 frames are held."""
+    """Where a clip stands after one of its frames; beside the frames that are kept, at most `context` + 1 are held."""
 
-    labels: Float[Tensor, "label h w"]
-    """Of the frame last seen."""
-    first: Past
+    now: Past
+    """The frame last seen."""
+    kept: tuple[Past, ...]
+    """Frames to read from throughout: frame 0, and those in which more labels were given."""
     recent: tuple[Past, ...]
     """Previous frames to read from, oldest first."""
     time: int
     """Index of the frame last seen."""
+
+    @property
+    def labels(self) -> Float[Tensor, "label h w"]:
+        """Of the frame last seen."""
+        return self.now.labels
 
 
 def propagate(
@@ -111,8 +117,7 @@ def begin(
     if not torch.isfinite(labels).all():
         raise ValueError("mask propagation: the labels of frame 0 are not finite")
     now = Past(_unit(features), labels)
-    counts_as_previous = options.pad_start or not options.keep_first
-    return MaskState(labels, now, (now,) * (counts_as_previous and options.context > 0), 0)
+    return MaskState(now, *_given((), (), now, options), 0)
 
 
 @torch.no_grad()
@@ -120,39 +125,74 @@ def step(state: MaskState, features: Float[Tensor, "channel h w"], options: Mask
     """Carry the labels one frame further; arguments and errors as in `propagate`."""
     time = state.time + 1
     _check(features, state.labels, f"frame {time}")
-    if len(features) != len(state.first.features):
-        channels = f"{len(features)} channels, expected {len(state.first.features)} as in frame 0"
+    if len(features) != len(state.now.features):
+        channels = f"{len(features)} channels, expected {len(state.now.features)} as in frame 0"
         raise ValueError(
             f"mask propagation: frame {time} has {channels}; read all frames from the same layer"
         )
     unit = _unit(features)
     labels = attend(unit, _sources(state, options), options.topk, options.temperature)
-    recent = (*state.recent, Past(unit, labels))
-    return MaskState(labels, state.first, recent[max(0, len(recent) - options.context) :], time)
+    now = Past(unit, labels)
+    return MaskState(now, state.kept, _latest((*state.recent, now), options), time)
+
+
+def give(state: MaskState, labels: Float[Tensor, "new h w"], options: MaskOptions) -> MaskState:
+    """Take in labels that are first given in the frame last seen.
+
+    There they cover what was propagated, in earlier frames they are 0, and the frame is read from as frame 0 is.
+
+    Args:
+        state: Where the clip stands.
+        labels: (new, h, w), the share of each cell, 0 to 1; together at most 1.
+        options: As for `step`.
+
+    Returns:
+        The state with the new labels behind the others; a partition of one stays one.
+    """
+    here = torch.cat([state.labels * (1 - labels.sum(dim=0)), labels])
+    now = Past(state.now.features, here)
+    recent = tuple(_widened(past, len(labels)) for past in state.recent if past is not state.now)
+    kept = tuple(_widened(past, len(labels)) for past in state.kept)
+    return MaskState(now, *_given(kept, recent, now, options), state.time)
+
+
+def _widened(past: Past, labels: int) -> Past:
+    return Past(past.features, F.pad(past.labels, (0, 0, 0, 0, 0, labels)))
+
+
+def _given(
+    kept: tuple[Past, ...], recent: tuple[Past, ...], now: Past, options: MaskOptions
+) -> tuple[tuple[Past, ...], tuple[Past, ...]]:
+    """What is kept, and what is recent, with a frame in which labels were given."""
+    if options.pad_start or not options.keep_first:
+        recent = _latest((*recent, now), options)
+    return (*kept, now) if options.keep_first else kept, recent
+
+
+def _latest(recent: tuple[Past, ...], options: MaskOptions) -> tuple[Past, ...]:
+    return recent[max(0, len(recent) - options.context) :]
 
 
 def _unit(features: Float[Tensor, "channel h w"]) -> Float[Tensor, "channel h w"]:
-    """L2-normalised; channels last in memory, as they are read cell by cell in every later frame."""
-    return F.normalize(features.permute(1, 2, 0).contiguous(), dim=2).permute(2, 0, 1)
+    """L2-normalised, in their own precision; channels last in memory, as they are read cell by cell in later frames."""
+    cells = features.permute(1, 2, 0).contiguous()
+    exact = cells.to(torch.promote_types(cells.dtype, torch.float32))
+    return F.normalize(exact, dim=2).to(features.dtype).permute(2, 0, 1)
 
 
 def _sources(state: MaskState, options: MaskOptions) -> list[Source]:
     limit = options.limit()
-    missing = options.context - len(state.recent) if options.pad_start else 0
-    sources = [
-        Source(past.features, past.labels, limit, repeats=1 + missing * (past is state.first))
-        for past in state.recent
-    ]
-    if options.keep_first:
-        sources.append(
-            Source(state.first.features, state.first.labels, limit if options.window_first else None)
-        )
-    return sources
+    sources = [Source(past.features, past.labels, limit) for past in state.recent]
+    missing = options.context - len(state.recent)
+    if options.pad_start and missing:  # fewer frames have passed: the oldest is frame 0
+        sources[0] = replace(sources[0], repeats=1 + missing)
+    window = limit if options.window_first else None
+    return sources + [Source(past.features, past.labels, window) for past in state.kept]
 
 
 def _check(features: Tensor, labels: Tensor, frame: str) -> None:
     if features.shape[1:] != labels.shape[1:]:
         grids = f"{tuple(features.shape[1:])}, expected that of the labels {tuple(labels.shape[1:])}"
         raise ValueError(f"mask propagation: {frame} has the grid {grids}; resize the labels to the features")
-    if not torch.isfinite(features).all():
+    if not all(torch.isfinite(bound) for bound in features.aminmax()):
         raise ValueError(f"mask propagation: the features of {frame} are not finite; check the network")

@@ -115,6 +115,6 @@ def propagate(
         raise ValueError("pose propagation: no person in the keypoints of frame 0, expected 1 or more")
     frames = iter(features)
     for first in frames:
-        maps = encode_people(keypoints.to(first), *first.shape[-2:])
+        maps = encode_people(keypoints.to(first.device), *first.shape[-2:])
         for read in mask.propagate(chain([first], frames), maps, options):
             yield decode_people(read, len(keypoints))

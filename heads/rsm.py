@@ -1,6 +1,5 @@
 """Reconstruction similarity of two sets of objects: how well is each rebuilt from the points of another?"""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -69,57 +68,53 @@ def similarity(
         return (means[0] @ means[1].T).clamp(-1, 1)
     first, second = (_Objects(functional.normalize(s.points, dim=1), s.sizes) for s in (first, second))
     affinity = first.points @ second.points.T
-    forward = _directed(affinity, first, second, variant)
-    backward = _directed(affinity.T.contiguous(), second, first, variant)
-    return ((forward + backward.T) / 2).clamp(-1, 1)
+    forward = _directed(affinity.T, second, first, variant)
+    backward = _directed(affinity, first, second, variant)
+    return ((forward.T + backward) / 2).clamp(-1, 1)
 
 
 def _directed(
-    affinity: Float[Tensor, "query key"], queries: _Objects, keys: _Objects, variant: str
-) -> Float[Tensor, "queries keys"]:
+    affinity: Float[Tensor, "key query"], keys: _Objects, queries: _Objects, variant: str
+) -> Float[Tensor, "keys queries"]:
     """Cosine of each query object with its reconstruction from each key object.
 
     The reconstructions themselves, (query points x key objects x channels), are never formed. With the
     weights P of a block, its affinity A, and the Gram matrix G = K K^T of the key object's points K, the
     inner product of a query point with its reconstruction is sum(P * A), the latter's squared length P G P^T.
+    Blocks go one by one and in one piece, small enough for a core's cache; the sum of the soft-max, which
+    none of them knows, is divided by at the end.
     """
-    padded = variant == "as-coded"
-    weights = _attention(affinity, _padding(keys) if padded else 0)
-    columns = []
-    blocks = (torch.split(side, keys.sizes, dim=1) for side in (weights, affinity))
-    for weight, alike, points in zip(*blocks, torch.split(keys.points, keys.sizes), strict=True):
-        square = ((weight @ (points @ points.T)) * weight).sum(1)
-        columns.append(torch.stack([(weight * alike).sum(1), square, weight.sum(1)]))
-    by_point = torch.split(torch.stack(columns, dim=2), queries.sizes, dim=1)
-    inner, square, mass = torch.stack([rows.sum(1) for rows in by_point], dim=1)
-    if padded:
-        square = square + _padded_square(queries, keys)
-    length = queries.pooled(torch.linalg.vector_norm)[:, None].clamp(min=_TINY)
+    padding = _padding(keys) if variant == "as-coded" else 0  # zeros, whose logits are 0
+    peak = affinity.amax(0).clamp(min=0) if padding else affinity.amax(0)
+    sums = []
+    for rows, points in zip(*(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True):
+        alike = rows.contiguous()
+        weight = (alike - peak).mul_(INVERSE_TEMPERATURE).exp_()
+        square = ((points @ points.T) @ weight).mul_(weight).sum(0)
+        sums.append(torch.stack([(weight * alike).sum(0), square, weight.sum(0)]))
+    inner, square, mass = torch.stack(sums, dim=1)
+    whole = mass.sum(0) + padding * torch.exp(-INVERSE_TEMPERATURE * peak)
+    by_point = torch.stack([inner / whole, square / whole.square(), mass / whole])
+    by_object = torch.split(by_point, queries.sizes, dim=2)
+    inner, square, mass = torch.stack([points.sum(2) for points in by_object], dim=2)
+    if variant == "as-coded":
+        square = square + _padded_square(keys, queries)
+    length = queries.pooled(torch.linalg.vector_norm).clamp(min=_TINY)
     cosine: Tensor = inner / length / square.clamp(min=0).sqrt().clamp(min=_TINY)
     if variant == "mass":
-        cosine = cosine * mass / mass.new_tensor(queries.sizes)[:, None].clamp(min=1)
+        cosine = cosine * mass / mass.new_tensor(queries.sizes).clamp(min=1)
     return cosine
-
-
-def _attention(affinity: Float[Tensor, "query key"], padding: int) -> Float[Tensor, "query key"]:
-    """Soft-max over all keys, of which `padding` more than are given are zero and have a logit of 0."""
-    logits = affinity * INVERSE_TEMPERATURE
-    weights = logits.softmax(dim=1)
-    if padding:
-        # The share of the given keys: e^L / (e^L + padding), with L their log-sum-exp.
-        weights = weights * torch.sigmoid(logits.logsumexp(dim=1, keepdim=True) - math.log(padding))
-    return weights
 
 
 def _padding(objects: _Objects) -> int:
     return len(objects.sizes) * max(objects.sizes) - sum(objects.sizes)
 
 
-def _padded_square(queries: _Objects, keys: _Objects) -> Float[Tensor, "queries keys"]:
+def _padded_square(keys: _Objects, queries: _Objects) -> Float[Tensor, "keys queries"]:
     """Squared length that the padded queries add: each attends evenly to all keys, the padded ones too."""
     missing = queries.points.new_tensor([max(queries.sizes) - size for size in queries.sizes])
     evenly = keys.pooled(lambda points: points.sum(0)) / (len(keys.sizes) * max(keys.sizes))
-    return missing[:, None] * evenly.square().sum(1)
+    return evenly.square().sum(1)[:, None] * missing
 
 
 def _mean(points: Float[Tensor, "point channel"]) -> Float[Tensor, " channel"]:

@@ -1,12 +1,14 @@
 """Box propagation by cross-correlation with the target's features in frame 0, never updated (SiamFC)."""
 
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from heads.dcf import hann, target_cells
+from heads.dcf import CHANNELS_AT_ONCE, hann, target_cells
 
 DECODES = ("corrected", "as-coded")
 
@@ -67,7 +69,13 @@ def response(
     Reference:
         Bertinetto et al.: SiamFC, ECCV workshops 2016, equation 1; UniTrack, NeurIPS 2021, section 3.2.
     """
-    return options.gain * F.conv2d(search * hann(search), state.template[None])[:, 0]
+    # A convolution with many outputs is fast: each column of the template gives one, then they are shifted and added.
+    window, kernels = hann(search), state.template.permute(2, 0, 1)[..., None]
+    parts = zip(search.split(CHANNELS_AT_ONCE, 1), kernels.split(CHANNELS_AT_ONCE, 1), strict=True)
+    columns = reduce(torch.add, (F.conv2d(part * window, kernel) for part, kernel in parts))
+    places = columns.shape[2]
+    shifted = [columns[:, i, :, i : i + places] for i in range(columns.shape[1])]
+    return options.gain * torch.stack(shifted).sum(0)
 
 
 def displacement(

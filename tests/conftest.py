@@ -32,3 +32,11 @@ def gold() -> Path:
     if not (SHARED / "gold").is_dir():
         pytest.skip("needs the reference cases in ../shared/gold, which are not here")
     return SHARED / "gold"
+
+
+@pytest.fixture(scope="session")
+def papers() -> Path:
+    """The text of the papers whose numbers `results/published` holds; not ours to pass on."""
+    if not (SHARED / "papers").is_dir():
+        pytest.skip("needs the papers' text in ../shared/papers, which is not here")
+    return SHARED / "papers"

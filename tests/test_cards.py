@@ -89,3 +89,65 @@ def test_local_cards_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     assert cards.find("mine").name == "mine"
     assert "random-resnet18" in cards.paths()
+
+
+def both(folder: Path, first: str, second: str) -> None:
+    cards_folder = folder / "model_cards"
+    cards_folder.mkdir()
+    for name, aliases in (("first", first), ("second", second)):
+        (cards_folder / f"{name}.toml").write_text(f"aliases = {aliases}\n{CARD}")
+
+
+def test_aliases_find_the_card_and_are_near_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both(tmp_path, '["uno", "primo"]', '["due"]')
+    monkeypatch.chdir(tmp_path)
+    assert cards.find("primo").name == "first"
+    assert cards.find("due").name == "second"
+    with pytest.raises(UnknownNameError, match="no model card 'prima'; did you mean 'primo'"):
+        cards.find("prima")
+
+
+def test_an_alias_of_two_cards_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both(tmp_path, '["uno"]', '["uno"]')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        CardError, match="'uno': alias of first and second, expected of one card; give the name"
+    ):
+        cards.find("uno")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "random",
+        "file:my weights.pth",
+        "package:a_b/c/d.pth",
+        "hf:o-1/r.v2/x/y.bin",
+        "https://h.org/a/b.pth?dl=1",
+    ],
+)
+def test_sources_are_known_forms(tmp_path: Path, source: str) -> None:
+    card = cards.read(write(tmp_path, CARD.replace('source = "random"', f'source = "{source}"')))
+    assert card.weights.source == source
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "", "rnd", "file:", "file:a/b.pth", "file:..", "package:a", "package:a/../b.pth", "hf:repo/file",
+        "hf:o/r/../f", "hf:../r/f", "http://h.org/a.pth", "https://h.org", "ftp://h.org/a",
+    ],
+)  # fmt: skip
+def test_other_sources_are_refused(tmp_path: Path, source: str) -> None:
+    text = CARD.replace('source = "random"', f'source = "{source}"')
+    with pytest.raises(
+        CardError, match=r"mine\.toml: weights\.source is .*, expected random, none, file:NAME"
+    ):
+        cards.read(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("mirror", ["random", "file:x.pth", "http://h.org/x"])
+def test_mirrors_can_be_fetched(tmp_path: Path, mirror: str) -> None:
+    text = CARD.replace('source = "random"', f'source = "random"\nmirrors = ["{mirror}"]')
+    with pytest.raises(CardError, match=r"weights\.mirrors has .*, expected hf:OWNER/REPO/FILE or https://"):
+        cards.read(write(tmp_path, text))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from unibench.cli import main
+from unibench.cli.run import expand_tasks
+from unibench.protocols import PROTOCOLS
 
 LIST = """
 import sys
@@ -78,6 +81,49 @@ def test_the_second_run_finds_everything(tmp_path: Path) -> None:
     assert again.output.count("there already") == again.output.count("lab-colour vos/synthetic-easy")
 
 
+def test_patterns_before_and_behind_the_at() -> None:
+    everything = [f"vos/davis2016@{name}" for name in PROTOCOLS["vos"]]
+    assert expand_tasks(["vos/davis2016@*"]) == everything
+    assert expand_tasks(["vos/davis2016@dino*", "vos/davis2016@dino"]) == [
+        name for name in everything if "@dino" in name]  # fmt: skip
+    assert expand_tasks(["*/mot15@*motion"]) == ["mot/mot15@unitrack-motion", "mot/mot15@as-coded-motion"]
+    assert expand_tasks(["vos/davis201?@crw"]) == ["vos/davis2016@crw", "vos/davis2017@crw"]
+    assert expand_tasks(["vos/davis2016", "vos/davis2016"]) == ["vos/davis2016"]
+
+
+def test_sensitivity_reads_stored_scores_without_torch(tmp_path: Path) -> None:
+    one = unibench("sensitivity", "-o", str(tmp_path))
+    assert one.exit_code == 2
+    assert "no results, expected " in one.output
+    tiny_run(tmp_path)
+    assert "no task was run under several protocols" in unibench("sensitivity", "-o", str(tmp_path)).output
+    done = tiny_run(tmp_path, "-t", "vos/synthetic-easy@c*")
+    assert done.exit_code == 0, done.output
+    assert "torch" not in loaded("sensitivity", "-o", str(tmp_path))
+    told = unibench("sensitivity", "-o", str(tmp_path), "-t", "vos/*")
+    assert told.exit_code == 0, told.output
+    assert "rank moves" in told.output
+    lines = (tmp_path / "sensitivity.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[6] for line in lines] == ["unitrack", "crw", "cropmae"]
+    unknown = unibench("sensitivity", "-o", str(tmp_path), "-t", "mot/*")
+    assert "no task with results 'mot/*'; there are: vos/synthetic-easy" in unknown.output
+
+
+def test_a_board_of_two_versions_of_a_protocol_names_rows_and_knobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_run(tmp_path)
+    default = PROTOCOLS["vos"]["unitrack"]
+    knobs = {**default.knobs, "propagation": {**default.knobs["propagation"], "topk": 5}}
+    monkeypatch.setitem(PROTOCOLS["vos"], "unitrack", replace(default, knobs=knobs, version="2.0"))
+    changed = ("run", "-m", "hog", "-t", "vos/synthetic-easy", "--frames", "3", "-o", str(tmp_path))
+    done = unibench(*changed)
+    assert done.exit_code == 2
+    told = "@unitrack: hog/hog | lab-colour/pooled differ in propagation.topk (5 | 10), version (2 | 1), expected"
+    assert told in done.output
+    assert told in unibench("leaderboard", "-o", str(tmp_path)).output
+
+
 def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torchvision
 
@@ -106,6 +152,11 @@ def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "no task 'vos/davis'; did you mean 'vos/davis2017' or 'vos/davis2016'",
         ),
         (["-m", "hog", "-t", "vos/synthetic@crv"], "no protocol of 'vos' 'crv'; did you mean 'crw'"),
+        (
+            ["-m", "hog", "-t", "vos/synthetic@z*"],
+            "no protocol of 'vos' 'z*'; there are: cropmae, crw, dino, dinov3-l",
+        ),
+        (["-m", "hog", "-t", "vos/nowhere@*"], "no task 'vos/nowhere'; "),
         (["-m", "hog", "-t", "vos/synthetic", "--layers", "layer9"], "no layer of model 'hog' 'layer9'"),
         (["-m", "hog", "-t", "vos/davis2016"], "vos/davis2016: no data folder, expected --data DIR"),
         (["-m", "udt", "-t", "vos/synthetic"], "model 'udt': weights 'udt_vid_unsupervised.pth' not found"),

@@ -31,6 +31,15 @@ def test_a_draft_keeps_its_promises(tmp_path: Path, arch: str) -> None:
     card, report = drafts.draft(path, arch)
     assert report.share == 1.0
     assert report.prefix == "module."
+    assert (card.weights.container, card.weights.prefix, card.weights.verified) == (
+        "state_dict",
+        "module.",
+        True,
+    )
+    module = models.build(card, None)[0]
+    head = tuple(card.architecture.head)
+    backbone = [one for key, one in module.named_parameters() if not key.startswith(head)]
+    assert card.architecture.parameters == sum(one.numel() for one in backbone) > 0
     model = models.load(card, given=path)
     image = np.zeros((192, 256, 3), dtype=np.uint8)
     maps = model.network(model.prepare(image)[None], list(card.layers))

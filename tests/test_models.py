@@ -1,4 +1,4 @@
-"""Models: every card builds and keeps its promises; loading is never silent."""
+"""Models: a network is built, loaded and frozen as its card says; loading is never silent."""
 
 import pickle
 from dataclasses import replace
@@ -9,10 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from unibench import cards, models, weights
+from unibench import cards, checkpoints, models, weights
 from unibench.errors import CardError, UnknownNameError, WeightsError
-
-SHARED_WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"
 
 
 def image(height: int, width: int) -> np.ndarray:
@@ -23,33 +21,6 @@ def built(name: str) -> tuple[cards.Card, nn.Module]:
     """The network of a card without its weights: shapes do not depend on them."""
     card = cards.find(name)
     return card, models.build(card, None)[0]
-
-
-@pytest.mark.parametrize("size", [(224, 224), (120, 203)])
-@pytest.mark.parametrize("name", sorted(cards.paths()))
-def test_every_card_gives_the_maps_that_it_states(name: str, size: tuple[int, int]) -> None:
-    card, module = built(name)
-    model = models.freeze(card, module, None, torch.device("cpu"))
-    maps = model.network(model.prepare(image(*size))[None], list(card.layers))
-    for layer, stated in card.layers.items():
-        cells = tuple(-(-side // stated.stride) for side in size)
-        assert maps[layer].shape == (1, stated.channels, *cells), layer
-        assert torch.isfinite(maps[layer]).all()
-
-
-@pytest.mark.parametrize("name", sorted(cards.paths()))
-def test_every_card_whose_weights_are_at_hand_loads_whole(name: str) -> None:
-    card = cards.find(name)
-    scheme = card.weights.source.partition(":")[0]
-    if scheme == "file" and not SHARED_WEIGHTS.is_dir():
-        pytest.skip("needs the research-only weights in ../shared/data/weights, which are not here")
-    path = weights.locate(card, SHARED_WEIGHTS)
-    report = models.build(card, path)[1]
-    if path is None:
-        assert report is None
-    else:
-        assert report is not None
-        assert (report.share, report.left_over) == (1.0, ()), str(report)
 
 
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() -> None:
@@ -128,8 +99,9 @@ def test_containers_and_prefixes_are_found(tmp_path: Path, prefix: str, containe
     saved = {prefix + name: value.half() for name, value in tiny().state_dict().items()}
     torch.save({container: saved, "epoch": 3} if container else saved, tmp_path / "x.pth")
     network = tiny()
-    report = weights.fit(network, weights.read(tmp_path / "x.pth"), RULES, ())
-    assert (report.share, report.left_over, report.prefix) == (1.0, (), prefix)
+    report = weights.fit_file(network, tmp_path / "x.pth", RULES, ())
+    assert (report.share, report.left_over, report.prefix, report.alike) == (1.0, (), prefix, ())
+    assert report.container == (container or "")
     assert torch.equal(network[0].weight, saved[prefix + "0.weight"].float())
 
 
@@ -162,9 +134,9 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(b"123")
     for name in ("cut.pth", "cut.safetensors"):
         with pytest.raises(WeightsError, match=f"{name}: not a readable .*again"):
-            weights.read(tmp_path / name)
+            checkpoints.read(tmp_path / name)
     with pytest.raises(WeightsError, match=r"none\.pth: no such file"):
-        weights.read(tmp_path / "none.pth")
+        checkpoints.read(tmp_path / "none.pth")
 
 
 def test_a_wrong_sha256_is_refused(tmp_path: Path) -> None:
@@ -188,7 +160,7 @@ class Evil:
 def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path, save) -> None:
     save({"state_dict": Evil(tmp_path / "harm")}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"holds more than tensors is not read.*convert it"):
-        weights.read(tmp_path / "x.pth")
+        checkpoints.read(tmp_path / "x.pth")
     assert not (tmp_path / "harm").exists()
 
 
@@ -201,7 +173,7 @@ def test_a_package_path_does_not_leave_the_package() -> None:
 def test_no_tensors_is_an_error(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"x\.pth: no tensors \(found: epoch\)"):
-        weights.read(tmp_path / "x.pth")
+        checkpoints.read(tmp_path / "x.pth")
 
 
 def test_wrong_architectures_are_named() -> None:
@@ -220,3 +192,55 @@ def test_wrong_architectures_are_named() -> None:
         models.load(changed(strides={"layer9": 1}))
     with pytest.raises(CardError, match="python cannot build 'no_such_module:f'"):
         models.load(changed(loader="python", name="no_such_module:f"))
+
+
+CARD = cards.find("dino-vit-s16")
+
+
+@pytest.mark.parametrize(
+    ("part", "fields"),
+    [
+        ("weights", {"verified": True, "mirrors": (), "gated": True, "obtain": "ask", "sha256": "0" * 64}),
+        ("weights", {"ignore": ("x",)}),
+        ("architecture", {"parameters": 1}),
+        ("pretraining", {"method": "m", "epochs": 3.0, "overlap": ("vos/davis2017",)}),
+        ("", {"aliases": ("a",), "released": "1999", "description": "d", "license": "l", "imagenet_top1": None}),
+        ("", {"name": "other", "default_layer": "block6", "reference": True}),
+    ],
+)  # fmt: skip
+def test_what_is_only_said_does_not_change_the_fingerprint(tmp_path: Path, part: str, fields: dict) -> None:
+    (tmp_path / "x").write_bytes(b"weights")
+    changed = replace(CARD, **{part: replace(getattr(CARD, part), **fields)} if part else fields)
+    assert changed != CARD
+    assert models.fingerprint(changed, tmp_path / "x") == models.fingerprint(CARD, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("part", "fields"),
+    [
+        ("architecture", {"name": "vit_small_patch8_224"}),
+        ("architecture", {"options": {"num_heads": 12}}),
+        ("architecture", {"strides": {"patch_embed": 8}}),
+        ("architecture", {"padding": "reflect"}),
+        ("weights", {"container": "teacher"}),
+        ("weights", {"prefix": "backbone."}),
+        ("weights", {"rename": (("a", "b"),)}),
+        ("preprocessing", {"color": "bgr"}),
+        ("preprocessing", {"mean": (0.5, 0.5, 0.5)}),
+        ("", {"layers": {**CARD.layers, "block12": replace(CARD.layers["block12"], norm=False)}}),
+        ("", {"layers": {**CARD.layers, "block12": replace(CARD.layers["block12"], node=10)}}),
+    ],
+)
+def test_what_changes_features_changes_the_fingerprint(tmp_path: Path, part: str, fields: dict) -> None:
+    (tmp_path / "x").write_bytes(b"weights")
+    changed = replace(CARD, **{part: replace(getattr(CARD, part), **fields)} if part else fields)
+    assert models.fingerprint(changed, tmp_path / "x") != models.fingerprint(CARD, tmp_path / "x")
+
+
+def test_other_weights_change_the_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"weights")
+    (tmp_path / "y").write_bytes(b"others")
+    assert models.fingerprint(CARD, tmp_path / "x") != models.fingerprint(CARD, tmp_path / "y")
+    random = cards.find("random-resnet18")
+    other = replace(random, weights=replace(random.weights, seed=1))
+    assert models.fingerprint(random, None) != models.fingerprint(other, None)

@@ -27,6 +27,37 @@ def test_presets_of_a_family_are_different(family: str) -> None:
     assert protocols.find(family) == next(iter(presets.values()))
 
 
+def test_every_published_vos_protocol_is_a_preset() -> None:
+    assert list(PROTOCOLS["vos"]) == [
+        "unitrack",
+        "crw",
+        "dino",
+        "dinov3-s",
+        "dinov3-m",
+        "dinov3-l",
+        "cropmae",
+    ]
+
+
+@pytest.mark.parametrize("family", ["mot", "mots", "posetrack"])
+def test_every_variant_of_association_is_a_preset(family: str) -> None:
+    study = PROTOCOLS[family]["unitrack"]
+    variants = {name: preset.knobs for name, preset in PROTOCOLS[family].items()}
+    assert [variants[name]["rsm"] for name in ("unitrack", "mass", "pooled", "as-coded")] == [
+        "paper", "mass", "pooled", "as-coded"]  # fmt: skip
+    assert variants["memory-5"] == {**study.knobs, "cascade": {**study.knobs["cascade"], "memory": 5}}
+    motion = {
+        name: (cascade["motion_weight"] < 1, cascade["use_kalman"], cascade["use_iou"])
+        for name in ("unitrack-motion", "unitrack", "appearance-only")
+        for cascade in [variants[name]["cascade"]]
+    }
+    assert motion == {
+        "unitrack-motion": (True, True, True),
+        "unitrack": (False, True, True),
+        "appearance-only": (False, False, False),
+    }
+
+
 def test_an_unknown_knob_is_refused() -> None:
     family = tasks.FAMILIES["vos"]
     knobs = {**protocols.find("vos").knobs, "colour": 1}

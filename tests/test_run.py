@@ -1,10 +1,12 @@
 """The runner: results depend on nothing but the unit, are there whole or not at all, and failures are named."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from unibench import cards, plan, run, scores, tasks
@@ -88,6 +90,12 @@ def test_two_protocols_of_one_task_are_two_results(tmp_path: Path) -> None:
     both, apart = (scores.read_scores(tmp_path / out) for out in ("both", "apart"))
     assert {score.protocol for score in both} == {"unitrack", "dino"}
     assert both == apart
+
+
+def test_a_task_asked_for_twice_is_run_once() -> None:
+    card = cards.find("lab-colour")
+    twice = [tasks.find(name) for name in ("vos/synthetic-easy", "vos/synthetic-easy@unitrack")]
+    assert plan.units([card], twice, None) == plan.units([card], twice[:1], None)
 
 
 def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
@@ -202,6 +210,32 @@ def test_the_provenance_is_complete(tmp_path: Path) -> None:
     assert stored["protocol"]["hash"]
     assert stored["packages"]["torch"] != "not installed"
     assert {"start", "end", "device", "git", "machine", "weights", "data"} <= set(stored)
+    assert stored["statistics"] == {
+        "interval": "studentized bootstrap over clips", "level": 0.95, "repetitions": 2000, "seed": 0,
+        "fewest_clips": 20,
+    }  # fmt: skip
+    assert all(
+        math.isnan(score.ci_low) and math.isnan(score.ci_high) for score in scores.read_scores(tmp_path)
+    )
+
+
+@pytest.mark.parametrize(("clips", "given"), [(20, True), (19, False)])
+def test_scores_of_enough_clips_have_an_interval(clips: int, given: bool, tmp_path: Path) -> None:
+    (first, *_) = small()
+    units = [replace(first, clip=f"clip{number:02}") for number in range(clips)]
+    rng = np.random.default_rng(8)
+    for unit, j_mean in zip(units, rng.beta(4, 1.2, clips), strict=True):
+        statistics = {f"{letter}-{name}": j_mean for letter in "JF" for name in ("mean", "recall", "decay")}
+        key = scores.UnitKey("lab-colour", "vos/synthetic-easy", "unitrack", unit.layers[0], unit.clip)
+        tally = {**statistics, "objects": 1.0, "J-decay": 0.25}
+        scores.write_clip(tmp_path, scores.ClipResult(key, FRAMES, True, "", "", tally))
+    pooled = run.pool(units, tmp_path, run.fingerprints(units, None), {})
+    stored = {score.metric: score for score in scores.read_scores(tmp_path)}
+    assert [repr(score) for score in pooled] == [repr(score) for score in stored.values()]
+    j_mean, decay = stored["J-mean"], stored["J-decay"]
+    assert (j_mean.ci_low < j_mean.value < j_mean.ci_high) is given
+    assert math.isnan(j_mean.ci_low) is not given
+    assert math.isnan(decay.ci_low)  # the same in every clip
 
 
 def test_ten_lines_of_python() -> None:

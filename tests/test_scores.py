@@ -15,6 +15,7 @@ from unibench.scores import (
     ClipResult,
     UnitKey,
     read_clip,
+    read_clips,
     read_scores,
     replace_file,
     write_clip,
@@ -72,6 +73,16 @@ def test_any_clip_name_is_one_file_and_comes_back(tmp_path, clip):
     assert unquote(path.name.removesuffix(".json")) == clip
     assert not path.name.startswith(".")
     assert read_clip(tmp_path, replace(KEY, clip=clip)) is not None
+
+
+def test_all_clips_of_a_result_are_read_by_name(tmp_path):
+    results = [replace(RESULT, key=replace(KEY, clip=name)) for name in ("b", "a/c", ".x")]
+    for one in results:
+        write_clip(tmp_path, one)
+    write_clip(tmp_path, replace(RESULT, key=replace(KEY, layer="layer4")))
+    found = read_clips(tmp_path, KEY.model, KEY.task, KEY.protocol, KEY.layer)
+    assert [vars(one) for one in found] == [vars(one) for one in reversed(results)]
+    assert read_clips(tmp_path, "mae", KEY.task, KEY.protocol, KEY.layer) == []
 
 
 def test_different_clip_names_are_different_files(tmp_path):

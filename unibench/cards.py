@@ -4,19 +4,28 @@ The schema is documented in `model_cards/README.md`; it is what the dataclasses 
 missing one or one of another type is an error that names the file and the field.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
 
 from unibench.errors import CardError, UnknownNameError
+from unibench.schema import SchemaError, record
 
 KINDS = ("frozen",)
-COLORS = ("rgb", "bgr", "lab")
+COLORS = ("rgb", "bgr", "lab", "lightness")
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
+DTYPES = ("float32", "bfloat16", "float16")
 SUPERVISION = ("none", "self", "labels")
+PART = r"(?!\.\.?(?:/|$))[\w.+-]+"
+"""One part of a path that leads down."""
+SOURCE = re.compile(
+    rf"random|none|file:(?!\.\.?$)[^/]+|package:\w+(/{PART})+|hf:{PART}/{PART}(/{PART})+|https://[^\s/]+/\S+"
+)
+
+FOLDERS: list[Path] = []
+"""Folders with cards that plug-ins bring along."""
 
 Option = str | int | float | bool | list[int]
 
@@ -33,6 +42,8 @@ class Layer:
     channels: int
     offset: float = 0.0
     """Pixel on which cell 0 is centred: 0 for ResNets, (patch - 1) / 2 for patches and pools."""
+    norm: bool = False
+    """Whether the network's final normalisation is applied to the map (timm's ViTs)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,10 @@ class Architecture:
     """Module name -> stride given to every convolution in it, in this order, after construction."""
     padding: str = "zeros"
     """Padding of every convolution (`padding_mode` of torch's Conv2d)."""
+    dtype: str = "float32"
+    """What the network computes in, one of `DTYPES`: the lower ones by torch's autocast; heads get float32."""
+    compiled: bool = False
+    """Whether torch.compile makes the network faster, which also changes the last digits of its maps."""
     head: tuple[str, ...] = ()
     """Prefixes of parameters after the last feature map: not part of the backbone, need not be loaded."""
 
@@ -69,12 +84,14 @@ class Weights:
     """Other sources of the same file, tried in this order."""
     gated: bool = False
     """Whether the owner asks for a registration before the file can be fetched."""
+    obtain: str = ""
+    """How a person gets the file where no program can (a shared drive, a conversion)."""
     container: str = ""
-    """Dotted path of keys to the tensors in the file; empty: the first of the usual ones."""
+    """Dotted path of keys to the tensors in the file; empty: the one that fits best."""
     seed: int = 0
     """Of the initialisation, for `random`."""
     prefix: str = ""
-    """Prefix of the backbone's keys; empty: found by matching."""
+    """Prefix of the backbone's keys; empty: the one that fits best."""
     ignore: tuple[str, ...] = ()
     """Prefixes of keys in the file that are not the backbone's (projection heads, classifiers)."""
     rename: tuple[tuple[str, str], ...] = ()
@@ -139,12 +156,13 @@ class Card:
 
 
 def folders() -> list[Path]:
-    """Folders that are searched for cards: the working directory's `model_cards`, then the ones that come along."""
+    """Folders searched for cards: the working directory's `model_cards`, then unibench's own, then the plug-ins'."""
     package = Path(__file__).resolve().parent
     shipped = package / "_model_cards"
     builtin = shipped if shipped.is_dir() else package.parent / "model_cards"
     local = Path.cwd() / "model_cards"
-    return [local, builtin] if local.is_dir() and local.resolve() != builtin else [builtin]
+    mine = [local] if local.is_dir() and local.resolve() != builtin else []
+    return [*mine, builtin, *FOLDERS]
 
 
 def paths() -> dict[str, Path]:
@@ -157,16 +175,26 @@ def paths() -> dict[str, Path]:
 
 
 def find(name: str) -> Card:
-    """Read the card of that name.
+    """Read the card of that name, or with that alias.
 
     Raises:
         UnknownNameError: There is no such card.
-        CardError: The card is not valid.
+        CardError: The card is not valid, or several answer to the name.
     """
     known = paths()
-    if name not in known:
-        raise UnknownNameError("model card", name, known, "unibench models")
-    return read(known[name])
+    if name in known:
+        return read(known[name])
+    everything = [read(path) for path in known.values()]
+    found = [card for card in everything if name in card.aliases]
+    if len(found) > 1:
+        raise CardError(
+            f"{name!r}: alias of {' and '.join(card.name for card in found)}, expected of one card; "
+            "give the name of a card, or take the alias out of the others"
+        )
+    if not found:
+        names = [*known, *(alias for card in everything for alias in card.aliases)]
+        raise UnknownNameError("model card", name, names, "unibench models")
+    return found[0]
 
 
 def read(path: Path) -> Card:
@@ -181,7 +209,10 @@ def read(path: Path) -> Card:
         raise CardError(f"{path}: not a readable TOML file ({error}); see model_cards/README.md") from error
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
-    card: Card = _record(Card, {"name": path.stem, **table}, str(path))
+    try:
+        card: Card = record(Card, {"name": path.stem, **table}, str(path))
+    except SchemaError as error:
+        raise CardError(f"{error}; see model_cards/README.md") from error
     for problem in _problems(card):
         raise CardError(f"{path}: {problem}; see model_cards/README.md")
     return card
@@ -191,75 +222,37 @@ def _problems(card: Card) -> Iterator[str]:
     choices = (
         ("kind", card.kind, KINDS),
         ("architecture.padding", card.architecture.padding, PADDINGS),
+        ("architecture.dtype", card.architecture.dtype, DTYPES),
         ("preprocessing.color", card.preprocessing.color, COLORS),
         ("pretraining.supervision", card.pretraining.supervision, SUPERVISION),
     )
     for name, value, allowed in choices:
         if value not in allowed:
             yield f"{name} is {value!r}, expected one of {', '.join(allowed)}"
-    if not card.layers:
-        yield "no layers, expected at least one table [layers.NAME]"
-    if card.default_layer not in card.layers:
-        yield f"default_layer is {card.default_layer!r}, expected one of {', '.join(card.layers)}"
+    yield from _source_problems(card.weights)
+    yield from _layer_problems(card)
     if card.preprocessing.divisor <= 0 or min(card.preprocessing.std) <= 0:
         yield "preprocessing.divisor and std must be positive"
-    for name, layer in card.layers.items():
-        if layer.stride < 1 or layer.channels < 1:
-            yield f"layers.{name}: stride and channels must be at least 1"
     if card.imagenet_top1 and not 0 <= card.imagenet_top1.value <= 1:
         yield f"imagenet_top1.value is {card.imagenet_top1.value}, expected a fraction between 0 and 1"
 
 
-def _record(record: Any, table: object, where: str) -> Any:
-    """Build a dataclass from a TOML table, refusing what does not fit."""
-    if not isinstance(table, dict):
-        raise CardError(f"{where}: found {table!r}, expected a table; see model_cards/README.md")
-    known: dict[str, Field[Any]] = {one.name: one for one in fields(record)}
-    if unknown := sorted(set(table) - set(known)):
-        raise CardError(f"{where}: unknown field {unknown[0]!r}; there are: {', '.join(known)}")
-    needed = [
-        name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING
-    ]
-    if missing := [name for name in needed if name not in table]:
-        raise CardError(f"{where}: missing field {missing[0]!r}; see model_cards/README.md")
-    hints = get_type_hints(record)
-    return record(**{name: _value(hints[name], value, _at(where, name)) for name, value in table.items()})
+def _source_problems(weights: Weights) -> Iterator[str]:
+    if not SOURCE.fullmatch(weights.source):
+        yield (f"weights.source is {weights.source!r}, expected random, none, file:NAME, package:MODULE/PATH, "
+               "hf:OWNER/REPO/FILE or https://...")  # fmt: skip
+    for mirror in weights.mirrors:
+        if not SOURCE.fullmatch(mirror) or not mirror.startswith(("hf:", "https:")):
+            yield f"weights.mirrors has {mirror!r}, expected hf:OWNER/REPO/FILE or https://..."
 
 
-def _at(where: str, name: str) -> str:
-    """The file, then the dotted path of the field in it."""
-    return f"{where}{'.' if ': ' in where else ': '}{name}"
-
-
-def _value(hint: Any, value: object, where: str) -> Any:
-    """Convert one TOML value to the type that the record declares."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return _record(hint, value, where)
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is tuple and isinstance(value, list):
-        each = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(each) == len(value):
-            return tuple(_value(one, item, where) for one, item in zip(each, value, strict=True))
-    elif origin is UnionType:
-        plain = [one for one in arguments if one is not NoneType]
-        if any(is_dataclass(one) for one in plain):
-            return _value(plain[0], value, where)
-        if any(_is(one, value) for one in plain):
-            return value
-    elif _is(hint, value):
-        return float(value) if hint is float else value  # type: ignore[arg-type]
-    raise CardError(f"{where}: found {value!r}, expected {_type_name(hint)}; see model_cards/README.md")
-
-
-def _is(hint: Any, value: object) -> bool:
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(_is(get_args(hint)[0], item) for item in value)
-    if isinstance(value, bool) or hint is bool:
-        return hint is bool and isinstance(value, bool)
-    return isinstance(value, (int, float) if hint is float else hint)
-
-
-def _type_name(hint: Any) -> str:
-    return str(getattr(hint, "__name__", hint)) if get_origin(hint) is None else str(hint)
+def _layer_problems(card: Card) -> Iterator[str]:
+    if not card.layers:
+        yield "no layers, expected at least one table [layers.NAME]"
+    if card.default_layer not in card.layers:
+        yield f"default_layer is {card.default_layer!r}, expected one of {', '.join(card.layers)}"
+    for name, layer in card.layers.items():
+        if layer.stride < 1 or layer.channels < 1:
+            yield f"layers.{name}: stride and channels must be at least 1"
+        if layer.norm and card.architecture.loader != "timm":
+            yield f"layers.{name}: norm is for the loader timm, found {card.architecture.loader!r}"

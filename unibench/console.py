@@ -16,9 +16,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from unibench import cards, listing, plan, run, scores, tasks
+from unibench import cards, compare, listing, plan, plans, run, scores, shards, tasks
 from unibench.cards import Card
 from unibench.plan import Unit
+from unibench.plans import Plan
 from unibench.report import correlation, facts, leaderboard, radar
 from unibench.run import Done
 from unibench.tasks import FAMILIES, Task
@@ -71,17 +72,69 @@ def perform(request: Request) -> None:
     done = list(_watch(results, len(units)))
     good = [one.unit for one in done if not one.error]
     run.pool(good, request.out, hashes, run.provenance(request.command, start, request.device))
-    failed = [one for one in done if one.error]
-    for one in failed:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"failed: {_name(one.unit)}: {one.error}", markup=False
-        )
+    _show_failures(done)
     if good:
         report(request.out)
+    _end(done)
+
+
+def work(
+    sweep: Plan,
+    shard: tuple[int, int],
+    out: Path,
+    *,
+    data: Path | None,
+    weights: Path | None,
+    device: str,
+    always: bool,
+) -> None:
+    """Run one shard of a plan with progress; its results and the plan are left in the folder, to be merged.
+
+    Exits with code 1 if a clip failed; everything else is kept.
+    """
+    planned = shards.shard(sweep, *shard)
+    data = data or (Path(sweep.data) if sweep.data else None)
+    weights = weights or (Path(sweep.weights) if sweep.weights else None)
+    units = shards.units(sweep, planned, data, weights)
+    shards.keep(sweep, out)
+    results = run.execute(units, out, weights, device=device, always=always)
+    done = list(_watch(shards.held(results, planned, units, out), len(units)))
+    _show_failures(done)
+    say(f"shard {shard[0]} of {shard[1]}: {len(done)} of {len(sweep.units)} clips; when all are done: "
+        f"unibench merge -o {out}")  # fmt: skip
+    _end(done)
+
+
+def merge(out: Path, command: Sequence[str]) -> None:
+    """Pool what the shards of a plan left, write every board, and say what is missing.
+
+    Exits with code 1 if something is; what is whole is pooled all the same.
+    """
+    start = datetime.now(UTC)
+    whole = plans.read(out / shards.NAME)
+    device = "see the machines that did the work"
+    missing = shards.merge(whole, out, run.provenance(command, start, device))
+    expected = sum(len(unit.results) for unit in whole.units)
+    if len(missing) < expected:
+        report(out)
+    for key in missing:
+        say(f"missing: {key.model} {key.task}@{key.protocol} {key.layer} {key.clip}")
+    if missing:
+        say(f"{len(missing)} of {expected} results are missing; run their shards, then merge again")
+        sys.exit(1)
+
+
+def _show_failures(done: Sequence[Done]) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for one in done:
+        if one.error:
+            console.print(f"failed: {_name(one.unit)}: {one.error}", markup=False)
+
+
+def _end(done: Sequence[Done]) -> None:
+    failed = sum(bool(one.error) for one in done)
     if failed:
-        say(
-            f"{len(failed)} of {len(done)} clips failed, the others are kept; the same command tries them again"
-        )
+        say(f"{failed} of {len(done)} clips failed, the others are kept; the same command tries them again")
         sys.exit(1)
 
 
@@ -89,12 +142,13 @@ def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
     stored = scores.read_scores(out)
     known = facts.collect(score.model for score in stored)
+    tied = compare.ties(stored, out)
     paths = [
-        *leaderboard.write(stored, known, out),
+        *leaderboard.write(stored, known, out, tied),
         *radar.write(stored, known, out),
         *correlation.write(stored, known, out),
     ]
-    listing.show(leaderboard.table(stored, known))
+    listing.show(leaderboard.table(stored, known, tied))
     listing.show_paths(paths)
 
 

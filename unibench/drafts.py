@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from unibench import models, weights
 from unibench.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Weights
+from unibench.download import sha256
 from unibench.errors import OutputError, UnknownNameError, WeightsError
 from unibench.weights import LoadReport
 
@@ -52,15 +53,17 @@ def draft(checkpoint: Path, arch: str, name: str | None = None) -> tuple[Card, L
         license="unknown",
         default_layer=default,
         architecture=architecture,
-        weights=Weights(source=f"file:{checkpoint.name}", sha256=weights.sha256(checkpoint)),
+        weights=Weights(source=f"file:{checkpoint.name}", sha256=sha256(checkpoint)),
         preprocessing=Preprocessing(color="rgb", divisor=255.0, mean=mean, std=std),
         pretraining=Pretraining(method="unknown", data="unknown", supervision="self"),
         layers=layers,
     )
-    report = models.build(card, checkpoint)[1]
+    module, report = models.build(card, checkpoint)
     assert report is not None
     weights.require(report, f"{checkpoint} as {arch}")
-    return card, report
+    count = models.parameters(module, architecture.head)
+    found = replace(card.weights, verified=True, container=report.container, prefix=report.prefix)
+    return replace(card, architecture=replace(architecture, parameters=count), weights=found), report
 
 
 Draft = tuple[Architecture, dict[str, Layer], str, tuple[float, float, float], tuple[float, float, float]]

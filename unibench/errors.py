@@ -6,7 +6,9 @@
     ├── WeightsError            weights missing, damaged, unsafe, or of another architecture
     ├── DataError               a data set or one of its files missing or malformed
     ├── TrackerError            a tracker that broke its protocol (looked ahead, wrong number of frames, ...)
-    └── OutputError             results that cannot be written or read
+    ├── OutputError             results that cannot be written or read
+    ├── PluginError             a plug-in that cannot be imported
+    └── PlanError               a plan that is not valid, or does not fit this machine
 
 A message has the form `<where>: <what was found>[, expected <what>]; <what there is / what to do>`.
 """
@@ -49,3 +51,11 @@ class TrackerError(UnibenchError):
 
 class OutputError(UnibenchError):
     """Results cannot be written, or what is stored cannot be read."""
+
+
+class PluginError(UnibenchError):
+    """A plug-in cannot be imported."""
+
+
+class PlanError(UnibenchError):
+    """A plan cannot be read, or does not fit the cards, weights, data or version that are here."""

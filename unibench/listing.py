@@ -1,7 +1,9 @@
 """Tables on the terminal: what models, tasks and data there are. Loads no torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +13,7 @@ from unibench.cards import Card
 from unibench.datasets.benchmark import Benchmark
 from unibench.errors import DataError
 from unibench.protocols import Protocol
+from unibench.readiness import Readiness
 
 WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
@@ -49,6 +52,50 @@ def show_models(cards: Sequence[Card]) -> None:
             f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
         table.add_row(card.name, ", ".join(layers), seen, top1, weights, card.description)
     show(table)
+
+
+def show_card(card: Card, path: Path, weights: str) -> None:
+    """Print every field of a card, where it stands and where its weights are."""
+    table = _table(card.name, "field", "value")
+    table.add_row("card", escape(str(path)))
+    table.add_row("weights", escape(weights))
+    table.add_section()
+    for name, value in _fields({key: one for key, one in asdict(card).items() if key != "name"}):
+        table.add_row(name, escape(value) or "[dim]-")
+    show(table)
+
+
+def _fields(record: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and readable values; a table that is empty is one value."""
+    for key, value in record.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _fields(value, f"{name}.")
+        elif key == "rename":
+            yield name, "\n".join(f"{pattern}  ->  {new!r}" for pattern, new in value)
+        elif isinstance(value, tuple):
+            yield name, ", ".join(map(str, value))
+        elif isinstance(value, bool):
+            yield name, "yes" if value else "no"
+        else:
+            yield name, "" if value in (None, {}) else f"{value:,}" if key == "parameters" else str(value)
+
+
+def show_readiness(found: Sequence[Readiness]) -> None:
+    """Print which cards can run here, and why not the others."""
+    table = _table("Models on this machine", "model", "runs", "weights", "architecture")
+    for one in found:
+        weights = escape(one.weights)
+        network = escape(one.architecture)
+        table.add_row(
+            one.model,
+            "[green]yes" if one.runs else "no",
+            f"[red]{weights}" if one.weights_problem and "sha256 is" in weights else weights,
+            f"[red]{network}" if one.architecture_problem else network,
+        )
+    show(table)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{sum(one.runs for one in found)} of {len(found)} models can run here", markup=False)
 
 
 def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapping[str, Protocol]]) -> None:

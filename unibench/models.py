@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,14 @@ from torch import Tensor, nn
 
 from unibench import weights
 from unibench.cards import Card, Preprocessing
+from unibench.download import sha256
 from unibench.errors import CardError, UnknownNameError
 from unibench.weights import LoadReport
 
+LAYOUT = torch.channels_last
+"""How images, weights and maps lie in memory: the faster way for convolutions, on CPUs as on GPUs."""
+BATCH = 8
+"""Frames in one pass, but for CPUs: these have enough to do with one."""
 Network = Callable[[Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Tensor]]
 
 
@@ -41,6 +46,8 @@ class FrozenModel:
     device: torch.device
     fingerprint: str = ""
     """Hash of everything on the card that changes features, and of the weights file."""
+    batch: int = 1
+    """Frames that trackers put into one pass, where a pass needs nothing of the frames before."""
 
 
 def device(name: str) -> torch.device:
@@ -90,7 +97,7 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
         module = _construct(card)
     report = None
     if path is not None:
-        report = weights.fit(module, weights.read(path), card.weights, card.architecture.head)
+        report = weights.fit_file(module, path, card.weights, card.architecture.head)
     _set_strides(card, module)
     _set_padding(card, module)
     return module.eval().requires_grad_(False), report
@@ -98,15 +105,59 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
 
 def freeze(card: Card, module: nn.Module, path: Path | None, place: torch.device) -> FrozenModel:
     """Wrap a built network as the appearance model that the heads know."""
+    network = LOADERS[card.architecture.loader].extract(card, module.to(place, memory_format=LAYOUT))
+    return _frozen(card, _running(network, card, place), fingerprint(card, path), place)
+
+
+def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, place: str = "cpu") -> FrozenModel:
+    """Describe a model without building it.
+
+    Args:
+        card: The model.
+        load: Builds it; called once, when its network is first run.
+        fingerprint: Hash of the model.
+        place: A torch device.
+    """
+    built = cache(load)
+    return _frozen(card, lambda images, layers: built().network(images, layers), fingerprint, device(place))
+
+
+def _frozen(card: Card, network: Network, fingerprint: str, place: torch.device) -> FrozenModel:
     return FrozenModel(
         name=card.name,
         prepare=_preparation(card.preprocessing, place),
-        network=LOADERS[card.architecture.loader].extract(card, module.to(place)),
+        network=network,
         strides={name: layer.stride for name, layer in card.layers.items()},
         offsets={name: layer.offset for name, layer in card.layers.items()},
         device=place,
-        fingerprint=fingerprint(card, path),
+        fingerprint=fingerprint,
+        batch=1 if place.type == "cpu" else BATCH,
     )
+
+
+def _running(network: Network, card: Card, place: torch.device) -> Network:
+    """The network as it is run: frozen, in the card's precision, channels last, compiled if the card says so."""
+    dtype = getattr(torch, card.architecture.dtype)
+    if card.architecture.compiled:
+        network = torch.compile(network)
+
+    @torch.inference_mode()
+    def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
+            maps = network(images.contiguous(memory_format=LAYOUT), layers)
+        return {name: one.float() for name, one in maps.items()}
+
+    return run
+
+
+def parameters(module: nn.Module, head: Sequence[str]) -> int:
+    """Count the parameters of a network's backbone.
+
+    Args:
+        module: The network.
+        head: Prefixes of the parameters that are not part of the backbone.
+    """
+    return sum(one.numel() for name, one in module.named_parameters() if not name.startswith(tuple(head)))
 
 
 def fingerprint(card: Card, path: Path | None) -> str:
@@ -116,7 +167,7 @@ def fingerprint(card: Card, path: Path | None) -> str:
         "layers": {name: asdict(layer) for name, layer in card.layers.items()},
         "preprocessing": asdict(card.preprocessing),
         "keys": [card.weights.container, card.weights.prefix, card.weights.rename],
-        "weights": weights.sha256(path) if path else [card.weights.source, card.weights.seed],
+        "weights": sha256(path) if path else [card.weights.source, card.weights.seed],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
 
@@ -126,10 +177,12 @@ def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.nda
     std = torch.tensor(rules.std, device=device).view(3, 1, 1)
 
     def prepare(image: UInt8[np.ndarray, "height width 3"]) -> Float[Tensor, "3 height width"]:
-        if rules.color == "lab":
+        if rules.color in ("lab", "lightness"):
             from skimage.color import rgb2lab
 
             image = rgb2lab(image).astype(np.float32)
+            if rules.color == "lightness":  # L alone, for networks with three input channels
+                image = image[:, :, [0, 0, 0]]
         elif rules.color == "bgr":
             image = image[:, :, ::-1]
         pixels = torch.tensor(np.ascontiguousarray(image), device=device)
@@ -205,8 +258,7 @@ def _extract_nodes(card: Card, module: nn.Module) -> Network:
         return taken.eval()
 
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            maps: dict[str, Tensor] = extractor(tuple(layers))(images)
+        maps: dict[str, Tensor] = extractor(tuple(layers))(images)
         return maps
 
     return network
@@ -224,13 +276,21 @@ def _construct_timm(card: Card) -> nn.Module:
 def _extract_intermediates(card: Card, module: nn.Module) -> Network:
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         indices = sorted({int(card.layers[name].node) for name in layers})
-        with torch.inference_mode():
-            maps = module.forward_intermediates(
-                images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True
-            )  # type: ignore[operator]
-        return {name: maps[indices.index(int(card.layers[name].node))] for name in layers}
+        maps = module.forward_intermediates(
+            images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True
+        )  # type: ignore[operator]
+        taken = {name: maps[indices.index(int(card.layers[name].node))] for name in layers}
+        return {
+            name: _normalised(module, one) if card.layers[name].norm else one for name, one in taken.items()
+        }
 
     return network
+
+
+def _normalised(module: nn.Module, features: Tensor) -> Tensor:
+    """Apply a ViT's final normalisation, which works on the last axis, to a (batch, channels, h, w) map."""
+    normalised: Tensor = module.norm(features.movedim(1, -1))  # type: ignore[operator]
+    return normalised.movedim(-1, 1).contiguous()
 
 
 def _construct_python(card: Card) -> nn.Module:
@@ -241,8 +301,7 @@ def _construct_python(card: Card) -> nn.Module:
 
 def _extract_returned(card: Card, module: nn.Module) -> Network:
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            maps = module(images)
+        maps = module(images)
         return {name: maps[card.layers[name].node] for name in layers}
 
     return network

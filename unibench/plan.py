@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unibench import tasks
+from unibench import protocols, tasks
 from unibench.cards import Card
 from unibench.errors import DataError, UnknownNameError
 from unibench.tasks import Task
@@ -36,7 +36,7 @@ def units(
 
     Args:
         models: Cards.
-        asked: Tasks.
+        asked: Tasks; one that is asked for twice under the same protocol is run once.
         data: Folder that holds the benchmarks' folders.
         layers: Layers of every model that are scored; empty: the default of each card.
         frames: Only the first so many frames of each clip; None: all.
@@ -46,7 +46,7 @@ def units(
         DataError: A benchmark is not there, or holds no clip.
     """
     clips: list[tuple[Task, Path, str]] = []
-    for task in asked:
+    for task in {(task.name, protocols.label(task.protocol)): task for task in asked}.values():
         root = tasks.folder(task, data)
         names = task.benchmark.names(root)
         if not names:

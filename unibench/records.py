@@ -54,7 +54,8 @@ class Frame:
     image: UInt8[np.ndarray, "height width 3"]
     """RGB, 0 to 255."""
     prompt: Labels = field(default_factory=Labels)
-    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation); empty in every other frame and task."""
+    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation); empty in every other task and frame, but for
+    those of VOS in which an object is given that comes later."""
     detections: Labels = field(default_factory=Labels)
     """Given observations without identity (MOT, MOTS, PoseTrack); empty otherwise."""
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unibench import models, protocols, scores, tasks, weights
+from unibench import models, protocols, scores, stats, tasks, weights
 from unibench.errors import CardError, OutputError, TrackerError, UnibenchError, WeightsError
 from unibench.models import FrozenModel
 from unibench.plan import Unit
@@ -68,16 +68,42 @@ def execute(
     hashes = fingerprints(units, given)
     for card, group in groupby(units, key=lambda unit: unit.card):
         load = cache(partial(models.load, card, given=given, place=device))
-        for unit in group:
-            start = time.perf_counter()
-            try:
-                worked = run_unit(unit, load, hashes[card.name], out, always=always)
-            except (WeightsError, CardError, OutputError):
-                raise  # no other clip would fare better
-            except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
-                yield Done(unit, time.perf_counter() - start, _reason(error))
-            else:
-                yield Done(unit, time.perf_counter() - start if worked else 0.0)
+        yield from attempt(list(group), load, hashes[card.name], out, always=always)
+
+
+def attempt(
+    units: Sequence[Unit],
+    load: Callable[[], FrozenModel],
+    fingerprint: str,
+    out: Path,
+    *,
+    always: bool = False,
+) -> Iterator[Done]:
+    """Run units of one model; one that fails does not stop the others.
+
+    Args:
+        units: All of one model.
+        load: Gives the model; called only if there is something to do.
+        fingerprint: Hash of the model.
+        out: Root folder of the results.
+        always: Compute again what is there.
+
+    Yields:
+        What became of each unit, when its results are on disk.
+
+    Raises:
+        UnibenchError: No other clip would fare better: the model's weights do not fit, results cannot be written.
+    """
+    for unit in units:
+        start = time.perf_counter()
+        try:
+            worked = run_unit(unit, load, fingerprint, out, always=always)
+        except (WeightsError, CardError, OutputError):
+            raise  # no other clip would fare better
+        except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
+            yield Done(unit, time.perf_counter() - start, _reason(error))
+        else:
+            yield Done(unit, time.perf_counter() - start if worked else 0.0)
 
 
 def fingerprints(units: Sequence[Unit], given: Path | None) -> dict[str, str]:
@@ -116,7 +142,7 @@ def run_unit(
         Whether there was anything to do.
     """
     clip, truth = tasks.load_clip(unit.task, unit.root, unit.clip, unit.frames)
-    prints = {layer: _fingerprint(unit, fingerprint, layer, truth) for layer in unit.layers}
+    prints = {layer: result_fingerprint(unit, fingerprint, layer, truth) for layer in unit.layers}
     layers = [layer for layer in unit.layers if always or not _is_done(out, unit, layer, prints[layer])]
     if not layers:
         return False
@@ -136,7 +162,7 @@ def run_unit(
         tally = unit.task.tally(truth, predictions[layer])
         partial = unit.frames is not None
         scores.write_clip(
-            out, ClipResult(_key(unit, layer), clip.length, partial, prints[layer], data, tally)
+            out, ClipResult(unit_key(unit, layer), clip.length, partial, prints[layer], data, tally)
         )
     return True
 
@@ -162,17 +188,25 @@ class _Watch:
             yield frame
 
 
-def _key(unit: Unit, layer: str) -> UnitKey:
+def unit_key(unit: Unit, layer: str) -> UnitKey:
+    """Name what one layer of a unit gives, as the results on disk are named."""
     return UnitKey(unit.card.name, unit.task.name, protocols.label(unit.task.protocol), layer, unit.clip)
 
 
 def _is_done(out: Path, unit: Unit, layer: str, fingerprint: str) -> bool:
-    stored = scores.read_clip(out, _key(unit, layer))
+    stored = scores.read_clip(out, unit_key(unit, layer))
     return stored is not None and stored.fingerprint == fingerprint
 
 
-def _fingerprint(unit: Unit, model: str, layer: str, truth: Truth) -> str:
-    """Hash over everything that the result depends on and that is known before the frames are read."""
+def result_fingerprint(unit: Unit, model: str, layer: str, truth: Truth) -> str:
+    """Hash over everything that the result depends on and that is known before the frames are read.
+
+    Args:
+        unit: The clip and the task.
+        model: Hash of the model (`fingerprints`).
+        layer: The model's layer.
+        truth: The clip's truth.
+    """
     return _digest(
         model, layer, unit.task.name, protocols.fingerprint(unit.task.protocol), unit.clip, str(unit.frames),
         _hash_labels(*truth.labels, *truth.ignored), version("unibench-tracking"),
@@ -199,7 +233,7 @@ def _digest(*parts: str) -> str:
 def pool(
     units: Sequence[Unit], out: Path, hashes: Mapping[str, str], provenance: Mapping[str, Any]
 ) -> list[Score]:
-    """Pool the clips on disk into scores and write them: one result a model, task and layer.
+    """Pool the clips on disk into scores, with their intervals, and write them: one result a model, task and layer.
 
     Args:
         units: Those of a run that did not fail.
@@ -220,7 +254,7 @@ def pool(
         scores.write_run(
             out, model=name, task=first.task, protocol=first.protocol, layer=layer,
             provenance={**provenance, "protocol": protocols.describe(group[0].task.protocol),
-                        "weights": first.weights_hash, "data": first.data_hash},
+                        "weights": first.weights_hash, "data": first.data_hash, "statistics": dict(stats.METHOD)},
         )  # fmt: skip
         pooled += made
     return pooled
@@ -228,8 +262,9 @@ def pool(
 
 def _pool_clips(units: Sequence[Unit], layer: str, out: Path, fingerprint: str) -> list[Score]:
     task = units[0].task
-    results = [one for unit in units if (one := scores.read_clip(out, _key(unit, layer))) is not None]
-    values = task.pool([one.tally for one in results])
+    results = [one for unit in units if (one := scores.read_clip(out, unit_key(unit, layer))) is not None]
+    tallies = [one.tally for one in results]
+    values, intervals = task.pool(tallies), stats.bootstrap(tallies, task.pool)
     everything = task.benchmark.names(units[0].root)
     return [
         Score(
@@ -242,8 +277,8 @@ def _pool_clips(units: Sequence[Unit], layer: str, out: Path, fingerprint: str) 
             detections=protocols.source_name(task.protocol),
             metric=metric,
             value=float(value),
-            ci_low=math.nan,
-            ci_high=math.nan,
+            ci_low=interval.low if (interval := intervals[metric]) else math.nan,
+            ci_high=interval.high if interval else math.nan,
             clips=len(results),
             frames=sum(one.frames for one in results),
             partial=len(results) < len(everything) or any(one.partial for one in results),

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from unibench.errors import OutputError
@@ -112,6 +112,28 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
     return ClipResult(key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally)
 
 
+def read_clips(out: Path, model: str, task: str, protocol: str, layer: str) -> list[ClipResult]:
+    """Read the results of all clips of one (model, task, protocol, layer).
+
+    Args:
+        out: Root folder of the results.
+        model: Name of the model.
+        task: Family and benchmark: `vos/davis2016`.
+        protocol: Name of the protocol, with its detections: `unitrack+public`.
+        layer: Name of the layer.
+
+    Returns:
+        Sorted by the clips' names; none where nothing is stored.
+
+    Raises:
+        OutputError: A file is damaged or belongs to another unit.
+    """
+    folder = _folder(out, model, task, protocol, layer) / "clips"
+    names = sorted(unquote(path.stem) for path in folder.glob("*.json"))
+    found = [read_clip(out, UnitKey(model, task, protocol, layer, name)) for name in names]
+    return [one for one in found if one is not None]
+
+
 def write_result(out: Path, scores: Sequence[Score]) -> Path:
     """Write the pooled scores of one (model, task, protocol, layer), in one step.
 
@@ -132,6 +154,11 @@ def write_result(out: Path, scores: Sequence[Score]) -> Path:
     return replace_file(path, _json({"scores": records}))
 
 
+def result_files(out: Path) -> list[Path]:
+    """Find every file of pooled scores below a folder, sorted by path."""
+    return sorted(Path(out).rglob("*@*/*/result.json"))
+
+
 def read_scores(out: Path) -> list[Score]:
     """Read every pooled score below a folder, sorted by path; within a file in the order written.
 
@@ -144,7 +171,7 @@ def read_scores(out: Path) -> list[Score]:
     Raises:
         OutputError: There are none, or a file is damaged or of another version.
     """
-    paths = sorted(Path(out).rglob("*@*/*/result.json"))
+    paths = result_files(out)
     if not paths:
         raise OutputError(
             f"{out}: no results, expected <model>/<task>@<protocol>/<layer>/result.json; "
@@ -174,6 +201,31 @@ def write_run(
     """
     path = _folder(out, model, task, protocol, layer) / "run.json"
     return replace_file(path, _json(dict(provenance)))
+
+
+def read_run(out: Path, *, model: str, task: str, protocol: str, layer: str) -> dict[str, Any]:
+    """Read how a result came about.
+
+    Args:
+        out: Root folder of the results.
+        model: Name of the model.
+        task: Family and benchmark: `vos/davis2016`.
+        protocol: Name of the protocol, with its detections: `unitrack+public`.
+        layer: Name of the layer.
+
+    Returns:
+        What `write_run` was given; empty where nothing is stored.
+
+    Raises:
+        OutputError: The file is damaged.
+    """
+    path = _folder(out, model, task, protocol, layer) / "run.json"
+    record = _load(path)
+    if record is None:
+        return {}
+    if not isinstance(record, dict):
+        raise OutputError(f"{path}: found a {type(record).__name__}, expected named fields; {_ADVICE}")
+    return record
 
 
 def replace_file(path: Path, data: bytes) -> Path:

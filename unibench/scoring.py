@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from unibench.metrics import mot, pck, posetrack, sot, unitrack_mot, vos
+from unibench.metrics.counts import Number
 from unibench.records import Labels, Tally, Truth
 
 
@@ -14,7 +15,8 @@ class Scoring:
     tally: Callable[[Truth, Sequence[Labels]], Tally]
     """Score one clip: what it adds."""
     pool: Callable[[Sequence[Tally]], Mapping[str, float]]
-    """Add the tallies of clips and divide: metric -> value."""
+    """Add the tallies of clips and divide: metric -> value. Given arrays of numbers, all of these divide theirs one by
+    one: what takes a thousand draws pools them at once."""
     headline: str
     """The metric that ranks models."""
 
@@ -23,7 +25,7 @@ def _tally_mot(truth: Truth, prediction: Sequence[Labels]) -> Tally:
     return {**mot.tally_boxes(truth, prediction), **unitrack_mot.tally(truth, prediction)}
 
 
-def _pool_mot(tallies: Sequence[Tally]) -> Mapping[str, float]:
+def _pool_mot(tallies: Sequence[Mapping[str, Number]]) -> Mapping[str, Number]:
     return {**mot.pool(tallies), **unitrack_mot.pool(tallies)}
 
 

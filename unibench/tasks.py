@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 
 from unibench import protocols
 from unibench.datasets import BENCHMARKS, SOURCES, Benchmark, truncate, with_detections
-from unibench.errors import DataError, UnknownNameError
+from unibench.datasets.benchmark import folder as benchmark_folder
+from unibench.errors import UnknownNameError
 from unibench.models import FrozenModel
 from unibench.protocols import Protocol
 from unibench.records import Clip, Labels, Tally, Tracker, Truth
@@ -89,15 +90,7 @@ def folder(task: Task, data: Path | None) -> Path:
     Raises:
         DataError: No folder was named, or it does not hold the benchmark.
     """
-    if not task.benchmark.folder:
-        return Path()
-    if data is None:
-        raise DataError(f"{task.name}: no data folder, expected --data DIR with {task.benchmark.folder} in it; "
-                        f"{task.benchmark.obtain}")  # fmt: skip
-    root = data / task.benchmark.folder
-    if not root.is_dir():
-        raise DataError(f"{task.name}: no folder {str(root)!r}; {task.benchmark.obtain}")
-    return root
+    return benchmark_folder(task.benchmark, data)
 
 
 def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> tuple[Clip, Truth]:

@@ -1,28 +1,25 @@
-"""Checkpoints: find the file, check it, read it without running code, and fit it to a network.
+"""Weights: find a card's file, fit what is in it to a network, and say what became of every tensor.
 
 Loading never happens silently: the caller gets a report of every backbone tensor, and below 99 % loading is refused.
 """
 
-import hashlib
-import pickle
 import re
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from unibench import checkpoints, fetch
 from unibench.cards import Card, Weights
 from unibench.errors import WeightsError
 
-CONTAINERS = ("state_dict", "model", "teacher", "student", "module", "resnet", "network", "net")
 PREFIXES = (
     "", "module.", "model.", "backbone.", "encoder.", "module.encoder_q.", "module.encoder.", "module.backbone.",
     "encoder_q.", "encoder.model.", "teacher.backbone.", "student.backbone.", "base_encoder.", "module.base_encoder.",
 )  # fmt: skip
+"""What usually stands before the backbone's names, the preferred first; any other prefix is found in the file."""
 REQUIRED = 0.99
 
 
@@ -36,8 +33,14 @@ class LoadReport:
     misshapen: tuple[str, ...]
     """Backbone tensors for which the file has another shape."""
     left_over: tuple[str, ...]
-    """Tensors of the file that fit nowhere."""
+    """Tensors of the container that fit nowhere."""
     prefix: str
+    container: str = ""
+    """Dotted path of the container in the file."""
+    adapted: tuple[str, ...] = ()
+    """Loaded tensors whose shape was changed: an inflated kernel without its time axis, positions on another grid."""
+    alike: tuple[str, ...] = ()
+    """Other prefixes, and other containers, that hold as many of the names: another copy of the backbone."""
 
     @property
     def share(self) -> float:
@@ -48,8 +51,9 @@ class LoadReport:
     def __str__(self) -> str:
         total = len(self.loaded) + len(self.missing) + len(self.misshapen)
         text = f"{len(self.loaded)} of {total} backbone tensors loaded ({self.share:.1%})"
+        text += f" from {self.container!r}" if self.container else ""
         text += f" with prefix {self.prefix!r} stripped" if self.prefix else ""
-        for what in ("missing", "misshapen", "left_over"):
+        for what in ("missing", "misshapen", "left_over", "adapted", "alike"):
             names: tuple[str, ...] = getattr(self, what)
             if names:
                 shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
@@ -58,137 +62,36 @@ class LoadReport:
 
 
 def locate(card: Card, given: Path | None) -> Path | None:
-    """Find the file with a card's weights, and check its sha256.
+    """Find the file with a card's weights, fetch it if it is not here, and check its sha256.
 
     Args:
-        card: Its `weights.source` says where to look.
-        given: The user's own file, or a folder that holds the file by its name; None: only what the source names.
+        card: Its `weights.source` and `weights.mirrors` say where the file comes from.
+        given: The user's own file, or a folder that holds the file by its name; None: only the caches and the sources.
 
     Returns:
         The file, or None where there is nothing to load (`random`, `none`).
 
     Raises:
-        WeightsError: The file is not there or has another sha256.
+        WeightsError: The file is not here and cannot be fetched, or has another sha256.
     """
-    source = card.weights.source
-    if source in ("random", "none"):
+    if card.weights.source in ("random", "none"):
         return None
-    path = _path_of(card.name, source, given)
-    if card.weights.sha256 and (found := sha256(path)) != card.weights.sha256:
-        raise WeightsError(
-            f"{path}: sha256 is {found[:12]}..., expected {card.weights.sha256[:12]}... (card {card.name!r}); "
-            "the file is damaged or another one: fetch it again"
-        )
-    return path
+    return fetch.verify(card, fetch.find(card, given) or fetch.fetch(card))
 
 
-def _path_of(name: str, source: str, given: Path | None) -> Path:
-    scheme, _, rest = source.partition(":")
-    if scheme == "package":
-        return _in_package(name, rest)
-    file_name = Path(rest).name
-    if given is not None and given.is_file():
-        return given
-    if given is not None and (given / file_name).is_file():
-        return given / file_name
-    if scheme == "https":
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / file_name
-        if not cached.is_file():
-            _download(source, cached)
-        return cached
-    where = given if given is not None else "no folder given"
-    raise WeightsError(
-        f"model {name!r}: weights {file_name!r} not found ({where}); say where they are with --weights DIR or FILE"
-    )
-
-
-def _in_package(name: str, rest: str) -> Path:
-    module, _, inner = rest.partition("/")
-    spec = find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise WeightsError(f"model {name!r}: package {module!r} is not installed; pip install {module}")
-    root = Path(spec.submodule_search_locations[0]).resolve()
-    path = (root / inner).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
-        raise WeightsError(f"model {name!r}: package {module!r} has no file {inner!r}; reinstall the package")
-    return path
-
-
-def _download(url: str, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), progress=True)
-    except OSError as error:
-        raise WeightsError(
-            f"{url}: cannot be fetched ({error}); fetch it by hand and give it with --weights FILE"
-        ) from error
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """Read a checkpoint as flat names and tensors, without running any code in it.
-
-    Args:
-        path: A torch file or safetensors; the tensors may sit in one of the usual containers (`CONTAINERS`).
+def fit_file(network: nn.Module, path: Path, rules: Weights, head: Sequence[str]) -> LoadReport:
+    """Copy the best fitting container of a checkpoint into a network: see `fit`.
 
     Raises:
-        WeightsError: The file is missing, damaged, a pickle that needs more than tensors, or holds no tensors.
+        WeightsError: The file cannot be read, or the card's rules give one name to two tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; say where the weights are with --weights or --checkpoint")
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    tensors = _unpack(loaded)
-    if not tensors:
-        found = ", ".join(map(str, list(loaded)[:5])) if isinstance(loaded, dict) else type(loaded).__name__
-        raise WeightsError(f"{path}: no tensors (found: {found}), expected names and tensors, flat or in one of "
-                           f"{', '.join(CONTAINERS)}; save model.state_dict()")  # fmt: skip
-    return tensors
-
-
-def _read_torch(path: Path) -> object:
-    try:
-        with warnings.catch_warnings():  # of unusual pickle protocols: it reads them or refuses them
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{path}: a pickle that holds more than tensors is not read, for it could run code ({reason}); "
-            "convert it where you trust it: torch.save(model.state_dict(), FILE)"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"{path}: not a readable checkpoint, truncated or damaged ({str(error).splitlines()[0]}); "
-            "fetch or save it again"
-        ) from error
-
-
-def _read_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path}: not a readable safetensors file ({error}); fetch or save it again"
-        ) from error
-
-
-def _unpack(loaded: object) -> dict[str, Tensor]:
-    """Descend into the usual containers until there are tensors by name."""
-    if not isinstance(loaded, Mapping):
-        return {}
-    tensors = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if len(tensors) > 1 or not any(name in loaded for name in CONTAINERS):
-        return tensors
-    inner = next(loaded[name] for name in CONTAINERS if name in loaded)
-    return _unpack(inner) or tensors
+    containers = checkpoints.read(path, rules.container)
+    wanted = _wanted(network, head)
+    best, *others = _best({
+        name: _prefixes(wanted, _renamed(held, rules), rules)[1] for name, held in containers.items()
+    })  # fmt: skip
+    report = fit(network, containers[best], rules, head)
+    return replace(report, container=best, alike=(*report.alike, *(f"container {one!r}" for one in others)))
 
 
 def fit(network: nn.Module, tensors: Mapping[str, Tensor], rules: Weights, head: Sequence[str]) -> LoadReport:
@@ -199,18 +102,19 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], rules: Weights, head:
         tensors: Names and tensors of the file.
         rules: The card's renaming rules, ignored prefixes and key prefix.
         head: Prefixes of the network's parameters that are not part of the backbone.
+
+    Raises:
+        WeightsError: The card's rules give one name to two tensors.
     """
-    renamed = {_rename(name, rules.rename): value for name, value in tensors.items()}
-    wanted = {
-        name: value
-        for name, value in network.state_dict().items()
-        if not name.startswith(tuple(head)) and not name.endswith("num_batches_tracked")
-    }
-    prefix = rules.prefix or max(PREFIXES, key=lambda one: sum(one + name in renamed for name in wanted))
+    renamed = _renamed(tensors, rules)
+    wanted = _wanted(network, head)
+    (prefix, *others), _ = _prefixes(wanted, renamed, rules)
     found = {name: renamed[prefix + name] for name in wanted if prefix + name in renamed}
-    good = {name: value for name, value in found.items() if value.shape == wanted[name].shape}
+    shaped = {name: _shaped(network, name, value, wanted[name]) for name, value in found.items()}
+    good = {name: value for name, value in shaped.items() if value is not None}
     network.load_state_dict(good, strict=False)
     skipped = tuple(rules.ignore) + tuple(prefix + one for one in head)
+    used = {prefix + name for name in found}
     return LoadReport(
         loaded=tuple(good),
         missing=tuple(name for name in wanted if name not in found),
@@ -218,18 +122,89 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], rules: Weights, head:
         left_over=tuple(
             name
             for name in renamed
-            if name.removeprefix(prefix) not in wanted
-            and not name.startswith(skipped)
-            and not name.endswith("num_batches_tracked")
+            if name not in used and not name.startswith(skipped) and not name.endswith("num_batches_tracked")
         ),
         prefix=prefix,
+        adapted=tuple(
+            f"{name} {tuple(found[name].shape)} -> {tuple(value.shape)}"
+            for name, value in good.items()
+            if value.shape != found[name].shape
+        ),
+        alike=tuple(f"prefix {one!r}" for one in others),
     )
 
 
-def _rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
+def _wanted(network: nn.Module, head: Sequence[str]) -> dict[str, Tensor]:
+    return {
+        name: value
+        for name, value in network.state_dict().items()
+        if not name.startswith(tuple(head)) and not name.endswith("num_batches_tracked")
+    }
+
+
+def _renamed(tensors: Mapping[str, Tensor], rules: Weights) -> dict[str, Tensor]:
+    renamed: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        new = name
+        for pattern, replacement in rules.rename:
+            new = re.sub(pattern, replacement, new)
+        if new in renamed and not torch.equal(renamed[new], value):
+            raise WeightsError(
+                f"weights.rename turns {name!r} and another tensor into {new!r}; correct the rules in the card"
+            )
+        renamed[new] = value
+    return renamed
+
+
+def _prefixes(
+    wanted: Mapping[str, Tensor], renamed: Mapping[str, Tensor], rules: Weights
+) -> tuple[list[str], int]:
+    """The prefix under which most of the names wanted are found, others that do as well, and how many it has."""
+    prefixes = [rules.prefix] if rules.prefix else [*PREFIXES, *_found_prefixes(wanted, renamed)]
+    counts = {prefix: sum(prefix + name in renamed for name in wanted) for prefix in prefixes}
+    return _best(counts), max(counts.values())
+
+
+def _best(counts: Mapping[str, int]) -> list[str]:
+    """The first that is not clearly worse than the best, then others like it: copies may differ by a name or two."""
+    most = max(counts.values())
+    return (
+        [name for name, count in counts.items() if count >= REQUIRED * most] if most else [next(iter(counts))]
+    )
+
+
+def _found_prefixes(wanted: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> Iterator[str]:
+    """What stands before the longest names wanted (the most particular ones), in the order of the file."""
+    for ending in sorted(wanted, key=len, reverse=True)[:3]:
+        yield from (name.removesuffix(ending) for name in renamed if name.endswith(f".{ending}"))
+
+
+def _shaped(network: nn.Module, name: str, value: Tensor, wanted: Tensor) -> Tensor | None:
+    """Give a tensor of the file the shape wanted, where that is no guess; None: it has another shape."""
+    if value.shape == wanted.shape:
+        return value
+    if (
+        value.ndim == wanted.ndim + 1 == 5 and value.shape[2] == 1
+    ):  # inflated to video: a time axis of length 1
+        value = value.squeeze(2)
+    elif name.endswith("pos_embed") and value.ndim == wanted.ndim == 3:
+        value = _regridded(network, value, wanted)
+    return value if value.shape == wanted.shape else None
+
+
+def _regridded(network: nn.Module, value: Tensor, wanted: Tensor) -> Tensor:
+    """Resize the positional embeddings (1, tokens, channels) of a square grid to the network's grid."""
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    if grid is None:
+        return value
+    prefix_tokens = wanted.shape[1] - grid[0] * grid[1]
+    side = round(max(value.shape[1] - prefix_tokens, 0) ** 0.5)
+    if side == 0 or side**2 + prefix_tokens != value.shape[1]:
+        return value
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
+    resized: Tensor = resample_abs_pos_embed(value.float(), list(grid), num_prefix_tokens=prefix_tokens)
+    return resized
 
 
 def require(report: LoadReport, where: str, least: float = REQUIRED) -> None:

@@ -63,6 +63,25 @@ def test_the_definition_written_out_in_space() -> None:
     torch.testing.assert_close(dcf.response(state, search[None])[0], expected)
 
 
+@pytest.mark.parametrize("channels", [1, 40, 64])
+@pytest.mark.parametrize("size", [33, 64, 65])
+def test_the_definition_written_out_in_whole_spectra(size: int, channels: int) -> None:
+    features, search = noise(size, channels), torch.stack([noise(size, channels, seed) for seed in (1, 2, 3)])
+    cells = target_cells(size, PADDING)
+    target = torch.zeros_like(features)
+    target[:, cells, cells] = features[:, cells, cells]
+    z_hat = torch.fft.rfft2(target.double())
+    apart = torch.tensor([min(i, size - i) for i in range(size)], dtype=torch.float64)
+    side = torch.exp(-0.5 * (apart / (0.1 * size / (1 + PADDING))) ** 2)
+    alpha_hat = torch.fft.rfft2(torch.outer(side, side)) / (z_hat.abs().square().sum(0) + 1e-4)
+    x_hat = torch.fft.rfft2(search.double() * dcf.hann(search).double())
+    expected = torch.fft.irfft2((x_hat * z_hat.conj()).sum(1) * alpha_hat, s=(size, size))
+    state = dcf.fit(features, DcfOptions(), PADDING)
+    torch.testing.assert_close(state.z_hat, torch.fft.rfft2(target))
+    found = dcf.response(state, search).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("size", [33, 64, 65])
 @pytest.mark.parametrize("shift", [(0, 0), (3, -5), (-7, 2)])
 def test_shifts_are_recovered_for_odd_and_even_maps(size: int, shift: tuple[int, int]) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from heads.affinity import Source, reference
-from heads.mask import MaskOptions, MaskState, begin, propagate, step
+from heads.mask import MaskOptions, MaskState, begin, give, propagate, step
 
 UNITRACK = MaskOptions()
 DINO = MaskOptions(0.1, 5, 3.0, "square", 4, pad_start=False, window_first=True)
@@ -67,6 +67,47 @@ def test_propagation_reads_the_frames_that_the_protocol_lists(options, sources_o
     expected = by_the_book(clip, partition(), (options, sources_of))
     got = list(propagate(clip, partition(), options))
     torch.testing.assert_close(torch.stack(got), torch.stack(expected), rtol=0, atol=1e-5)
+
+
+def late_reads(kept: bool, t: int) -> list[tuple[int, bool]]:
+    """As `padded` or `queue`, of a clip in which frame 3 is given more labels."""
+    first = [(i, not kept) for i in (0, 3) if i < t]
+    if kept:
+        return [*first, *[(max(0, t - back), True) for back in range(1, 6)]]
+    return [*first, *[(i, True) for i in range(1, t) if i != 3][-4:]]
+
+
+@pytest.mark.parametrize(("options", "kept"), [(UNITRACK, True), (DINO, False)], ids=["unitrack", "dino"])
+def test_labels_given_later_are_0_before_and_cover_what_was_propagated(options, kept):
+    clip = frames(10)
+    share = torch.rand(1, 9, 11, generator=torch.Generator().manual_seed(5))
+    dense = [F.pad(partition(), (0, 0, 0, 0, 0, 1))]
+    state = begin(clip[0], partition(), options)
+    for t in range(1, 10):
+        state = step(state, clip[t], options)
+        sources = [
+            Source(F.normalize(clip[i], dim=0), dense[i], options.limit() if under else None)
+            for i, under in late_reads(kept, t)
+        ]
+        dense.append(reference(F.normalize(clip[t], dim=0), sources, options.topk, options.temperature))
+        if t == 3:
+            state = give(state, share, options)
+            dense[t] = torch.cat([dense[t][:4] * (1 - share), share])
+        torch.testing.assert_close(state.labels, dense[t][: len(state.labels)], rtol=0, atol=1e-5)
+        torch.testing.assert_close(state.labels.sum(0), torch.ones(9, 11))
+        assert len(state.recent) <= options.context
+    assert len(state.labels) == 5
+    assert state.labels[4].max() > 0.1
+
+
+def test_labels_given_later_without_a_kept_frame_are_read_from_previous_frames():
+    options = MaskOptions(radius=3.0, context=2, keep_first=False, pad_start=False)
+    clip = frames(4)
+    state = give(step(begin(clip[0], partition(), options), clip[1], options), torch.ones(1, 9, 11), options)
+    assert state.kept == ()
+    after = step(state, clip[2], options)
+    assert 0 < after.labels[4].min() < 1  # frame 0, where it was 0, is read from too
+    torch.testing.assert_close(step(after, clip[3], options).labels.sum(0), torch.ones(9, 11))
 
 
 def test_unitracks_code_of_2021(gold):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from heads import xcorr
 from heads.dcf import hann
@@ -33,6 +34,19 @@ def test_the_definition_written_out() -> None:
     for row, column in [(0, 0), (25, 25), (51, 3)]:
         overlap = (damped[:, row : row + 14, column : column + 14] * state.template).sum()
         assert response[row, column] == pytest.approx(0.1 * float(overlap), abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 40, 64])
+@pytest.mark.parametrize(("size", "scales"), [(33, 1), (65, 3), (64, 2)])
+def test_it_is_one_convolution(size: int, scales: int, channels: int) -> None:
+    features = noise(size, channels)
+    search = torch.stack([features.roll((3 * scale, -scale), (1, 2)) for scale in range(scales)])
+    state = xcorr.fit(features, PADDING)
+    expected = F.conv2d(search.double() * hann(search).double(), state.template[None].double())[:, 0]
+    found = xcorr.response(state, search, XcorrOptions(gain=0.5))
+    torch.testing.assert_close(found.double(), 0.5 * expected, rtol=0, atol=1e-6 * float(expected.max()))
+    swapped = xcorr.response(state, search.to(memory_format=torch.channels_last), XcorrOptions(gain=0.5))
+    torch.testing.assert_close(swapped, found, rtol=0, atol=1e-6 * float(expected.max()))
 
 
 def test_a_still_target_does_not_move_unless_as_coded() -> None:

@@ -77,6 +77,28 @@ def test_objects_are_those_of_the_first_frame_and_absence_can_be_right():
     assert (scores["J-mean"], scores["F-mean"]) == (1, 1)
 
 
+def test_an_object_that_comes_later_counts_from_the_frame_after():
+    early, late = block(2, 9, 2, 9), block(12, 19, 2, 9)
+    both = masks({1: early, 2: late})
+    truth = [masks({1: early}), masks({1: early}), both, both, both, both]
+    prediction = [Labels(), masks({1: early}), masks({1: early}), masks({1: early}), both, both]
+    tally = vos.tally(Truth(tuple(truth)), prediction)
+    assert tally["objects"] == 2
+    assert tally["J-mean"] == pytest.approx(1 + 1 / 2)  # of object 2, frames 3 and 4 count, and 3 is missed
+    given = vos.tally(Truth(tuple(truth)), [*prediction[:2], both, *prediction[3:]])
+    assert given == tally  # what is said where it is given does not count
+    with pytest.raises(TrackerError, match=r"frame 1 has id 2, expected ids of \[1\]; keep to them"):
+        vos.tally(Truth(tuple(truth)), [Labels(), both, *prediction[2:]])
+
+
+def test_only_annotated_frames_count():
+    early, late = block(2, 9, 2, 9), block(12, 19, 2, 9)
+    both, nothing = masks({1: early, 2: late}), Labels()
+    truth = Truth((masks({1: early}), nothing, both, nothing, both, nothing, both), scored=(0, 2, 4, 6))
+    tally = vos.tally(truth, [Labels(), both, masks({1: early}), both, both, both, both])
+    assert (tally["objects"], tally["J-mean"]) == (2, 2)
+
+
 def test_the_last_frame_counts_on_request():
     truth = [masks({1: block(2, 9, 2, 9)})] * 3
     assert score(truth, [*truth[:2], Labels()])["J-mean"] == 1
@@ -187,6 +209,6 @@ def test_errors_say_what_to_do():
     with pytest.raises(DataError, match=r"vos: 2 scored frames, expected 3 or more; use a longer clip"):
         vos.tally(Truth(truth.labels[:2]), [Labels()] * 2)
     with pytest.raises(
-        DataError, match=r"vos: no object in frame 0, expected one or more; check the clip's truth"
+        DataError, match=r"vos: no object before frame 1, expected one or more; check the clip's truth"
     ):
         vos.tally(Truth((Labels(),) * 3), [Labels()] * 3)

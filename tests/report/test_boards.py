@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.report.fakes import fact, score
+from unibench import protocols, scores
 from unibench.errors import OutputError
 from unibench.report import boards
 from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, show, titles
@@ -128,6 +130,61 @@ def test_what_was_not_measured_alike_does_not_share_a_column(difference, message
     with pytest.raises(OutputError, match=rf"^vos/davis2017@unitrack J-mean: {message}.*; rerun") as caught:
         arrange([score(), score("mae", "layer4", **difference)], [])
     assert "\n" not in str(caught.value)
+
+
+def noted(out, model, layer, **changes):
+    """What a run under changed knobs leaves behind."""
+    protocol = protocols.find("vos")
+    knobs = {
+        **protocol.knobs,
+        "propagation": {**protocol.knobs["propagation"], **changes.pop("propagation", {})},
+    }
+    described = protocols.describe(replace(protocol, knobs=knobs, **changes))
+    scores.write_run(
+        out,
+        model=model,
+        task="vos/davis2017",
+        protocol="unitrack",
+        layer=layer,
+        provenance={"protocol": described},
+    )
+    return score(model, layer, protocol_hash=described["hash"])
+
+
+def test_rows_under_other_knobs_are_named_with_what_differs(tmp_path):
+    rows = [
+        noted(tmp_path, "dino", "layer3"),
+        noted(tmp_path, "dino", "layer4"),
+        noted(tmp_path, "mae", "layer3", propagation={"topk": 5, "window": "disc"}, source="elsewhere"),
+        noted(tmp_path, "swav", "layer3", version="2.1"),
+    ]
+    message = (
+        r"^vos/davis2017@unitrack: dino/layer3, dino/layer4 \| mae/layer3 \| swav/layer3 differ in "
+        r"propagation.topk \(10 \| 5 \| 10\), propagation.window \(circle \| disc \| circle\), "
+        r"version \(1 \| 1 \| 2\), expected one protocol in one column; rerun .* or keep"
+    )
+    with pytest.raises(OutputError, match=message) as caught:
+        arrange(rows, [], tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_notes_of_the_runs_the_hashes_are_named(tmp_path):
+    rows = [score(), score("mae", protocol_hash="p2")]
+    with pytest.raises(OutputError, match="protocol_hash is p1 for dino/layer3 and p2 for mae/layer3"):
+        arrange(rows, [], tmp_path)
+    path = scores.write_run(
+        tmp_path,
+        model="mae",
+        task="vos/davis2017",
+        protocol="unitrack",
+        layer="layer3",
+        provenance={"protocol": 1},
+    )
+    with pytest.raises(OutputError, match="protocol_hash is p1 for dino/layer3 and p2 for mae/layer3"):
+        arrange(rows, [], tmp_path)
+    path.write_text("[]")
+    with pytest.raises(OutputError, match=r"run.json: found a list, expected named fields; delete the file"):
+        arrange(rows, [], tmp_path)
 
 
 @pytest.mark.parametrize(

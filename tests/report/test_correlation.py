@@ -5,6 +5,8 @@ import pytest
 from tests.report.fakes import board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import correlation
+from unibench.report.figures import GREY, INK
+from unibench.stats import holm
 
 
 def _rows(path):
@@ -31,15 +33,40 @@ def _five_models():
     return scores, [fact(f"m{index}", 0.5 + 0.1 * index) for index in range(5)]
 
 
+HEAD = (
+    "x,y,n,"
+    "pearson,pearson_low,pearson_high,pearson_p,pearson_p_holm,pearson_without_one_least,pearson_without_one_greatest,"
+    "spearman,spearman_low,spearman_high,spearman_p,spearman_p_holm,"
+    "spearman_without_one_least,spearman_without_one_greatest"
+)
+
+
 def test_a_small_table_to_the_byte(tmp_path):
+    """r = 0.9 of five models: atanh 0.9 is 1.4722, its error 0.7071 (of ranks 0.8382); 10 of 120 orders do as well."""
     path, figure = correlation.write(*_five_models(), tmp_path)
     assert (path.name, figure.name) == ("correlation.csv", "correlation.svg")
-    assert path.read_text() == (
-        "x,y,pearson,spearman,n\n"
-        "imagenet_top1,sot/otb2015@unitrack AUC,0.9000,0.9000,5\n"
-        "imagenet_top1,vos/davis2017@unitrack J-mean,1.0000,1.0000,5\n"
-        "sot/otb2015@unitrack AUC,vos/davis2017@unitrack J-mean,0.9000,0.9000,5\n"
-    )
+    linear, ranked = "0.9000,0.0861,0.9934", "0.9000,-0.1689,0.9961"
+    assert path.read_text().splitlines() == [
+        HEAD,
+        f"imagenet_top1,sot/otb2015@unitrack AUC,5,{linear},0.0833,0.0833,0.8000,0.9621,"
+        f"{ranked},0.0833,0.0833,0.8000,1.0000",
+        "imagenet_top1,vos/davis2017@unitrack J-mean,5,1.0000,,,0.0167,0.0333,1.0000,1.0000,"
+        "1.0000,,,0.0167,0.0333,1.0000,1.0000",
+        f"sot/otb2015@unitrack AUC,vos/davis2017@unitrack J-mean,5,{linear},0.0833,0.0833,0.8000,0.9621,"
+        f"{ranked},0.0833,0.0833,0.8000,1.0000",
+    ]
+
+
+def test_p_is_adjusted_over_the_panels_and_over_the_pairs_apart(tmp_path):
+    path, _ = correlation.write(*board_of(8), tmp_path)
+    rows = _rows(path)
+    panels = [row for row in rows if row["x"] == "imagenet_top1"]
+    pairs = [row for row in rows if row["x"] != "imagenet_top1"]
+    assert (len(panels), len(pairs)) == (5, 10)
+    for family in (panels, pairs):
+        for name in ("pearson", "spearman"):
+            adjusted = holm([float(row[f"{name}_p"]) for row in family])
+            assert [float(row[f"{name}_p_holm"]) for row in family] == pytest.approx(adjusted, abs=0.001)
 
 
 def test_below_five_models_the_table_is_blank_and_the_figure_says_why(tmp_path):
@@ -67,10 +94,38 @@ def test_a_model_that_lacks_a_score_or_a_top1_is_left_out_of_that_pair_only(tmp_
     assert "n = 6" in words
 
 
-def test_panels_say_both_coefficients_and_the_number_of_models():
+def test_panels_say_both_coefficients_their_intervals_and_whether_they_are_distinguished_from_0():
     words = _words(correlation.draw(*_five_models()))
-    assert "SOT\nr = +0.90, $\\rho$ = +0.90, n = 5" in words
+    assert (
+        "SOT\nr = +0.90 [+0.09, +0.99], p = 0.08\n"
+        "$\\rho$ = +0.90 [-0.17, +1.00], p = 0.08\nn = 5: not distinguished from 0"
+    ) in words
+    assert (
+        "r = +1.00, p = 0.03\n$\\rho$ = +1.00, p = 0.03\nn = 5: r and $\\rho$ distinguished from 0" in words
+    )
     assert "+0.90\nn=5" in words
+    assert "-0.17\n+1.00" in words
+
+
+def test_what_cannot_be_distinguished_from_0_is_drawn_pale_and_dashed():
+    figure = correlation.draw(*_five_models())
+    sot, vos, heat = figure.axes[:3]
+    assert (sot.get_lines()[0].get_linestyle(), sot.title.get_color()) == ("--", GREY)
+    assert (vos.get_lines()[0].get_linestyle(), vos.title.get_color()) == ("-", INK)
+    assert set(heat.images[0].get_alpha().ravel()) == {0.25}
+    assert {text.get_color() for text in heat.texts} == {GREY}
+
+
+def test_a_pair_that_is_distinguished_from_0_is_drawn_in_full():
+    values = [0.1, 0.2, 0.25, 0.3, 0.5, 0.55, 0.7, 0.8]
+    scores = [score(f"m{index}", value=value) for index, value in enumerate(values)]
+    scores += [
+        score(f"m{index}", task="sot/otb2015", metric="AUC", value=value**2)
+        for index, value in enumerate(values)
+    ]
+    heat = correlation.draw(scores, []).axes[0]
+    assert heat.images[0].get_alpha()[0, 1] == 1
+    assert {(text.get_color(), text.get_weight()) for text in heat.texts} == {("white", "bold")}
 
 
 def test_equal_scores_are_called_constant():

@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.console import Console
 from tests.report.fakes import board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import leaderboard
+from unibench.report.boards import Setting, arrange
+from unibench.report.leaderboard import Standing
 
 MOT = {"task": "mot/mot16", "detections": "public", "partial": True}
 SCORES = [
@@ -51,6 +54,34 @@ def test_the_tidy_file_has_every_field_in_full_precision(tmp_path):
     }  # fmt: skip
 
 
+VOS = Setting("vos/davis2017", "unitrack", "")
+TIES = {
+    ("vfs", "layer3", VOS): Standing.BEST,
+    ("sup", "layer3", VOS): Standing.TIED,
+    ("sup", "layer4", VOS): Standing.BEHIND,
+    ("sup", "layer4", Setting("mot/mot16", "unitrack", "public")): Standing.TOO_FEW,
+}
+
+
+def test_intervals_and_standings_have_columns_of_their_own(tmp_path):
+    sure = replace(SCORES[0], ci_low=0.6, ci_high=0.651)
+    scores = [sure, *SCORES[1:4], *(replace(one, clips=7) for one in SCORES[4:6]), *SCORES[6:]]
+    path, _ = leaderboard.write(scores, FACTS, tmp_path, TIES)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    vos, mot = "vos/davis2017@unitrack J-mean", "mot/mot16@unitrack IDF1 (partial)"
+    assert list(rows[0])[3:7] == [vos, f"{vos} 95% CI", f"{vos} vs best", "vos/davis2017@unitrack F-mean"]
+    assert [(row[vos], row[f"{vos} 95% CI"], row[f"{vos} vs best"]) for row in rows] == [
+        ("62.80", "clips too alike", "best"),
+        ("62.31", "60.00 to 65.10", "tied"),
+        ("57.90", "clips too alike", "behind"),
+        ("62.31", "60.00 to 65.10", "tied"),  # best: that of layer3
+    ]
+    assert [(row[f"{mot} 95% CI"], row[f"{mot} vs best"]) for row in rows] == [
+        ("", ""), ("", ""), ("too few clips", "too few clips"), ("too few clips", "too few clips"),
+    ]  # fmt: skip
+
+
 def test_the_order_of_the_scores_does_not_matter(tmp_path):
     scores, facts = board_of(4)
     first = leaderboard.write(scores, facts, tmp_path / "a")
@@ -58,10 +89,10 @@ def test_the_order_of_the_scores_does_not_matter(tmp_path):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def _printed(scores, facts):
+def _printed(scores, facts, ties=leaderboard.NO_TIES):
     console = Console(width=200, force_terminal=True, color_system="standard", no_color=True)
     with console.capture() as capture:
-        console.print(leaderboard.table(scores, facts))
+        console.print(leaderboard.table(scores, facts, ties))
     return capture.get()
 
 
@@ -76,6 +107,26 @@ def test_the_terminal_shows_headlines_and_the_best_in_bold():
     assert "IDSW" not in text
     assert "(partial) ↑" in text
     assert "VFS" in text
+
+
+def test_the_terminal_marks_what_is_tied_and_says_what_that_means():
+    text = _printed(SCORES, FACTS, TIES)
+    assert re.findall(r"([\d.]+)=", text) == ["62.31", "62.31"]
+    assert _bold(text)[0] == "62.80"
+    assert "= cannot be told apart from the best of its column" in text
+    assert "Too few clips to tell rows from the best: MOT public IDF1 (partial)." in " ".join(text.split())
+    assert "=" not in _printed(SCORES, FACTS)
+
+
+def test_the_terminal_says_whose_clips_are_not_there():
+    text = _printed(SCORES, FACTS, {("vfs", "layer3", VOS): Standing.UNCOMPARED})
+    assert "Some rows were not compared, as their clips are not stored: VOS J-mean." in " ".join(text.split())
+
+
+def test_the_second_is_the_next_number_as_printed():
+    scores = [score("a", value=0.6), score("b", value=0.600001), score("c", value=0.5), score("d", value=0.4)]
+    cells = leaderboard.headline_cells(arrange(scores, []), scores, leaderboard.NO_TIES)
+    assert [row[0].place for row in cells] == [1, 1, 2, 0]
 
 
 def test_a_metric_that_shall_be_low_points_down_and_its_lowest_is_bold():
@@ -102,7 +153,7 @@ def test_what_must_not_be_compared_is_not_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("report", ["leaderboard", "radar", "correlation"])
+@pytest.mark.parametrize("report", ["leaderboard", "radar", "correlation", "latex", "comparison"])
 def test_reports_load_no_torch_and_no_pyplot(report):
     code = f"import sys, unibench.report.{report}; print(sorted({{'torch', 'matplotlib.pyplot'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from unibench.cli import boards, checks, models, run
-from unibench.cli.common import OneLine
+from unibench.cli import boards, cache, checks, compare, machines, models, probe, run, sensitivity
+from unibench.cli.common import PLUGIN, OneLine
 from unibench.errors import UnibenchError
 
 # Threads that wait must sleep: spinning ones make torch ten times slower wherever another process is busy.
@@ -25,17 +25,29 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="unibench-tracking")
+@PLUGIN
 def main() -> None:
     """Measure how good a frozen visual representation is for tracking: SOT, VOS, MOT, MOTS, pose tracking."""
+    from unibench import plugins
+
+    plugins.load_installed()
 
 
 for command in (
     run.run,
     run.quickstart,
+    machines.plan,
+    machines.work,
+    machines.merge,
+    cache.cache,
     models.models,
+    probe.probe,
     checks.tasks,
     checks.data,
+    checks.check_scores,
     boards.leaderboard,
     boards.plot,
+    sensitivity.sensitivity,
+    compare.compare,
 ):
     main.add_command(command)

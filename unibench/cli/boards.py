@@ -5,22 +5,61 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import OUT
+from unibench.cli.common import DIRECTORY, OUT, OneLine
+
+PUBLISHED = click.option(
+    "--published",
+    is_flag=True,
+    help="Draw the paper's own figure from its printed tables, with no results of runs.",
+)
 
 
 @click.command()
-@OUT
-def leaderboard(out: Path) -> None:
-    """Write leaderboard.csv and long.csv from the stored scores, and print the table."""
+@click.option("-o", "--out", type=DIRECTORY, help="Folder of the results.")
+@click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone.")
+@click.option("--latex", is_flag=True, help="Write leaderboard.tex too.")
+@click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number.")
+def leaderboard(out: Path | None, published: bool, latex: bool, intervals: bool) -> None:
+    """Write leaderboard.csv and long.csv from the stored scores, and print the table.
+
+    With --published, what papers printed on the same tasks stands below, never ranked with it, and is written to
+    published.csv. Without a folder that holds results, --published prints every table of the papers, and writes each
+    as a CSV of its own where a folder is given.
+    """
     from unibench import listing, scores
-    from unibench.report import facts
+    from unibench.report import facts, grids
+    from unibench.report import latex as tex
     from unibench.report import leaderboard as board
+
+    if published and not latex and not (out and scores.result_files(out)):
+        _show_papers(out)
+        return
+    if not out:
+        raise click.UsageError("Missing option '-o' / '--out'.")
+    from unibench import compare  # pools tallies: slow to import
 
     stored = scores.read_scores(out)
     known = facts.collect(score.model for score in stored)
-    paths = board.write(stored, known, out)
-    listing.show(board.table(stored, known))
+    tied = compare.ties(stored, out)
+    paths = board.write(stored, known, out, tied)
+    if latex:
+        paths.append(tex.write(stored, known, out, tied, intervals=intervals))
+    listing.show(board.table(stored, known, tied))
+    if published:
+        tasks = [score.task for score in stored]
+        for grid in grids.beside(tasks):
+            listing.show(grids.table(grid))
+        paths += grids.write_beside(tasks, out)
     listing.show_paths(paths)
+
+
+def _show_papers(out: Path | None) -> None:
+    from unibench import listing
+    from unibench.report import grids
+
+    for grid in grids.papers():
+        listing.show(grids.table(grid))
+    listing.show_paths(grids.write_papers(out) if out else [])
 
 
 @click.group()
@@ -30,25 +69,35 @@ def plot() -> None:
 
 @plot.command("radar")
 @OUT
-def plot_radar(out: Path) -> None:
+@PUBLISHED
+def plot_radar(out: Path, published: bool) -> None:
     """Write radar.svg and radar.png: ranks of the models, one axis a task."""
     from unibench.report import radar
 
-    _plot(out, radar.write)
+    _plot(out, radar.write, "1" if published else "")
 
 
 @plot.command("correlation")
 @OUT
-def plot_correlation(out: Path) -> None:
+@PUBLISHED
+def plot_correlation(out: Path, published: bool) -> None:
     """Write correlation.csv and correlation.svg: task against ImageNet accuracy, task against task."""
     from unibench.report import correlation
 
-    _plot(out, correlation.write)
+    _plot(out, correlation.write, "6" if published else "")
 
 
-def _plot(out: Path, write: Callable[..., list[Path]]) -> None:
+def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
+    """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench import listing, scores
-    from unibench.report import facts
+    from unibench.report import facts, published
 
+    if figure:
+        if scores.result_files(out) or Path(out, "long.csv").exists():
+            raise OneLine(
+                f"{out}: holds boards of runs, whose figure this would replace; choose another folder"
+            )
+        listing.show_paths(write(*published.figure(figure), out))
+        return
     stored = scores.read_scores(out)
     listing.show_paths(write(stored, facts.collect(score.model for score in stored), out))

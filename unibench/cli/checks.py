@@ -1,11 +1,16 @@
 """Commands that say what there is and whether it is sound."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from unibench.cli.common import DIRECTORY
+from unibench.cli.common import DIRECTORY, options
+
+if TYPE_CHECKING:
+    from unibench.check import Outcome
 
 
 @click.command()
@@ -33,3 +38,54 @@ def check_data(folder: Path) -> None:
 
     if not listing.check_data(BENCHMARKS, folder):
         sys.exit(1)
+
+
+@click.command("check")
+@options(
+    click.option("-t", "--task", "names", multiple=True,
+                 help="Task, or a pattern such as '*/synthetic'. Repeatable. Default: all whose data are there."),
+    click.option("--data", "folder", type=DIRECTORY, help="Folder with the benchmarks' folders."),
+)  # fmt: skip
+def check_scores(names: tuple[str, ...], folder: Path | None) -> None:
+    """Score predictions with known scores (the truth, nothing, other identities) and demand these scores."""
+    from rich.console import Console
+
+    from unibench import check
+    from unibench.cli.run import expand
+    from unibench.datasets import BENCHMARKS
+
+    chosen = check.choose(expand("task", names, BENCHMARKS, "unibench tasks"), folder)
+    outcomes = []
+    with Console(stderr=True).status("checking") as status:
+        for benchmark, root in chosen:
+            status.update(f"checking {benchmark.task}")
+            outcomes.append(check.check(benchmark, root))
+    _show(outcomes)
+    if any(outcome.problems for outcome in outcomes):
+        sys.exit(1)
+
+
+def _show(outcomes: Sequence["Outcome"]) -> None:
+    """Print one row a task, why a value is what it is, and every problem."""
+    from rich.table import Table
+
+    from unibench import listing
+    from unibench.answers import ANSWERS
+
+    table = Table(title="Predictions with known scores", title_justify="left")
+    for column in ("task", "clips", "frames", "metric", "what it is of these predictions", "all metrics"):
+        table.add_column(column, overflow="fold")
+    for one in outcomes:
+        found = ", ".join(f"{case} {value:.3f}" for case, value in one.found.items())
+        state = f"[red]{len(one.problems)} wrong" if one.problems else f"[green]ok[/] ({one.compared} values)"
+        table.add_row(one.task, str(one.clips), str(one.frames), one.headline, found, state)
+    listing.show(table)
+    families: dict[str, list[str]] = {}
+    for family in dict.fromkeys(one.task.partition("/")[0] for one in outcomes):
+        for note in ANSWERS[family].notes if family in ANSWERS else ():
+            families.setdefault(note, []).append(family)
+    for note, names in families.items():
+        click.echo(f"{', '.join(names)}: {note}")
+    for one in outcomes:
+        for problem in one.problems:
+            click.echo(f"wrong: {one.task}: {problem}", err=True)

@@ -1,5 +1,7 @@
 """What commands share: options, and how an error that the user can put right is shown."""
 
+import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +34,21 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+class Size(click.ParamType):
+    """A number of bytes: `30G`, `512M`, in powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a size."""
+        if isinstance(value, int):
+            return value
+        read = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
+        if not read:
+            self.fail(f"{value!r} is not a size, such as 30G or 512M", param, ctx)
+        return int(float(read[1]) * 1024 ** " KMGT".index(read[2].upper() or " "))
+
+
 OUT = click.option("-o", "--out", type=DIRECTORY, required=True, help="Folder of the results.")
 DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="A torch device: cpu, cuda, cuda:1, mps."
@@ -39,4 +56,30 @@ DEVICE = click.option(
 OVERWRITE = click.option(
     "--overwrite", type=click.Choice(["only-missing", "always"]), default="only-missing", show_default=True,
     help="Whether clips that are scored already are scored again.",
+)  # fmt: skip
+
+
+def _load_plugins(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+    from unibench import plugins
+    from unibench.errors import PluginError
+
+    for name in names:
+        try:
+            plugins.load(name)
+        except PluginError as error:
+            raise OneLine(str(error)) from error
+
+
+def _go_offline(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # one switch for the hub's library and for unibench
+
+
+PLUGIN = click.option(
+    "--plugin", multiple=True, metavar="MODULE|FILE.py", is_eager=True, expose_value=False, callback=_load_plugins,
+    help="Import this code first: it may add models, loaders and tasks. Only code that you trust. Repeatable.",
+)  # fmt: skip
+OFFLINE = click.option(
+    "--offline", is_flag=True, is_eager=True, expose_value=False, callback=_go_offline,
+    help="Never touch the network; weights must be on this machine.",
 )  # fmt: skip

@@ -1,11 +1,92 @@
-"""Commands about model cards."""
+"""Commands about model cards and their weights."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
+from unibench.cli.common import ANY_PATH, DIRECTORY, OFFLINE, PLUGIN, options
+from unibench.cli.run import expand
 
-@click.command()
-def models() -> None:
-    """List the model cards."""
-    from unibench import cards, listing
+NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
+WEIGHTS = click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds the files.")
 
-    listing.show_models([cards.read(path) for path in cards.paths().values()])
+
+@click.group(invoke_without_command=True)
+@PLUGIN
+@click.pass_context
+def models(context: click.Context) -> None:
+    """List the model cards; show, check, download or convert one."""
+    if context.invoked_subcommand is None:
+        from unibench import cards, listing
+
+        listing.show_models([cards.read(path) for path in cards.paths().values()])
+
+
+@models.command("show")
+@click.argument("name")
+@WEIGHTS
+def show_model(name: str, weights: Path | None) -> None:
+    """Print every field of a card, and where its weights are."""
+    from unibench import cards, fetch, listing
+
+    card = cards.find(name)
+    listing.show_card(card, cards.paths()[card.name], fetch.standing(card, weights).text)
+
+
+@models.command("check")
+@options(NAMES, WEIGHTS)
+def check_models(names: tuple[str, ...], weights: Path | None) -> None:
+    """Say which models can run here, and why not the others; with names, load their weights as well."""
+    from unibench import cards, console, listing, readiness
+
+    chosen = [cards.find(name) for name in _expand(names or ("*",))]
+    found = [readiness.check(card, weights) for card in chosen]
+    listing.show_readiness(found)
+    for card, one in zip(chosen, found, strict=True):
+        if names and one.runs:
+            console.say(f"{card.name}: {readiness.load(card, weights)}")
+
+
+@models.command("download")
+@options(
+    click.argument("names", nargs=-1, required=True, metavar="NAME..."),
+    click.option("--weights", type=DIRECTORY, help="Folder that gets the files. Default: the caches."),
+    OFFLINE,
+)
+def download_models(names: tuple[str, ...], weights: Path | None) -> None:
+    """Fetch the weights of models; an interrupted download goes on where it stopped."""
+    from unibench import cards, fetch
+    from unibench.errors import WeightsError
+
+    failed = 0
+    for card in [cards.find(name) for name in _expand(names)]:
+        try:
+            path = fetch.obtain(card, weights)
+            click.echo(f"{card.name}: {path or 'needs no file'}")
+        except WeightsError as error:
+            failed += 1
+            click.echo(f"unibench: {error}", err=True)
+    if failed:
+        sys.exit(2)
+
+
+@models.command("convert")
+@options(
+    click.argument("kind", type=click.Choice(["byol"])),
+    click.argument("source", type=ANY_PATH),
+    click.argument("target", type=ANY_PATH),
+)
+def convert_model(kind: str, source: Path, target: Path) -> None:
+    """Turn a checkpoint of another framework into safetensors with torchvision's names, without running code in it."""
+    from unibench import convert
+
+    count = convert.convert(kind, source, target)
+    click.echo(f"{count} tensors written: {target}")
+
+
+def _expand(names: Iterable[str]) -> list[str]:
+    from unibench import cards
+
+    return expand("model card", names, cards.paths(), "unibench models")

@@ -7,26 +7,33 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OUT, OVERWRITE, OneLine, options
+from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OFFLINE, OUT, OVERWRITE, PLUGIN, OneLine, options
 from unibench.errors import UnknownNameError
 
-
-@click.command()
-@options(
+ASKED = (
     click.option("-m", "--model", "models", multiple=True, help="Model card, or a pattern: 'random-*'. Repeatable."),
     click.option("-t", "--task", "tasks", multiple=True, required=True,
-                 help="Task, task@protocol, or a pattern such as '*/synthetic'. Repeatable."),
+                 help="Task, task@protocol, or a pattern: '*/synthetic', 'vos/davis2016@*'. Repeatable."),
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
-    OUT,
     click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds the files the cards name."),
     click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
     click.option("--frames", type=click.IntRange(min=2), help="First N frames of each clip; rows are marked partial."),
     click.option("--detections", help="Source of given detections: public, oracle, oracle+noise, or a folder."),
+)  # fmt: skip
+"""What is to be scored."""
+
+
+@click.command()
+@options(
+    *ASKED,
+    OUT,
     DEVICE,
     OVERWRITE,
     click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch."),
     click.option("--arch", help="Its architecture, as torchvision or timm name it."),
     click.option("--save-card", metavar="NAME", help="Keep that model as model_cards/NAME.toml."),
+    OFFLINE,
+    PLUGIN,
 )  # fmt: skip
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights: Path | None, layers: str,
@@ -36,7 +43,6 @@ def run(
     """Score frozen models on tasks; running the same command again does only what is missing."""
     from unibench import cards, console, drafts
     from unibench import tasks as table
-    from unibench.datasets import BENCHMARKS
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
     if checkpoint or arch or save_card:
@@ -50,7 +56,7 @@ def run(
         weights = weights or checkpoint.parent
     if not chosen:
         raise OneLine("no model; name one with -m (see: unibench models) or give --checkpoint and --arch")
-    asked = [table.find(name, detections) for name in expand("task", tasks, BENCHMARKS, "unibench tasks")]
+    asked = [table.find(name, detections) for name in expand_tasks(tasks)]
     wanted = tuple(name for name in layers.split(",") if name)
     console.perform(
         console.Request(
@@ -60,16 +66,30 @@ def run(
 
 
 def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:
-    """Replace patterns by the names that they match; protocols behind an @ stay."""
+    """Replace patterns by the names that they match, in the order in which these are known."""
+    expanded: dict[str, None] = {}
+    for name in names:
+        matches = [one for one in known if fnmatchcase(one, name)] if set(name) & set("*?[") else [name]
+        if not matches:
+            raise UnknownNameError(kind, name, known, hint)
+        expanded |= dict.fromkeys(matches)
+    return list(expanded)
+
+
+def expand_tasks(names: Iterable[str]) -> list[str]:
+    """Replace patterns before and behind the @; one behind it stands for the presets of each task's family."""
+    from unibench.datasets import BENCHMARKS
+    from unibench.protocols import PROTOCOLS
+
     expanded: dict[str, None] = {}
     for name in names:
         pattern, at, protocol = name.partition("@")
-        matches = (
-            [one for one in known if fnmatchcase(one, pattern)] if set(pattern) & set("*?[") else [pattern]
-        )
-        if not matches:
-            raise UnknownNameError(kind, name, known, hint)
-        expanded |= dict.fromkeys(one + at + protocol for one in matches)
+        for task in expand("task", [pattern], BENCHMARKS, "unibench tasks"):
+            if task not in BENCHMARKS:
+                raise UnknownNameError("task", task, BENCHMARKS, "unibench tasks")
+            family = task.partition("/")[0]
+            matches = expand(f"protocol of {family!r}", [protocol], PROTOCOLS[family], "unibench tasks")
+            expanded |= dict.fromkeys(task + at + preset for preset in matches)
     return list(expanded)
 
 

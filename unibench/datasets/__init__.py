@@ -11,6 +11,7 @@ from unibench.datasets import (
     otb,
     posetrack,
     synthetic,
+    youtube_vos,
 )
 from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
 from unibench.datasets.clips import truncate
@@ -55,6 +56,13 @@ _ROWS = (
         davis.names_2017,
         davis.load_2017,
         "DAVIS-2017 TrainVal 480p from https://davischallenge.org; for research",
+    ),
+    Benchmark(
+        "vos/youtube-vos",
+        "YouTube-VOS/train",
+        youtube_vos.names,
+        youtube_vos.load,
+        "YouTube-VOS, its train split (the others' truth is not public), from https://youtube-vos.org; for research",
     ),
     Benchmark("mot/mot15", "MOT15", motchallenge.names, motchallenge.load_mot15, f"MOT15 from {_MOT}", GIVEN),
     Benchmark("mot/mot16", "MOT16", motchallenge.names, motchallenge.load, f"MOT16 from {_MOT}", GIVEN),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from unibench.errors import DataError
 from unibench.records import Clip, Truth
 
 GIVEN = ("public", "oracle", "oracle+noise")
@@ -30,3 +31,20 @@ class Benchmark:
     detections: tuple[str, ...] = ()
     """Sources of detections, best first: `public` (published with the data), `oracle`, `oracle+noise`; empty
     for prompted tasks."""
+
+
+def folder(benchmark: Benchmark, data: Path | None) -> Path:
+    """Where a benchmark's files lie below the folder that `--data` names.
+
+    Raises:
+        DataError: No folder was named, or it does not hold the benchmark.
+    """
+    if not benchmark.folder:
+        return Path()
+    if data is None:
+        raise DataError(f"{benchmark.task}: no data folder, expected --data DIR with {benchmark.folder} in it; "
+                        f"{benchmark.obtain}")  # fmt: skip
+    root = data / benchmark.folder
+    if not root.is_dir():
+        raise DataError(f"{benchmark.task}: no folder {str(root)!r}; {benchmark.obtain}")
+    return root

@@ -1,6 +1,6 @@
 """Clips made of image files: frames decoded one by one, and clips cut short."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -18,8 +18,8 @@ class ImageFrames:
     paths: tuple[Path, ...]
     size: tuple[int, int]
     """(height, width) in pixels, the same for all frames."""
-    prompt: Labels
-    """Given with frame 0."""
+    prompts: Mapping[int, Labels]
+    """Index of a frame -> what is given with it."""
     detections: tuple[Labels, ...] | None = None
     """Published detections of each frame; None where the benchmark has none."""
 
@@ -40,7 +40,7 @@ class ImageFrames:
         return Frame(
             index,
             image,
-            prompt=Labels() if index else self.prompt,
+            prompt=self.prompts.get(index, Labels()),
             detections=Labels() if self.detections is None else self.detections[index],
         )
 
@@ -50,7 +50,7 @@ def image_clip(
     paths: list[Path],
     fps: float,
     *,
-    prompt: Labels | None = None,
+    prompt: Labels | Mapping[int, Labels] | None = None,
     detections: tuple[Labels, ...] | None = None,
     vocabulary: tuple[str, ...] = (),
 ) -> Clip:
@@ -60,12 +60,13 @@ def image_clip(
         name: the clip's name.
         paths: its images, in order; at least one.
         fps: frames per second.
-        prompt: what is given with frame 0.
+        prompt: what is given with frame 0, or with each of several frames.
         detections: published detections of each frame, if there are any.
         vocabulary: names of the object classes.
     """
     height, width = image_size(paths[0])
-    frames = ImageFrames(tuple(paths), (height, width), prompt or Labels(), detections)
+    prompts = {0: prompt} if isinstance(prompt, Labels) else prompt or {}
+    frames = ImageFrames(tuple(paths), (height, width), prompts, detections)
     return Clip(name, height, width, fps, len(paths), frames, vocabulary)
 
 

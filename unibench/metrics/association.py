@@ -1,6 +1,6 @@
 """HOTA, CLEAR and Identity from per-frame similarities, counted by TrackEval, as sums to add over clips."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from trackeval.metrics import CLEAR, HOTA, Identity
 
-from unibench.records import Tally
+from unibench.metrics.counts import Number
 
 ALPHAS = tuple(f"{step / 20:.2f}" for step in range(1, 20))
 """HOTA's localisation thresholds, as the keys of a tally spell them."""
@@ -56,7 +56,7 @@ def clear_and_identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
     return {name: float((clear | identity)[name]) for name in CLEAR_COUNTS + IDENTITY_COUNTS}
 
 
-def hota_scores(sums: Tally) -> dict[str, float]:
+def hota_scores(sums: Mapping[str, Number]) -> dict[str, Number]:
     """HOTA and its parts: means over alpha, 0 to 1."""
     arrays = {name: np.array([sums[f"{name}/{a}"] for a in ALPHAS]) for name in HOTA_COUNTS + HOTA_MEANS}
     tp, fn, fp = (arrays[name] for name in HOTA_COUNTS)
@@ -66,20 +66,20 @@ def hota_scores(sums: Tally) -> dict[str, float]:
     scores["DetRe"] = tp / np.maximum(1, tp + fn)
     scores["DetPr"] = tp / np.maximum(1, tp + fp)
     scores["HOTA"] = np.sqrt(scores["DetA"] * scores["AssA"])
-    return {name: float(values.mean()) for name, values in scores.items()}
+    return {name: values.mean(axis=0) for name, values in scores.items()}
 
 
-def clear_and_identity_scores(sums: Tally) -> dict[str, float]:
+def clear_and_identity_scores(sums: Mapping[str, Number]) -> dict[str, Number]:
     """MOTA, MOTP, sMOTA, IDF1, IDP, IDR as fractions (MOTA and sMOTA may be negative), and counts."""
     tp, fn, fp = sums["CLR_TP"], sums["CLR_FN"], sums["CLR_FP"]
     idtp, idfn, idfp = (sums[name] for name in IDENTITY_COUNTS)
     return {
-        "MOTA": (tp - fp - sums["IDSW"]) / max(1.0, tp + fn),
-        "MOTP": sums["MOTP_sum"] / max(1.0, tp),
-        "sMOTA": (sums["MOTP_sum"] - fp - sums["IDSW"]) / max(1.0, tp + fn),
-        "IDF1": idtp / max(1.0, idtp + 0.5 * idfp + 0.5 * idfn),
-        "IDP": idtp / max(1.0, idtp + idfp),
-        "IDR": idtp / max(1.0, idtp + idfn),
+        "MOTA": (tp - fp - sums["IDSW"]) / np.maximum(1.0, tp + fn),
+        "MOTP": sums["MOTP_sum"] / np.maximum(1.0, tp),
+        "sMOTA": (sums["MOTP_sum"] - fp - sums["IDSW"]) / np.maximum(1.0, tp + fn),
+        "IDF1": idtp / np.maximum(1.0, idtp + 0.5 * idfp + 0.5 * idfn),
+        "IDP": idtp / np.maximum(1.0, idtp + idfp),
+        "IDR": idtp / np.maximum(1.0, idtp + idfn),
         **{name: sums[name] for name in ("IDSW", "MT", "PT", "ML", "Frag")},
         "FP": fp,
         "FN": fn,

@@ -5,7 +5,7 @@ names no classes, those of the prediction are not read; where it names one, a pr
 that one. IoU at least 0.5 is a match (HOTA: at least each alpha).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,8 @@ from unibench.metrics.association import (
     hota_counts,
     hota_scores,
 )
-from unibench.metrics.counts import check_objects, scored_frames, total
-from unibench.records import EXCUSED, Labels, Tally, Truth
+from unibench.metrics.counts import Number, check_objects, scored_frames, total
+from unibench.records import EXCUSED, Labels, Truth
 
 MATCH = 0.5
 """Least IoU of a match, and the share of a mask within ignored regions beyond which it is taken away."""
@@ -100,7 +100,7 @@ ORDER = (
 """In which boards show the scores."""
 
 
-def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """Scores of boxes: HOTA, DetA, AssA, LocA, MOTA, MOTP, IDF1, ... as fractions; IDSW, FP, FN, ... as counts.
 
     HOTA and its parts are means over 19 thresholds. Equal to TrackEval's `combine_sequences`.
@@ -110,7 +110,7 @@ def pool(tallies: Sequence[Tally]) -> dict[str, float]:
     return {name: scores[name] for name in ORDER if name in scores}
 
 
-def pool_masks(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool_masks(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """Scores of masks: those of boxes, but MOTSA, MOTSP and sMOTSA (TrackEval: MOTA, MOTP, sMOTA)."""
     sums = total(tallies)
     names = {"MOTA": "MOTSA", "MOTP": "MOTSP", "sMOTA": "sMOTSA"}

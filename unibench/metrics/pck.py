@@ -9,14 +9,14 @@ box: the published rule, which the numbers of TimeCycle, UVC, CRW and UniTrack s
 nothing of the person misses every joint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from unibench.errors import DataError, TrackerError
-from unibench.metrics.counts import scored_frames, section, total
-from unibench.records import Labels, Tally, Truth
+from unibench.metrics.counts import Number, mean_counted, ratio, scored_frames, section, total
+from unibench.records import Labels, Truth
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 BODY = 0.6
@@ -60,22 +60,23 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     return sums
 
 
-def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """PCK@0.1 .. PCK@0.5: mean over joints, 0 to 1. Joints that never count are left out.
 
     Raises:
         TrackerError: No joint counts in any clip.
     """
     sums = total(tallies)
-    joints = {name: count for name, count in section(sums, "joints/").items() if count}
-    if not joints:
+    joints = section(sums, "joints/")
+    if not any(np.any(count) for count in joints.values()):
         raise TrackerError(
             "pck: no joint counts, as the tracker lost all of them in every clip; there is no score"
         )
     scores = {}
     for threshold in THRESHOLDS:
         correct = section(sums, f"correct@{threshold}/")
-        scores[f"PCK@{threshold}"] = sum(correct[name] / joints[name] for name in joints) / len(joints)
+        fractions = [ratio(correct[name], count) for name, count in joints.items()]
+        scores[f"PCK@{threshold}"] = mean_counted(fractions, list(joints.values()))
     return scores
 
 

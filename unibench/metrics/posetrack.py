@@ -12,10 +12,10 @@ frame without predictions counts as one miss and one false alarm of each joint, 
 misses that it is.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import motmetrics
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pycocotools import mask as coco
@@ -23,8 +23,8 @@ from pycocotools import mask as coco
 from unibench import rle
 from unibench.errors import DataError, TrackerError
 from unibench.metrics.association import Pairing, hota_counts, hota_scores
-from unibench.metrics.counts import check_objects, scored_frames, section, total
-from unibench.records import EXCUSED, Labels, Tally, Truth
+from unibench.metrics.counts import Number, check_objects, mean_counted, ratio, scored_frames, total
+from unibench.records import EXCUSED, Labels, Truth
 
 MATCH = 0.5
 """Largest distance of a match, in head sizes."""
@@ -61,20 +61,23 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, drop_last: bool = True)
     return {f"{joint}/{name}": count for joint, named in counts.items() for name, count in named.items()}
 
 
-def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """IDF1, MOTA, MOTP, precision, recall, HOTA, DetA, AssA as fractions, IDSW as a count.
 
     Raises:
         DataError: The truth labels no joint.
     """
     sums = total(tallies)
-    names = sorted({key.split("/")[0] for key in sums}, key=int)
-    joints = [section(sums, f"{name}/") for name in names]
-    labelled = [_joint_scores(joint) for joint in joints if joint["num_objects"]]
-    if not labelled:
+    joints: defaultdict[str, dict[str, Number]] = defaultdict(dict)
+    for key in sorted(sums, key=lambda key: int(key.partition("/")[0])):
+        joint, _, name = key.partition("/")
+        joints[joint][name] = sums[key]
+    labelled = [of_joint["num_objects"] for of_joint in joints.values()]
+    if not any(map(np.any, labelled)):
         raise DataError("posetrack: the truth labels no joint, expected one or more; check the clips' truth")
-    means = {name: sum(scores[name] for scores in labelled) / len(labelled) for name in labelled[0]}
-    return {**means, "IDSW": sum(joint["num_switches"] for joint in joints)}
+    scores = [_joint_scores(of_joint) for of_joint in joints.values()]
+    means = {name: mean_counted([one[name] for one in scores], labelled) for name in scores[0]}
+    return {**means, "IDSW": sum(of_joint["num_switches"] for of_joint in joints.values())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +152,8 @@ def _head_sizes(
 
 
 def _joint_counts(frames: Sequence[_Joint]) -> dict[str, float]:
+    import motmetrics  # it loads pandas, of which boards that pool stored tallies need nothing
+
     accumulator = motmetrics.MOTAccumulator(auto_id=True)
     for frame in frames:
         reachable = np.where(frame.distance <= MATCH, frame.distance, np.nan)
@@ -172,15 +177,15 @@ def _joint_counts(frames: Sequence[_Joint]) -> dict[str, float]:
     }
 
 
-def _joint_scores(sums: Tally) -> dict[str, float]:
-    """The scores of one joint that the truth labels at least once."""
+def _joint_scores(sums: Mapping[str, Number]) -> dict[str, Number]:
+    """The scores of one joint; they mean nothing where the truth never labels it."""
     objects, found, false = sums["num_objects"], sums["num_detections"], sums["num_false_positives"]
     hota = hota_scores(sums)
     return {
-        "IDF1": sums["idf1"] / sums["clips"],
-        "MOTA": 1 - (sums["num_misses"] + sums["num_switches"] + false) / objects,
-        "MOTP": 1 - sums["distance"] / found if found else 0.0,
-        "precision": found / (found + false) if found + false else 0.0,
-        "recall": found / objects,
+        "IDF1": ratio(sums["idf1"], sums["clips"]),
+        "MOTA": 1 - ratio(sums["num_misses"] + sums["num_switches"] + false, objects),
+        "MOTP": ratio(found - sums["distance"], found),
+        "precision": ratio(found, found + false),
+        "recall": ratio(found, objects),
         **{name: hota[name] for name in ("HOTA", "DetA", "AssA")},
     }

@@ -7,14 +7,14 @@ whose truth has a corner at 0 or below. That rule is for 1-based boxes; here a b
 box.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from unibench.errors import DataError, TrackerError
-from unibench.metrics.counts import scored_frames, total
-from unibench.records import Labels, Tally, Truth
+from unibench.metrics.counts import Number, scored_frames, total
+from unibench.records import Labels, Truth
 
 THRESHOLDS = tuple(step / 20 for step in range(21))
 """Overlaps of the success curve; a frame succeeds where its IoU is larger, so a perfect AUC is 20/21."""
@@ -61,7 +61,7 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool 
     return {**scores, "clips": 1.0}
 
 
-def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """Mean over clips: AUC (mean over the 21 thresholds), P@20, NormP and SR.5, all from 0 to 1."""
     sums = total(tallies)
     success = sum(sums[f"success/{threshold:.2f}"] for threshold in THRESHOLDS) / len(THRESHOLDS)

@@ -7,15 +7,14 @@ tracked, and here ignored boxes are not taken away. IDSW, MT, PT and Frag differ
 hardly. Its MOTP is left out: it sums the distances of some matches twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import motmetrics
 import numpy as np
 
 from unibench import rle
-from unibench.metrics.counts import scored_frames, total
+from unibench.metrics.counts import Number, scored_frames, total
 from unibench.metrics.mot import MATCH, check_boxes, object_classes, truth_classes
-from unibench.records import Labels, Tally, Truth
+from unibench.records import Labels, Truth
 
 COUNTS = {
     "IDSW": "num_switches",
@@ -46,8 +45,9 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     Reference:
         Bernardin, Stiefelhagen: CLEAR MOT, 2008; motmetrics 1.4, MOTAccumulator.
     """
-    known = truth_classes(truth)
-    accumulator = motmetrics.MOTAccumulator()
+    import motmetrics  # it loads pandas, of which boards that pool stored tallies need nothing
+
+    known, accumulator = truth_classes(truth), motmetrics.MOTAccumulator()
     for t in scored_frames(truth, prediction):
         true, predicted = truth.labels[t], prediction[t]
         check_boxes(predicted, t)
@@ -59,16 +59,16 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     return {name: float(counts[name]) for name in SUMS}
 
 
-def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """`motmetrics:` MOTA, IDF1, IDP, IDR as fractions, IDSW, MT, PT, ML, FP, FN, Frag as counts."""
     sums = total(tallies)
     wrong = sums["num_misses"] + sums["num_switches"] + sums["num_false_positives"]
     idtp, idfp, idfn = sums["idtp"], sums["idfp"], sums["idfn"]
     scores = {
-        "MOTA": 1 - wrong / max(1.0, sums["num_objects"]),
-        "IDF1": 2 * idtp / max(1.0, 2 * idtp + idfp + idfn),
-        "IDP": idtp / max(1.0, idtp + idfp),
-        "IDR": idtp / max(1.0, idtp + idfn),
+        "MOTA": 1 - wrong / np.maximum(1.0, sums["num_objects"]),
+        "IDF1": 2 * idtp / np.maximum(1.0, 2 * idtp + idfp + idfn),
+        "IDP": idtp / np.maximum(1.0, idtp + idfp),
+        "IDR": idtp / np.maximum(1.0, idtp + idfn),
         **{name: sums[count] for name, count in COUNTS.items()},
     }
     return {f"motmetrics:{name}": value for name, value in scores.items()}

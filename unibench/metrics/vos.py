@@ -3,11 +3,12 @@
 J is the intersection over union of two masks; F is the harmonic mean of the precision and recall of their
 contours, matched within `TOLERANCE` of the image's diagonal. Per object: mean, recall (fraction of frames
 above 0.5) and decay (mean of the first quarter of the frames less that of the last). The metrics of a set are
-means over objects, not over clips. Objects are those of the clip's first scored frame, which is given and
-does not count. Masks are decoded one object of one frame at a time, so memory does not grow with the clip.
+means over objects, not over clips. An object counts from the frame after the one in which the truth first has
+it, which is given, to the frame before the last. Masks are decoded one object of one frame at a time, so memory
+does not grow with the clip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,8 +16,8 @@ from scipy.spatial import KDTree
 
 from unibench import rle
 from unibench.errors import DataError, TrackerError
-from unibench.metrics.counts import check_objects, scored_frames, total
-from unibench.records import Labels, Rle, Tally, Truth
+from unibench.metrics.counts import Number, check_objects, scored_frames, total
+from unibench.records import Labels, Rle, Truth
 
 TOLERANCE = 0.008
 """Contours match within this fraction of the image's diagonal, rounded up to whole pixels."""
@@ -51,19 +52,27 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, drop_last: bool = True)
         raise DataError(
             f"vos: {len(frames)} scored frames, expected {3 if drop_last else 2} or more; use a longer clip"
         )
-    objects = [int(identity) for identity in truth.labels[frames[0]].ids]
-    if not objects:
-        raise DataError(f"vos: no object in frame {frames[0]}, expected one or more; check the clip's truth")
-    values = np.stack([_score_frame(truth.labels[t], prediction[t], t, objects) for t in kept], axis=-1)
-    sums = {"objects": float(len(objects))}
-    for letter, curves in zip("JF", values, strict=True):
-        statistics = [_statistics(curve) for curve in curves]
+    given: dict[int, int] = {}
+    for t in frames:
+        for identity in truth.labels[t].ids.tolist():
+            given.setdefault(identity, t)
+    curves: dict[int, list[tuple[float, float]]] = {name: [] for name, t in given.items() if t < kept[-1]}
+    if not curves:
+        raise DataError(
+            f"vos: no object before frame {kept[-1]}, expected one or more; check the clip's truth"
+        )
+    for t in kept:
+        for identity, pair in _score_frame(truth.labels[t], prediction[t], t, given).items():
+            curves[identity].append(pair)
+    sums = {"objects": float(len(curves))}
+    for place, letter in enumerate("JF"):
+        statistics = [_statistics(np.array(curve)[:, place]) for curve in curves.values()]
         for name, of_objects in zip(STATISTICS, zip(*statistics, strict=True), strict=True):
             sums[f"{letter}-{name}"] = float(sum(of_objects))
     return sums
 
 
-def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """Mean over objects: J&F, and mean, recall and decay of J and of F; 0 to 1, decay -1 to 1."""
     sums = total(tallies)
     scores = {
@@ -97,17 +106,22 @@ def boundary_f(true: Bool[np.ndarray, "height width"], predicted: Bool[np.ndarra
 
 
 def _score_frame(
-    true: Labels, predicted: Labels, frame: int, objects: Sequence[int]
-) -> Float[np.ndarray, "measure object"]:
+    true: Labels, predicted: Labels, frame: int, given: Mapping[int, int]
+) -> dict[int, tuple[float, float]]:
+    """J and F of every object that was given (its id -> its first frame) before this frame."""
     check_objects(predicted, frame, len(predicted.masks))
     true_masks = dict(zip(true.ids.tolist(), true.masks, strict=True))
     predicted_masks = dict(zip(predicted.ids.tolist(), predicted.masks, strict=True))
-    if strange := sorted(set(predicted_masks) - set(objects)):
+    known = [name for name, first in given.items() if first <= frame]
+    if strange := sorted(set(predicted_masks) - set(known)):
         raise TrackerError(
-            f"prediction: frame {frame} has id {strange[0]}, expected ids of {objects}; keep to them"
+            f"prediction: frame {frame} has id {strange[0]}, expected ids of {known}; keep to them"
         )
-    pairs = [_score_pair(true_masks.get(name), predicted_masks.get(name), frame) for name in objects]
-    return np.array(pairs, dtype=np.float64).T
+    return {
+        name: _score_pair(true_masks.get(name), predicted_masks.get(name), frame)
+        for name in known
+        if given[name] < frame
+    }
 
 
 def _score_pair(true: Rle | None, predicted: Rle | None, frame: int) -> tuple[float, float]:

@@ -4,12 +4,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from unibench.errors import OutputError
 from unibench.records import Score
+from unibench.report.comparable import RERUN, check_column, check_weights
 
 _COUNTS = frozenset({"IDSW", "IDs", "FP", "FN", "TP", "MT", "PT", "ML", "Frag"})
 _LOWER_IS_BETTER = frozenset({"IDSW", "IDs", "FP", "FN", "ML", "Frag", "J-decay", "F-decay"})
@@ -23,6 +25,8 @@ FAMILIES = {
     "pose": "Pose",
 }
 """First part of a task's name -> how it is written; boards show them in this order, others after them."""
+PUBLISHED = "published"
+"""Stands in the place of every hash of a number that a paper printed."""
 
 
 def is_count(metric: str) -> bool:
@@ -83,30 +87,34 @@ class Board:
     """Settings of which only a part was run."""
     values: Mapping[tuple[str, str, Setting, str], float]
     """Model, layer, setting, metric -> fraction or count; what was not run is not there."""
+    published: bool
+    """Papers printed these numbers; nothing was measured here."""
 
 
-def arrange(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Board:
+def arrange(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path | None = None) -> Board:
     """Arrange scores as one table, and refuse those that must not be compared.
 
     Args:
         scores: Any number of models, layers and settings; at least one.
         facts: In the order in which models shall stand; a model without facts comes last under its own name.
+        out: Root folder of the results: there an error finds in which knobs protocols differ; None: it names hashes.
 
     Returns:
         The table.
 
     Raises:
-        OutputError: No scores; two scores for one cell; scores of one column that differ in protocol hash,
-            data hash, clips or frames; or a model with two sets of weights.
+        OutputError: No scores; published scores among measured ones; two scores for one cell; scores of one column
+            that differ in protocol hash, data hash, clips or frames; or a model with two sets of weights.
     """
     if not scores:
         raise OutputError("report: no scores, expected at least one; run `unibench run` first")
-    _check_weights(scores)
+    _check_origin(scores)
+    check_weights(scores)
     columns: dict[Setting, list[Score]] = {}
     for score in scores:
         columns.setdefault(Setting(score.task, score.protocol, score.detections), []).append(score)
     for setting, rows in columns.items():
-        _check_comparable(setting, rows)
+        check_column(str(setting), rows, out)
     return Board(
         models=_order_models(scores, facts),
         layers={model: _layers(scores, model) for model in {score.model for score in scores}},
@@ -118,6 +126,7 @@ def arrange(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Board:
             for setting, rows in columns.items()
             for row in rows
         },
+        published=scores[0].data_hash == PUBLISHED,
     )
 
 
@@ -216,41 +225,19 @@ def titles(board: Board) -> list[str]:
     return lines
 
 
-_RERUN = "rerun the older with --overwrite always"
-_SEPARATE = "keep the runs in separate folders"
-
-
-def _check_weights(scores: Sequence[Score]) -> None:
-    weights: dict[str, Score] = {}
-    for score in scores:
-        first = weights.setdefault(score.model, score)
-        if first.weights_hash != score.weights_hash:
-            raise OutputError(
-                f"{score.model}: weights_hash is {first.weights_hash} for {first.task} and "
-                f"{score.weights_hash} for {score.task}, expected one set of weights; {_RERUN}"
-            )
-
-
-def _check_comparable(setting: Setting, rows: Sequence[Score]) -> None:
-    first, seen = rows[0], set[tuple[str, str, str]]()
-    for row in rows:
-        cell = (row.model, row.layer, row.metric)
-        if cell in seen:
-            raise OutputError(f"{setting}: two scores for {'/'.join(cell)}, expected one; {_SEPARATE}")
-        seen.add(cell)
-        for field in ("protocol_hash", "data_hash", "partial", "clips", "frames"):
-            here, there = getattr(first, field), getattr(row, field)
-            if here != there:
-                raise OutputError(
-                    f"{setting} {row.metric}: {field} is {here} for {first.model}/{first.layer} and {there} "
-                    f"for {row.model}/{row.layer}, expected the same in one column; {_RERUN} or {_SEPARATE}"
-                )
+def _check_origin(scores: Sequence[Score]) -> None:
+    published = sum(score.data_hash == PUBLISHED for score in scores)
+    if 0 < published < len(scores):
+        raise OutputError(
+            f"report: {published} of {len(scores)} scores are published ones, expected all or none; "
+            "papers' numbers stand beside a board, never in it"
+        )
 
 
 def _metrics(setting: Setting, rows: Sequence[Score]) -> tuple[str, ...]:
     headline = list(dict.fromkeys(row.metric for row in rows if row.headline))
     if len(headline) != 1:
-        raise OutputError(f"{setting}: headline metrics are {headline}, expected one; {_RERUN}")
+        raise OutputError(f"{setting}: headline metrics are {headline}, expected one; {RERUN}")
     return tuple(dict.fromkeys([*headline, *(row.metric for row in rows)]))
 
 

@@ -1,11 +1,15 @@
-"""Correlations: does ImageNet accuracy foretell tracking, and does one task foretell another?"""
+"""Correlations: does ImageNet accuracy foretell tracking, and does one task foretell another?
+
+With few models most coefficients cannot be distinguished from 0. Each stands with its 95 % interval and a permutation
+p, adjusted after Holm over the panels of the figure or over the pairs of tasks; if that is not below 0.05 it is pale.
+"""
 
 import csv
 import io
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,20 +20,29 @@ from scipy.stats import linregress
 from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, arrange, headlines, is_count, titles
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
+from unibench.report.study import Study, Tested, conduct, top1_of
 from unibench.scores import replace_file
-from unibench.stats import FEWEST_MODELS, Correlation, correlate
+from unibench.stats import FEWEST_MODELS, Correlation, Interval
 
 TOP1 = "imagenet_top1"
 _NEED = f"a correlation needs at least {FEWEST_MODELS}."
 _COLUMNS = 4
-_WIDTH, _PANEL = 12.0, 2.9  # inches
+_WIDTH, _PANEL = 12.0, 3.1  # inches
+_PALE = 0.25  # opacity of what cannot be distinguished from 0
+_HEAD = [
+    "x", "y", "n",
+    *(f"{name}{what}" for name in ("pearson", "spearman")
+      for what in ("", "_low", "_high", "_p", "_p_holm", "_without_one_least", "_without_one_greatest")),
+]  # fmt: skip
 
 
 def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> list[Path]:
     """Write `correlation.csv` and `correlation.svg`.
 
-    The CSV has one row for ImageNet top-1 against every task and for every pair of tasks; coefficients are
-    blank below five models.
+    The CSV has one row for ImageNet top-1 against every task and for every pair of tasks. For Pearson's r and for
+    Spearman's rho it has the 95 % interval, the permutation p, the same adjusted after Holm (over the rows with top-1,
+    or over the pairs of tasks), and the least and the greatest coefficient when one model is left out. What is not
+    defined, as everything below five models, is blank.
 
     Args:
         scores: What runs have given; every model enters with its better layer, every task with its headline.
@@ -42,17 +55,16 @@ def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> li
     Raises:
         OutputError: The scores must not be compared (see `boards.arrange`), or a file cannot be written.
     """
-    board = arrange(scores, facts)
-    columns = {TOP1: _top1(board), **_columns(board)}
+    study = conduct(arrange(scores, facts, out))
+    board = study.board
+    names = [f"{setting} {board.metrics[setting][0]}" for setting in board.settings]
+    rows = [[TOP1, name, *_cells(tested)] for name, tested in zip(names, study.panels, strict=True)]
+    rows += [[names[x], names[y], *_cells(tested)] for (x, y), tested in study.pairs.items()]
     text = io.StringIO(newline="")
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["x", "y", "pearson", "spearman", "n"])
-    for x, y in itertools.combinations(columns, 2):
-        found = correlate(columns[x].tolist(), columns[y].tolist())
-        lines.writerow([x, y, _decimals(found.pearson), _decimals(found.spearman), found.n])
+    csv.writer(text, lineterminator="\n").writerows([_HEAD, *rows])
     return [
         replace_file(Path(out, "correlation.csv"), text.getvalue().encode()),
-        save(draw(scores, facts), Path(out, "correlation.svg")),
+        save(_draw(study), Path(out, "correlation.svg")),
     ]
 
 
@@ -74,114 +86,158 @@ def draw(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Figure:
     Reference:
         UniTrack (NeurIPS 2021), Figure 6.
     """
-    board = arrange(scores, facts)
-    known = int(np.isfinite(_top1(board)).sum())
-    pairs = _pairs(board)
-    any_pair = any(pair.spearman is not None for pair in pairs.values())
+    return _draw(conduct(arrange(scores, facts)))
+
+
+def _cells(tested: Tested) -> list[str]:
+    found = tested.found
+    pearson = [found.pearson, *_ends(found.pearson_interval), found.pearson_p, tested.pearson_p]
+    spearman = [found.spearman, *_ends(found.spearman_interval), found.spearman_p, tested.spearman_p]
+    values = [*pearson, *_ends(found.pearson_range), *spearman, *_ends(found.spearman_range)]
+    return [str(found.n), *map(_decimals, values)]
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
+
+
+def _draw(study: Study) -> Figure:
+    board, pairs = study.board, study.pairs
+    known = int(np.isfinite(top1_of(board)).sum())
+    any_pair = any(pair.found.spearman is not None for pair in pairs.values())
     # Inches. Placed by hand: constrained layout differs in the last digits from run to run, and so would the file.
-    upper = _PANEL * math.ceil(len(board.settings) / _COLUMNS) + 0.5 if known >= FEWEST_MODELS else 1.0
-    lower = _cell(board) * len(board.settings) + 2.4 if any_pair else 1.0
+    upper = _PANEL * math.ceil(len(board.settings) / _COLUMNS) + 0.9 if known >= FEWEST_MODELS else 1.0
+    lower = _cell(board) * len(board.settings) + 2.8 if any_pair else 1.0
     figure = Figure(figsize=(_WIDTH, upper + lower))
     if known >= FEWEST_MODELS:
-        _draw_scatter(figure, board, lower)
+        _draw_scatter(figure, study, lower)
     else:
         _say(
             figure, lower + 0.5, f"ImageNet top-1 is known for {known} of {len(board.models)} models; {_NEED}"
         )
     if any_pair:
-        _draw_heat(figure, board, pairs)
+        _draw_heat(figure, study)
     elif pairs:
-        most = max(pair.n for pair in pairs.values())
+        most = max(pair.found.n for pair in pairs.values())
         _say(figure, 0.5, f"No two tasks can be correlated: at most {most} models were run on both; {_NEED}")
     else:
         _say(figure, 0.5, "Only one task was run: there is no other to correlate it with.")
+    if board.published:
+        _say(figure, 0.2, "All numbers as published: nothing was measured here.")
     return figure
 
 
-def _columns(board: Board) -> dict[str, Float[np.ndarray, " model"]]:
-    table = headlines(board)
-    return {
-        f"{setting} {board.metrics[setting][0]}": table[:, index]
-        for index, setting in enumerate(board.settings)
-    }
-
-
-def _top1(board: Board) -> Float[np.ndarray, " model"]:
-    known = [model.imagenet_top1 for model in board.models]
-    return np.array([math.nan if value is None else value for value in known])
-
-
-def _pairs(board: Board) -> dict[tuple[int, int], Correlation]:
-    columns = [column.tolist() for column in headlines(board).T]
-    places = itertools.combinations(range(len(columns)), 2)
-    return {(row, column): correlate(columns[row], columns[column]) for row, column in places}
-
-
-def _draw_scatter(figure: Figure, board: Board, lowest: float) -> None:
+def _draw_scatter(figure: Figure, study: Study, lowest: float) -> None:
     """One panel a task, above a height in inches; the legend stands below them."""
-    height = figure.get_figheight()
+    board, height = study.board, figure.get_figheight()
     rows = math.ceil(len(board.settings) / _COLUMNS)
     grid = figure.add_gridspec(
-        rows, _COLUMNS, left=0.06, right=0.985, top=1 - 0.5 / height, bottom=(lowest + 1.0) / height,
-        wspace=0.32, hspace=0.6,
+        rows, _COLUMNS, left=0.06, right=0.985, top=1 - 0.9 / height, bottom=(lowest + 1.2) / height,
+        wspace=0.32, hspace=0.85,
     )  # fmt: skip
     panels = [figure.add_subplot(grid[divmod(index, _COLUMNS)]) for index in range(len(board.settings))]
-    top1, table, colour = _top1(board), headlines(board), group_colours(board.models)
-    for axes, title, setting, y in zip(panels, titles(board), board.settings, table.T, strict=True):
+    for axes, title, setting, y, tested in zip(
+        panels, titles(board), board.settings, headlines(board).T, study.panels, strict=True
+    ):
         scale = 1 if is_count(board.metrics[setting][0]) else 100
-        for model, model_x, model_y in zip(board.models, 100 * top1, scale * y, strict=True):
-            marker, size = ("D", 36) if model.supervised_reference else ("o", 26)
-            axes.scatter([model_x], [model_y], s=size, marker=marker, color=colour[model.name], zorder=3)
-        _fit(axes, 100 * top1, scale * y)
+        _draw_panel(axes, board, scale * y, tested)
         *name, metric = title.replace("\n(partial)", " (partial)").split("\n")
-        axes.set_title(
-            f"{' '.join(name)}\n{_words(correlate(top1.tolist(), y.tolist()))}", fontsize=9, color=INK
-        )
+        shade = INK if tested.linear or tested.ranked else GREY
+        axes.set_title(f"{' '.join(name)}\n{_words(tested)}", fontsize=8, color=shade)
         axes.set_ylabel(metric, fontsize=9)
-        axes.set_xlabel("ImageNet top-1", fontsize=9)
-        axes.tick_params(labelsize=8)
-        axes.grid(color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
     handles = group_handles(board.models, {"marker": "o", "linestyle": ""}, {"marker": "D", "linestyle": ""})
-    anchor = (0.5, (lowest + 0.15) / height)
+    anchor = (0.5, (lowest + 0.3) / height)
     figure.legend(
         handles=handles, loc="lower center", bbox_to_anchor=anchor, ncols=6, frameon=False, fontsize=9
     )
+    _say(
+        figure, lowest + 0.15,
+        "In brackets: 95 % interval of each panel alone. p: by permutation, adjusted over the panels. "
+        "Pale, dashed: cannot be distinguished from 0.",
+        size=9,
+    )  # fmt: skip
 
 
-def _fit(axes: Axes, x: Float[np.ndarray, " model"], y: Float[np.ndarray, " model"]) -> None:
-    """Draw the least-squares line where a correlation is defined."""
-    if correlate(x.tolist(), y.tolist()).pearson is None:
-        return
-    both = np.isfinite(x) & np.isfinite(y)
-    line = linregress(x[both], y[both])
-    ends = np.array([x[both].min(), x[both].max()])
-    axes.plot(ends, line.intercept + line.slope * ends, color=GREY, linewidth=1.2)
+def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested: Tested) -> None:
+    """Every model, and the least-squares line where a correlation is defined."""
+    x, colour = 100 * top1_of(board), group_colours(board.models)
+    for model, model_x, model_y in zip(board.models, x, y, strict=True):
+        marker, size = ("D", 36) if model.supervised_reference else ("o", 26)
+        axes.scatter([model_x], [model_y], s=size, marker=marker, color=colour[model.name], zorder=3)
+    if tested.found.pearson is not None:
+        both = np.isfinite(x) & np.isfinite(y)
+        line, ends = linregress(x[both], y[both]), np.array([x[both].min(), x[both].max()])
+        style = {"color": INK} if tested.linear else {"color": GREY, "linestyle": "--", "alpha": 0.6}
+        axes.plot(ends, line.intercept + line.slope * ends, linewidth=1.2, **style)
+    axes.set_xlabel("ImageNet top-1", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
-def _words(found: Correlation) -> str:
+def _words(tested: Tested) -> str:
+    found = tested.found
     if found.pearson is None or found.spearman is None:
         return f"n = {found.n}: " + ("too few models" if found.n < FEWEST_MODELS else "constant")
-    return rf"r = {found.pearson:+.2f}, $\rho$ = {found.spearman:+.2f}, n = {found.n}"
+    sure = [name for name, distinct in (("r", tested.linear), (r"$\rho$", tested.ranked)) if distinct]
+    verdict = f"{' and '.join(sure)} distinguished from 0" if sure else "not distinguished from 0"
+    return "\n".join(
+        [
+            f"r = {_estimate(found.pearson, found.pearson_interval)}, {_chance(tested.pearson_p)}",
+            rf"$\rho$ = {_estimate(found.spearman, found.spearman_interval)}, {_chance(tested.spearman_p)}",
+            f"n = {found.n}: {verdict}",
+        ]
+    )
 
 
-def _draw_heat(figure: Figure, board: Board, pairs: dict[tuple[int, int], Correlation]) -> None:
+def _estimate(value: float, interval: Interval | None) -> str:
+    return f"{value:+.2f}" + (f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "")
+
+
+def _chance(p: float | None) -> str:
+    return (
+        "p unknown"
+        if p is None
+        else f"p = {p:.2f}"
+        if p >= 0.01
+        else f"p = {p:.3f}"
+        if p >= 0.001
+        else "p < 0.001"
+    )
+
+
+def _draw_heat(figure: Figure, study: Study) -> None:
+    """The map of the pairs: coefficients below the diagonal, their intervals above it."""
+    board, pairs = study.board, study.pairs
     count = len(board.settings)
-    rho = np.full((count, count), np.nan)
-    for (row, column), found in pairs.items():
-        rho[row, column] = rho[column, row] = math.nan if found.spearman is None else found.spearman
+    rho, opacity = np.full((count, count), np.nan), np.full((count, count), _PALE)
+    for (row, column), pair in pairs.items():
+        rho[row, column] = rho[column, row] = math.nan if pair.found.spearman is None else pair.found.spearman
+        opacity[row, column] = opacity[column, row] = 1 if pair.ranked else _PALE
     height, side = figure.get_figheight(), _cell(board) * count
     left = max(3.0, (_WIDTH - side) / 2)
     axes = figure.add_axes((left / _WIDTH, 1.9 / height, side / _WIDTH, side / height))
     beside = figure.add_axes(((left + side + 0.3) / _WIDTH, 1.9 / height, 0.2 / _WIDTH, side / height))
-    axes.set_facecolor(FAINT)
-    image = axes.imshow(rho, cmap="RdBu", vmin=-1, vmax=1)
-    for (row, column), found in pairs.items():
-        text = "" if found.spearman is None else f"{found.spearman:+.2f}\n"
-        shade = "white" if found.spearman is not None and abs(found.spearman) > 0.6 else INK
-        for x, y in ((row, column), (column, row)):
-            axes.text(x, y, f"{text}n={found.n}", ha="center", va="center", fontsize=7, color=shade)
-    names = [" ".join(title.split()) for title in titles(board)]
+    image = axes.imshow(rho, cmap="RdBu", vmin=-1, vmax=1, alpha=opacity)
+    for (row, column), pair in pairs.items():
+        look: dict[str, Any] = {
+            "ha": "center", "va": "center", "fontsize": 7, "weight": "bold" if pair.ranked else "normal",
+            "color": "white" if pair.ranked and abs(rho[row, column]) > 0.6 else INK if pair.ranked else GREY,
+        }  # fmt: skip
+        axes.text(row, column, _pair_words(pair.found), **look)
+        axes.text(column, row, _pair_interval(pair.found), **look)
+    _name_cells(axes, [" ".join(title.split()) for title in titles(board)])
+    axes.set_title(
+        r"Task against task: Spearman's $\rho$ of the models' scores; above the diagonal its 95 % interval."
+        "\nPale: cannot be distinguished from 0 (permutation p, adjusted over the pairs).",
+        fontsize=9, color=INK,
+    )  # fmt: skip
+    figure.colorbar(image, cax=beside, ticks=(-1, -0.5, 0, 0.5, 1)).set_alpha(1)
+    beside.tick_params(labelsize=8)
+
+
+def _name_cells(axes: Axes, names: Sequence[str]) -> None:
+    count = len(names)
     axes.set_xticks(range(count), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(count), names, fontsize=8)
     axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
@@ -189,9 +245,15 @@ def _draw_heat(figure: Figure, board: Board, pairs: dict[tuple[int, int], Correl
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(r"Task against task: Spearman's $\rho$ of the models' scores", fontsize=10, color=INK)
-    figure.colorbar(image, cax=beside, ticks=(-1, -0.5, 0, 0.5, 1))
-    beside.tick_params(labelsize=8)
+
+
+def _pair_words(found: Correlation) -> str:
+    return f"n={found.n}" if found.spearman is None else f"{found.spearman:+.2f}\nn={found.n}"
+
+
+def _pair_interval(found: Correlation) -> str:
+    interval = found.spearman_interval
+    return "" if interval is None else f"{interval.low:+.2f}\n{interval.high:+.2f}"
 
 
 def _cell(board: Board) -> float:
@@ -199,8 +261,8 @@ def _cell(board: Board) -> float:
     return min(0.62, 8.0 / len(board.settings))
 
 
-def _say(figure: Figure, y: float, what: str) -> None:
-    figure.text(0.5, y / figure.get_figheight(), what, ha="center", va="center", fontsize=12, color=INK)
+def _say(figure: Figure, y: float, what: str, size: int = 12) -> None:
+    figure.text(0.5, y / figure.get_figheight(), what, ha="center", va="center", fontsize=size, color=INK)
 
 
 def _decimals(value: float | None) -> str:

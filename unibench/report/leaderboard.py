@@ -3,9 +3,11 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from unibench.records import Score
@@ -15,12 +17,12 @@ from unibench.report.boards import (
     Setting,
     arrange,
     best_layer,
-    best_value,
     direction,
     show,
     titles,
 )
 from unibench.scores import replace_file
+from unibench.stats import FEWEST_CLIPS
 
 if TYPE_CHECKING:
     import rich.table
@@ -29,16 +31,52 @@ BEST = "best"
 """Stands in the layer column of the row that takes, task by task, a model's better layer."""
 
 
-def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> list[Path]:
+class Standing(StrEnum):
+    """How a row stands to the best of its column, by a paired test over the clips (`unibench.compare.ties`)."""
+
+    BEST = "best"
+    TIED = "tied"
+    """It cannot be told apart from the best."""
+    BEHIND = "behind"
+    TOO_FEW = "too few clips"
+    UNCOMPARED = "not compared"
+    """The clips are not stored with the score."""
+
+
+Ties = Mapping[tuple[str, str, Setting], Standing]
+"""Model, layer, column -> standing; rows without clips of their own, as those of papers, are not there."""
+NO_TIES: Ties = MappingProxyType({})
+MARK = "="
+"""Stands behind a number that cannot be told apart from the best of its column."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One headline score as boards print it."""
+
+    text: str
+    """Empty where the model was not run."""
+    place: int
+    """1: the best of the column, 2: the second, 0: any other. Equal numbers as printed share a place."""
+    standing: Standing | None
+    interval: str
+    """`low to high`, in the unit of the text, or why there is none; empty where nothing is known of the clips."""
+
+
+def write(
+    scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path, ties: Ties = NO_TIES
+) -> list[Path]:
     """Write both files.
 
     In `leaderboard.csv` fractions are times 100 with two decimals, counts are integers, and a column of which
-    only a part was run says so in its head; `long.csv` has every field of every score, in full precision.
+    only a part was run says so in its head; behind a headline column stand its 95 % interval over clips and how
+    each row stands to the best, where that is known. `long.csv` has every field of every score, in full precision.
 
     Args:
         scores: What runs have given.
         facts: What is known of the models, in the order in which they shall stand.
         out: Folder to write to.
+        ties: How rows stand to the best of their columns, where that was tested.
 
     Returns:
         The two paths.
@@ -49,31 +87,40 @@ def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> li
     Reference:
         UniTrack (NeurIPS 2021), Tables 1 and 2.
     """
-    board = arrange(scores, facts)
-    columns = _columns(board, board.settings)
-    head = [
-        "model",
-        "layer",
-        "imagenet_top1",
-        *(_head(board, setting, metric) for setting, metric in columns),
+    board = arrange(scores, facts, out)
+    lines = rows(board)
+    columns = [
+        ["model", *(model.name for model, _ in lines)],
+        ["layer", *(layer for _, layer in lines)],
+        ["imagenet_top1", *(show("top-1", model.imagenet_top1) for model, _ in lines)],
     ]
-    wide = [
-        [model.name, layer, show("top-1", model.imagenet_top1), *_cells(board, model.name, layer, columns)]
-        for model, layer in _rows(board)
-    ]
+    for setting, cells in zip(
+        board.settings, zip(*headline_cells(board, scores, ties), strict=True), strict=True
+    ):
+        headline, *others = board.metrics[setting]
+        head = _head(board, setting, headline)
+        sure = [
+            [f"{head} 95% CI", *(cell.interval for cell in cells)],
+            [f"{head} vs best", *(cell.standing or "" for cell in cells)],
+        ]
+        columns += [[head, *(cell.text for cell in cells)], *(column for column in sure if any(column[1:]))]
+        for metric in others:
+            values = [_value(board, model.name, layer, setting, metric) for model, layer in lines]
+            columns.append([_head(board, setting, metric), *(show(metric, value) for value in values)])
     tidy = sorted([_plain(value) for value in astuple(score)] for score in scores)
     return [
-        replace_file(Path(out, "leaderboard.csv"), _csv([head, *wide])),
+        replace_file(Path(out, "leaderboard.csv"), _csv(zip(*columns, strict=True))),
         replace_file(Path(out, "long.csv"), _csv([[field.name for field in fields(Score)], *tidy])),
     ]
 
 
-def table(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> "rich.table.Table":
-    """Lay out the headline scores for the terminal, the best of each column in bold.
+def table(scores: Sequence[Score], facts: Sequence[ModelFacts], ties: Ties = NO_TIES) -> "rich.table.Table":
+    """Lay out the headline scores for the terminal: the best of each column bold, what ties with it marked.
 
     Args:
         scores: What runs have given.
         facts: What is known of the models, in the order in which they shall stand.
+        ties: How rows stand to the best of their columns, where that was tested.
 
     Returns:
         A table that `rich` prints: fractions times 100, counts as integers.
@@ -85,29 +132,56 @@ def table(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> "rich.table.T
     from rich.text import Text
 
     board = arrange(scores, facts)
-    columns = [(setting, board.metrics[setting][0]) for setting in board.settings]
-    best = [show(metric, _best(board, setting, metric)) for setting, metric in columns]
-    laid = Table(caption="Headline scores; fractions x 100.")
+    laid = Table(caption=Text("\n".join(["Headline scores; fractions x 100.", *notes(board, ties)])))
     laid.add_column("model", overflow="fold")  # a name cut short is another name
     laid.add_column("layer")
     laid.add_column("ImageNet\ntop-1", justify="right")
-    for title, (_, metric) in zip(titles(board), columns, strict=True):
-        laid.add_column(Text(f"{title} {_arrow(metric)}"), justify="right")
-    for model, layer in _rows(board):
-        cells = _cells(board, model.name, layer, columns)
-        styled = [
-            Text(cell, style="bold" if cell and cell == top else "")
-            for cell, top in zip(cells, best, strict=True)
-        ]
+    tied = {setting for (_, _, setting), standing in ties.items() if standing == Standing.TIED}
+    for title, setting in zip(titles(board), board.settings, strict=True):
+        # numbers stay below each other: the mark has a place of its own, also in the rows that lack it
+        laid.add_column(Text(f"{title} {arrow(board.metrics[setting][0])}"), justify="right")
+    for (model, layer), cells in zip(rows(board), headline_cells(board, scores, ties), strict=True):
+        styled = []
+        for cell, setting in zip(cells, board.settings, strict=True):
+            mark = (MARK if cell.standing == Standing.TIED else " ") if setting in tied and cell.text else ""
+            styled.append(
+                Text(cell.text, style="bold" if cell.place == 1 else "").append(mark, style="not bold")
+            )
         laid.add_row(Text(model.label), Text(layer), show("top-1", model.imagenet_top1), *styled)
     return laid
 
 
-def _columns(board: Board, settings: Iterable[Setting]) -> list[tuple[Setting, str]]:
-    return [(setting, metric) for setting in settings for metric in board.metrics[setting]]
+def notes(board: Board, ties: Ties) -> list[str]:
+    """Say what the marks of a board mean, and which columns could not be tested.
+
+    Args:
+        board: The table.
+        ties: How its rows stand.
+
+    Returns:
+        Lines of plain text; none where nothing was tested.
+    """
+    found = []
+    if Standing.TIED in ties.values():
+        found.append(
+            f"{MARK} cannot be told apart from the best of its column: in a paired permutation test over clips, "
+            "Holm-adjusted over the column, p is .05 or more."
+        )
+    for standing, words in (
+        (Standing.TOO_FEW, "Too few clips to tell rows from the best"),
+        (Standing.UNCOMPARED, "Some rows were not compared, as their clips are not stored"),
+    ):
+        names = [
+            " ".join(title.split())
+            for title, setting in zip(titles(board), board.settings, strict=True)
+            if any(key[2] == setting and of == standing for key, of in ties.items())
+        ]
+        if names:
+            found.append(f"{words}: {', '.join(names)}.")
+    return found
 
 
-def _rows(board: Board) -> list[tuple[ModelFacts, str]]:
+def rows(board: Board) -> list[tuple[ModelFacts, str]]:
     """Every model and layer, and BEST where a model has several."""
     return [
         (model, layer)
@@ -116,32 +190,84 @@ def _rows(board: Board) -> list[tuple[ModelFacts, str]]:
     ]
 
 
-def _cells(board: Board, model: str, layer: str, columns: Sequence[tuple[Setting, str]]) -> list[str]:
-    cells = []
-    for setting, metric in columns:
-        source = best_layer(board, model, setting) if layer == BEST else layer
-        value = None if source is None else board.values.get((model, source, setting, metric))
-        cells.append(show(metric, value))
-    return cells
+def headline_cells(board: Board, scores: Sequence[Score], ties: Ties) -> list[list[Cell]]:
+    """Lay out the headline columns.
+
+    Args:
+        board: The table.
+        scores: What it was arranged from.
+        ties: How its rows stand.
+
+    Returns:
+        One list a row (as `rows`), one cell a setting.
+    """
+    intervals = {
+        (score.model, score.layer, Setting(score.task, score.protocol, score.detections)): score
+        for score in scores
+        if score.headline
+    }
+    laid = []
+    places = {setting: _places(board, setting) for setting in board.settings}
+    for model, layer in rows(board):
+        cells = []
+        for setting in board.settings:
+            metric = board.metrics[setting][0]
+            source = _source(board, model.name, layer, setting)
+            text = show(metric, board.values.get((model.name, source, setting, metric)))
+            key = model.name, source, setting
+            interval = _interval(intervals[key], key in ties) if text else ""
+            cells.append(Cell(text, places[setting].get(text, 0), ties.get(key), interval))
+        laid.append(cells)
+    return laid
 
 
-def _best(board: Board, setting: Setting, metric: str) -> float | None:
-    return best_value(metric, [value for key, value in board.values.items() if key[2:] == (setting, metric)])
+def arrow(metric: str) -> str:
+    """Which way is better, as the heads of boards show it."""
+    return {1: "↑", -1: "↓", 0: ""}[direction(metric)]
+
+
+def no_interval(clips: int) -> str:
+    """Say why there is no interval: the clips are too few, or too few of them differ."""
+    return "too few clips" if clips < FEWEST_CLIPS else "clips too alike"
+
+
+def _source(board: Board, model: str, layer: str, setting: Setting) -> str:
+    """The layer whose scores stand in a row; empty where the model was not run."""
+    return layer if layer != BEST else best_layer(board, model, setting) or ""
+
+
+def _value(board: Board, model: str, layer: str, setting: Setting, metric: str) -> float | None:
+    return board.values.get((model, _source(board, model, layer, setting), setting, metric))
+
+
+def _places(board: Board, setting: Setting) -> dict[str, int]:
+    """The best number of a column and the second, as printed -> 1 and 2."""
+    metric = board.metrics[setting][0]
+    values = [
+        value for key, value in board.values.items() if key[2:] == (setting, metric) and not math.isnan(value)
+    ]
+    if not direction(metric):
+        return {}
+    ordered = sorted(values, key=lambda value: -direction(metric) * value)
+    texts = list(dict.fromkeys(show(metric, value) for value in ordered))
+    return {text: place for place, text in enumerate(texts[:2], start=1)}
+
+
+def _interval(score: Score, of_clips: bool) -> str:
+    if math.isnan(score.ci_low):
+        return no_interval(score.clips) if of_clips else ""
+    return f"{show(score.metric, score.ci_low)} to {show(score.metric, score.ci_high)}"
 
 
 def _head(board: Board, setting: Setting, metric: str) -> str:
     return f"{setting} {metric}" + (" (partial)" if setting in board.partial else "")
 
 
-def _arrow(metric: str) -> str:
-    return {1: "↑", -1: "↓", 0: ""}[direction(metric)]
-
-
 def _plain(value: object) -> str:
     return "" if isinstance(value, float) and math.isnan(value) else str(value)
 
 
-def _csv(rows: Iterable[Iterable[object]]) -> bytes:
+def _csv(lines: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode()

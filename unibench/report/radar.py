@@ -44,7 +44,8 @@ class Pen:
 def draw(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Figure:
     """Draw ranks on all tasks; a task that a model was not run on is a gap in its polygon, not a zero.
 
-    Up to six models share one circle. More get a panel each, over the supervised references.
+    Up to six models share one circle. More get a panel each, over the supervised references; where there is one
+    reference only, that is all of it.
 
     Args:
         scores: What runs have given; every model enters with its better layer, every task with its headline.
@@ -119,7 +120,10 @@ def _overlay(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure
 
 
 def _panels(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:
-    rows = math.ceil(len(board.models) / _COLUMNS)
+    known = list(zip(board.models, places, strict=True))
+    references = [pair for pair in known if pair[0].supervised_reference]
+    shown = [pair for pair in known if len(references) > 1 or not pair[0].supervised_reference]
+    rows = math.ceil(len(shown) / _COLUMNS)
     names = _names(board)
     above, below = 0.12 * _lines(names[:1]) + 0.45, 0.12 * _lines(names) + 0.1  # inches round each circle
     foot = _footer_height(board, places) + 0.35
@@ -130,14 +134,13 @@ def _panels(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:
         hspace=(above + below) / _PANEL, wspace=0.6,
     )  # fmt: skip
     colour = group_colours(board.models)
-    known = list(zip(board.models, places, strict=True))
-    for index, (model, row) in enumerate(known):
+    for index, (model, row) in enumerate(shown):
         place = grid[index // _COLUMNS, index % _COLUMNS]
         axes = _circle(figure.add_subplot(place, projection="polar"), board, size=7.0)
         size = min(10.0, 300 / len(model.label))  # a long name must stay on its panel
         axes.set_title(model.label, fontsize=size, fontweight="bold", pad=72 * (above - 0.25), color=INK)
-        for reference, its_row in known:
-            if reference.supervised_reference and reference is not model:
+        for reference, its_row in references:
+            if reference is not model:
                 outline = _outline(its_row, len(known))
                 axes.plot(*outline, color=GREY, linestyle=_REFERENCE, linewidth=1.2)
         dash = _REFERENCE if model.supervised_reference else "solid"
@@ -222,6 +225,8 @@ def _caption(board: Board, places: Float[np.ndarray, "model setting"]) -> list[s
         f"Radius: rank among {among}, 1 (outermost) is best; equal scores share a rank.",
         "Every model with its better layer. A line is broken where a model was not run.",
     ]
+    if board.published:
+        lines.append("All numbers as published: nothing was measured here.")
     ran = np.isfinite(places).sum(axis=0)
     fewer = [
         f"{' '.join(title.split())} ({n})"

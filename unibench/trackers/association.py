@@ -1,47 +1,57 @@
 """MOT, MOTS and PoseTrack: the objects that a detector has found are given identities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from heads import rsm
 from heads.associate import CascadeState, step
 from unibench.models import FrozenModel
+from unibench.passes import Steps
 from unibench.records import Clip, Frame, Labels
-from unibench.trackers.observations import AssociationOptions, Observed, observe, select
+from unibench.trackers.observations import AssociationOptions, Grid, Observed, look, observe, select
 
 __all__ = ["AssociationOptions", "track"]
 
 
-def track(
-    clip: Clip, model: FrozenModel, layers: Sequence[str], options: AssociationOptions
-) -> Iterator[dict[str, Labels]]:
-    """Give identities to the detections of every frame, one pass of the network a frame for all layers.
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Where a clip stands; each layer tracks on its own."""
 
-    Args:
-        clip: Its frames bring the detections. Ids start at 1 in every clip.
-        model: What the detections are compared with.
-        layers: Layers of the model; each tracks on its own.
-        options: The protocol.
+    options: AssociationOptions
+    fps: float
+    grids: Mapping[str, Grid]
+    cascades: Mapping[str, CascadeState]
 
-    Yields:
-        For each frame and layer, the detections of confirmed tracks: those fields that the detections have, and
-        ids. Frames without any give empty labels.
 
-    Raises:
-        DataError: The detections are not of the kind that `options.observation` names.
+def _begin(clip: Clip, model: FrozenModel, layers: Sequence[str], options: AssociationOptions) -> _State:
+    grids = {layer: Grid(model.strides[layer], model.offsets[layer]) for layer in layers}
+    return _State(options, clip.fps, grids, {layer: CascadeState() for layer in layers})
 
-    Reference:
-        "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.3.
-    """
-    states = {layer: CascadeState() for layer in layers}
-    for frame in clip.frames():
-        written = {}
-        for layer, observed in observe(frame, model, layers, options).items():
-            states[layer], written[layer] = _advance(states[layer], frame, observed, clip.fps, options)
-        yield written
+
+def _track(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_State, dict[str, Labels]]:
+    cascades, written = {}, {}
+    for layer, observed in observe(frame, maps, state.grids, state.options).items():
+        cascades[layer], written[layer] = _advance(
+            state.cascades[layer], frame, observed, state.fps, state.options
+        )
+    return replace(state, cascades=cascades), written
+
+
+track = Steps(look, _begin, _track)
+"""Give identities to the detections that the frames of a clip bring; ids start at 1 in every clip.
+
+For each frame and layer, it yields the detections of confirmed tracks: those fields that the detections have, and ids.
+Frames without any give empty labels. A DataError says that detections are not of the kind that `options.observation`
+names.
+
+Reference:
+    "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.3.
+"""
 
 
 def _advance(

@@ -1,8 +1,9 @@
 """Video object segmentation: the prompt's masks are propagated through the clip by feature affinity."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +12,29 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from heads.mask import MaskOptions, MaskState, begin, step
+from heads.mask import MaskOptions, MaskState, begin, give, step
 from unibench import rle
 from unibench.errors import DataError
 from unibench.models import FrozenModel
-from unibench.records import Clip, Labels
+from unibench.passes import Steps
+from unibench.records import Clip, Frame, Labels, Rle
 
 ROUNDINGS: Mapping[str, Callable[[float], int]] = {
     "down": math.floor,
     "nearest": lambda units: math.floor(units + 0.5),
     "up": math.ceil,
 }
+RESAMPLINGS: Mapping[str, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+MODES: Mapping[str, dict[str, Any]] = {
+    "bilinear": {"mode": "bilinear", "align_corners": False},
+    "nearest": {"mode": "nearest"},
+    "nearest-exact": {"mode": "nearest-exact"},
+}
+"""How label maps are resized, as torch calls it: `nearest-exact` takes the cell under a pixel's centre, `nearest` that
+under its upper left corner."""
 
 
 @dataclass(frozen=True)
@@ -29,98 +42,159 @@ class MaskTrackerOptions:
     """Everything of VOS that changes a score, beside the model. The default is UniTrack's."""
 
     short_side: int | None = None
-    """Pixels of the shorter side of what the network sees, the aspect kept; None: the frame as it is."""
+    """Pixels of the shorter side of what the network sees; None: the frame as it is."""
+    long_side: int | None = None
+    """Pixels of the longer side, whatever the aspect (CropMAE); None: the aspect is kept."""
     rounding: str = "nearest"
     """How sides become whole patches: `down`, `nearest` or `up`. Networks without patches take any size."""
     long_multiple: int | None = None
     """The longer side becomes a multiple of this (64 in DINO); None: of the patch."""
+    image_mode: str = "bilinear"
+    """How a frame is resized: `bilinear`, or `bicubic` (DINOv3)."""
+    prompt_mode: str = "bilinear"
+    """How the prompt's masks become labels of cells: one of `MODES`; `nearest-exact` in DINO and DINOv3."""
     propagation: MaskOptions = field(default_factory=MaskOptions)
+    mask_mode: str = "bilinear"
+    """How labels of cells become labels of pixels: one of `MODES`; `nearest` in DINOv3."""
     normalise_masks: bool = False
-    """Each up-sampled map is stretched to 0 .. 1 before the arg-max (DINO)."""
+    """Each up-sampled map is stretched to 0 .. 1 before the arg-max (DINO, DINOv3)."""
 
     def __post_init__(self) -> None:
-        if self.rounding not in ROUNDINGS:
-            raise ValueError(f"mask tracker: rounding {self.rounding!r}; there are: {', '.join(ROUNDINGS)}")
-        for name in ("short_side", "long_multiple"):
+        known = {"rounding": ROUNDINGS, "image_mode": RESAMPLINGS, "prompt_mode": MODES, "mask_mode": MODES}
+        for name, choices in known.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"mask tracker: {name} {value!r}; there are: {', '.join(choices)}")
+        for name in ("short_side", "long_side", "long_multiple"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"mask tracker: {name} {value}, expected 1 or more pixels")
 
 
-def track(
-    clip: Clip, model: FrozenModel, layers: Sequence[str], options: MaskTrackerOptions
-) -> Iterator[dict[str, Labels]]:
-    """Propagate the masks of frame 0, one pass of the network a frame for all layers.
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Where a clip stands."""
 
-    Args:
-        clip: Frame 0 prompts with ids and masks; where masks overlap, the later one is on top.
-        model: Whose features say what belongs together.
-        layers: Layers of the model; each propagates on its own.
-        options: The protocol.
-
-    Yields:
-        For each frame and layer the prompt's ids, each with its mask (empty where the object is not seen); masks do
-        not overlap. For frame 0 the prompt itself.
-
-    Raises:
-        DataError: The prompt has no masks, or masks that do not fit the frame.
-
-    Reference:
-        "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.1.
-    """
-    prompt = Labels()
-    states: dict[str, MaskState] = {}
-    for frame in clip.frames():
-        height, width = frame.image.shape[:2]
-        maps = see(frame.image, model, layers, _seen_size(height, width, model, layers, options))
-        if not states:
-            prompt = frame.prompt
-            whole = one_hot(prompt, (height, width), clip.name).to(model.device)
-            for layer in layers:
-                states[layer] = begin(maps[layer], _resize(whole, maps[layer].shape[1:]), options.propagation)
-            yield dict.fromkeys(layers, Labels(ids=prompt.ids, masks=prompt.masks))
-            continue
-        written = {}
-        for layer in layers:
-            states[layer] = step(states[layer], maps[layer], options.propagation)
-            label = read_out(states[layer].labels, (height, width), normalise=options.normalise_masks)
-            masks = tuple(rle.encode(label == index + 1) for index in range(len(prompt.ids)))
-            written[layer] = Labels(ids=prompt.ids, masks=masks)
-        yield written
+    clip: Clip
+    options: MaskTrackerOptions
+    ids: Int[np.ndarray, " object"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Those given so far."""
+    layers: Mapping[str, MaskState] = field(default_factory=dict)
+    """Each layer propagates on its own; none before the first prompt."""
 
 
-@torch.inference_mode()
-def see(
-    image: UInt8[np.ndarray, "height width 3"],
-    model: FrozenModel,
-    layers: Sequence[str],
+def _look(
+    frame: Frame, model: FrozenModel, layers: Sequence[str], options: MaskTrackerOptions
+) -> UInt8[np.ndarray, "height width 3"]:
+    height, width = frame.image.shape[:2]
+    return resize(frame.image, seen_size(height, width, model, options), options.image_mode)
+
+
+def _begin(clip: Clip, model: FrozenModel, layers: Sequence[str], options: MaskTrackerOptions) -> _State:
+    return _State(clip, options)
+
+
+def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_State, dict[str, Labels]]:
+    given, clip = frame.prompt, state.clip
+    size = frame.image.shape[:2]
+    ids = np.concatenate([state.ids, given.ids])
+    if not len(ids):
+        if frame.index == clip.length - 1:
+            raise DataError(
+                f"clip {clip.name!r}: no mask in any prompt, expected one or more; check its truth"
+            )
+        return state, dict.fromkeys(maps, Labels())
+    if np.isin(given.ids, state.ids).any():
+        raise DataError(
+            f"clip {clip.name!r}: frame {frame.index} gives an object again, expected new ids; check its truth"
+        )
+    prompt = one_hot(given, size, clip.name) if len(given.ids) else None
+    layers, written = {}, {}
+    for layer, features in maps.items():
+        past = state.layers.get(layer)
+        layers[layer], masks = _follow(past, features, prompt, size, state.options)
+        written[layer] = Labels(ids=ids, masks=masks + given.masks)
+    return replace(state, ids=ids, layers=layers), written
+
+
+track = Steps(_look, _begin, _advance)
+"""Propagate the masks of the prompts; where masks of a prompt overlap, the later one is on top.
+
+Published protocols give all objects in frame 0. The frame that gives an object later (YouTube-VOS) is kept as a source
+throughout, as frame 0 is; the object's label is 0 in all earlier frames.
+
+For each frame and layer, it yields the ids given so far, each with its mask (empty where the object is not seen); masks
+do not overlap. In the frame of its prompt an object has the mask given. A DataError says that no frame prompts, that an
+id is given twice, or that masks do not fit the frame or the ids.
+
+Reference:
+    "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.1.
+"""
+
+
+def _follow(
+    state: MaskState | None,
+    features: Float[Tensor, "channel h w"],
+    prompt: Float[Tensor, "label height width"] | None,
     size: tuple[int, int],
-) -> dict[str, Float[Tensor, "channel h w"]]:
-    """Run the network on one frame.
+    options: MaskTrackerOptions,
+) -> tuple[MaskState, tuple[Rle, ...]]:
+    """Propagate into one frame, then take in its prompt.
+
+    Returns:
+        The state, and the masks of the objects that were given before; the prompt's lie on top of them.
+    """
+    masks: tuple[Rle, ...] = ()
+    if state is not None:
+        state = step(state, features, options.propagation)
+        label = read_out(state.labels, size, options.mask_mode, normalise=options.normalise_masks)
+        if prompt is not None:
+            label[prompt[0].numpy() == 0] = 0
+        masks = tuple(rle.encode(label == index) for index in range(1, len(state.labels)))
+    if prompt is None:
+        assert state is not None
+        return state, masks
+    labels = _resize(prompt.to(features.device), features.shape[1:], options.prompt_mode)
+    if state is None:
+        return begin(features, labels, options.propagation), masks
+    return give(state, labels[1:], options.propagation), masks
+
+
+def resize(
+    image: UInt8[np.ndarray, "height width 3"], size: tuple[int, int], mode: str = "bilinear"
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Resize a frame with anti-aliasing; one of that size stays as it is.
 
     Args:
         image: (height, width, 3) RGB.
-        model: The network.
-        layers: Layers of it.
-        size: Height and width that the image is resized to (bilinear), pixels.
-
-    Returns:
-        Layer -> (channel, h, w).
+        size: Height and width, pixels.
+        mode: How: one of `RESAMPLINGS`.
     """
-    if image.shape[:2] != size:
-        image = np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-    maps = model.network(model.prepare(image)[None], layers)
-    return {layer: maps[layer][0] for layer in layers}
+    if image.shape[:2] == size:
+        return image
+    return np.array(Image.fromarray(image).resize(size[::-1], RESAMPLINGS[mode]))
 
 
-def patch(model: FrozenModel, layers: Sequence[str]) -> int:
-    """Pixels that the sides of an input must be a multiple of: 1 for networks whose cell 0 is centred on pixel 0."""
-    return math.lcm(*(model.strides[layer] for layer in layers if model.offsets[layer] > 0))
+def patch(model: FrozenModel) -> int:
+    """Pixels that the sides of an input must be a multiple of: 1 for networks whose cell 0 is centred on pixel 0.
+
+    All layers of the card count, whichever are asked for: a layer gives the same alone and with others.
+    """
+    return math.lcm(*(stride for layer, stride in model.strides.items() if model.offsets[layer] > 0))
 
 
 def whole_patches(side: int | float, unit: int, rounding: str = "nearest") -> int:
     """Round a side in pixels to a multiple of `unit`, at least one."""
     return max(1, ROUNDINGS[rounding](side / unit)) * unit
+
+
+def seen_size(height: int, width: int, model: FrozenModel, options: MaskTrackerOptions) -> tuple[int, int]:
+    """Height and width in pixels of what the network sees of frames of a size."""
+    unit = patch(model)
+    shorter, longer = sorted((height, width))
+    short = whole_patches(options.short_side or shorter, unit, options.rounding)
+    long_side = options.long_side or longer * short / shorter
+    long = whole_patches(long_side, options.long_multiple or unit, options.rounding)
+    return (short, long) if height <= width else (long, short)
 
 
 def one_hot(
@@ -140,9 +214,7 @@ def one_hot(
         DataError: No masks, not one an id, or of another size.
     """
     if not prompt.masks:
-        raise DataError(
-            f"clip {clip_name!r}: no mask in the prompt, expected one or more; check frame 0's truth"
-        )
+        raise DataError(f"clip {clip_name!r}: no mask in the prompt, expected one or more; check its truth")
     if len(prompt.masks) != len(prompt.ids):
         counts = f"{len(prompt.masks)} masks for {len(prompt.ids)} ids"
         raise DataError(f"clip {clip_name!r}: {counts} in the prompt; give each object one mask")
@@ -159,19 +231,24 @@ def one_hot(
 
 @torch.inference_mode()
 def read_out(
-    labels: Float[Tensor, "label h w"], size: tuple[int, int], *, normalise: bool = False
+    labels: Float[Tensor, "label h w"],
+    size: tuple[int, int],
+    mode: str = "bilinear",
+    *,
+    normalise: bool = False,
 ) -> Int[np.ndarray, "{size[0]} {size[1]}"]:
     """Turn soft labels on cells into one label for each pixel.
 
     Args:
         labels: (label, h, w).
         size: Height and width of the frame.
+        mode: How the maps are up-sampled: one of `MODES`.
         normalise: Stretch each label's map to 0 .. 1 first.
 
     Returns:
         (height, width), indices of labels; the lower one where two are equal.
     """
-    maps = _resize(labels, size)
+    maps = _resize(labels, size, mode)
     if normalise:
         lowest = maps.amin(dim=(1, 2), keepdim=True)
         span = maps.amax(dim=(1, 2), keepdim=True) - lowest
@@ -179,16 +256,8 @@ def read_out(
     return maps.argmax(dim=0).cpu().numpy()
 
 
-def _resize(maps: Float[Tensor, "label rows columns"], size: Sequence[int]) -> Float[Tensor, "label h w"]:
-    """Bilinear, half-pixel centres, no anti-aliasing, as all published protocols have it."""
-    return F.interpolate(maps[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
-
-
-def _seen_size(
-    height: int, width: int, model: FrozenModel, layers: Sequence[str], options: MaskTrackerOptions
-) -> tuple[int, int]:
-    unit = patch(model, layers)
-    shorter, longer = sorted((height, width))
-    short = whole_patches(options.short_side or shorter, unit, options.rounding)
-    long = whole_patches(longer * short / shorter, options.long_multiple or unit, options.rounding)
-    return (short, long) if height <= width else (long, short)
+def _resize(
+    maps: Float[Tensor, "label rows columns"], size: Sequence[int], mode: str
+) -> Float[Tensor, "label h w"]:
+    """No anti-aliasing, as all published protocols have it; bilinear with half-pixel centres."""
+    return F.interpolate(maps[None], size=tuple(size), **MODES[mode])[0]

@@ -1,12 +1,12 @@
 """The detections of a frame, seen through a frozen model: a set of points and a box for each, on every layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torchvision.ops import batched_nms
 
@@ -18,6 +18,7 @@ from unibench.errors import DataError, TrackerError, UnknownNameError
 from unibench.models import FrozenModel
 from unibench.records import Frame, Labels
 from unibench.trackers import letterbox
+from unibench.trackers.letterbox import Letterbox
 
 OBSERVATIONS = ("box", "mask", "pose")
 WRITTEN = ("detection", "kalman")
@@ -81,32 +82,54 @@ class Observed:
     observations: tuple[Observation, ...]
 
 
-def observe(
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a layer lie: cell i is centred on pixel offset + stride * i of the network's input."""
+
+    stride: int
+    offset: float
+
+
+def look(
     frame: Frame, model: FrozenModel, layers: Sequence[str], options: AssociationOptions
+) -> UInt8[np.ndarray, "height width 3"] | None:
+    """What the network is to see of a frame: nothing where there are no detections to look at."""
+    if not (_scores(frame, options) >= options.min_score).any():
+        return None
+    if options.observation != "box" or options.letterbox is None:
+        return frame.image
+    return letterbox.paste(frame.image, _letterbox(frame, options.letterbox, options))
+
+
+def observe(
+    frame: Frame, maps: Mapping[str, Tensor], grids: Mapping[str, Grid], options: AssociationOptions
 ) -> dict[str, Observed]:
-    """Describe the detections of a frame on every layer, all from one pass of the network (none without detections).
+    """Describe the detections of a frame on every layer.
 
     Boxes and poses are in pixels of the frame, masks in feature cells of the layer, as in the 2021 code. A mask or
     pose that covers no cell is left out.
 
+    Args:
+        frame: The frame.
+        maps: Layer -> (channel, h, w), what the network saw of what `look` gave; empty where that was None.
+        grids: Layer -> where its cells lie.
+        options: The protocol.
+
     Raises:
         DataError: Not all detections are of the kind that is asked for.
     """
-    detections = frame.detections
-    count = _count(detections, frame.index, options.observation)
-    scores = detections.scores if len(detections.scores) else np.ones(count)
-    classes = detections.classes if len(detections.classes) else np.zeros(count, dtype=np.int64)
+    scores = _scores(frame, options)
     rows = np.flatnonzero(scores >= options.min_score)
     if not len(rows):
-        return {layer: Observed(rows, ()) for layer in layers}
-    image, seen = _prepare(frame, rows, options)
-    with torch.inference_mode():
-        maps = model.network(model.prepare(image)[None], layers)
-        described = {
-            layer: seen(maps[layer][0], model.strides[layer], model.offsets[layer]) for layer in layers
-        }
+        return {layer: Observed(rows, ()) for layer in grids}
+    classes = frame.detections.classes
+    if not len(classes):
+        classes = np.zeros(len(scores), dtype=np.int64)
+    see = _seeing(frame, rows, options)
     found = {}
-    for layer, (sets, boxes) in described.items():
+    for layer, grid in grids.items():
+        with torch.inference_mode():
+            sets, boxes = see(maps[layer], grid)
         observations = [
             Observation(points=cells, box=box, score=float(scores[row]), label=int(classes[row]))
             for row, cells, box in zip(rows, sets, boxes, strict=True)
@@ -118,45 +141,46 @@ def observe(
 
 _Described = tuple[Sequence[Tensor], Float[np.ndarray, "object 4"]]
 """Points of each object, and its box in the unit of the cascade."""
-_See = Callable[[Float[Tensor, "channel h w"], int, float], _Described]
-"""Map of a layer, its stride and offset -> what it shows of the objects."""
+_See = Callable[[Float[Tensor, "channel h w"], Grid], _Described]
+"""Map of a layer and its grid -> what it shows of the objects."""
 
 
-def _prepare(frame: Frame, rows: np.ndarray, options: AssociationOptions) -> tuple[np.ndarray, _See]:
-    """The image that the network is to see, and how the objects are read off its maps."""
+def _seeing(frame: Frame, rows: Int[np.ndarray, " observation"], options: AssociationOptions) -> _See:
+    """How the objects are read off a map."""
     detections = frame.detections
     if options.observation == "box":
-        return _prepare_boxes(frame.image, detections.boxes[rows], options)
+        return _see_boxes(frame, detections.boxes[rows], options)
     height, width = frame.image.shape[:2]
     if options.observation == "mask":
         masks = [torch.from_numpy(rle.decode(detections.masks[row])) for row in rows]
-        return frame.image, _see_masks(masks, None, options)
+        return _see_masks(masks, None, options)
     poses = detections.keypoints[rows]
     boxes = np.stack([points.pose_box(pose).double().numpy() for pose in poses])
-    return frame.image, _see_masks([points.pose_mask(pose, height, width) for pose in poses], boxes, options)
+    return _see_masks([points.pose_mask(pose, height, width) for pose in poses], boxes, options)
 
 
-def _prepare_boxes(
-    image: np.ndarray, boxes: Float[np.ndarray, "object 4"], options: AssociationOptions
-) -> tuple[np.ndarray, _See]:
+def _see_boxes(frame: Frame, boxes: Float[np.ndarray, "object 4"], options: AssociationOptions) -> _See:
     placed, known = boxes, boxes
     if options.letterbox is not None:
-        where = letterbox.fit(image.shape[:2], options.letterbox, as_coded=options.letterbox_as_coded)
-        image, placed = letterbox.paste(image, where), letterbox.place(boxes, where)
-        known = boxes + np.tile(where.drift, 2)
+        where = _letterbox(frame, options.letterbox, options)
+        placed, known = letterbox.place(boxes, where), boxes + np.tile(where.drift, 2)
 
-    def see(features: Tensor, stride: int, offset: float) -> _Described:
-        return points.box_points(features, placed, stride, offset, options.roi_size), known
+    def see(features: Tensor, grid: Grid) -> _Described:
+        return points.box_points(features, placed, grid.stride, grid.offset, options.roi_size), known
 
-    return image, see
+    return see
+
+
+def _letterbox(frame: Frame, canvas: tuple[int, int], options: AssociationOptions) -> Letterbox:
+    return letterbox.fit(frame.image.shape[:2], canvas, as_coded=options.letterbox_as_coded)
 
 
 def _see_masks(
     masks: Sequence[Tensor], boxes: Float[np.ndarray, "object 4"] | None, options: AssociationOptions
 ) -> _See:
-    def see(features: Tensor, stride: int, offset: float) -> _Described:
+    def see(features: Tensor, grid: Grid) -> _Described:
         read = [
-            points.mask_points(features, mask, options.max_points, bleed=options.bleed, offset=offset)
+            points.mask_points(features, mask, options.max_points, bleed=options.bleed, offset=grid.offset)
             for mask in masks
         ]
         cells = np.stack([points.mask_box(on).double().cpu().numpy() for _, on in read])
@@ -174,6 +198,11 @@ def _distinct(observations: Sequence[Observation], options: AssociationOptions) 
     first = -torch.arange(len(some), dtype=torch.float64)
     labels = torch.tensor([observations[index].label for index in some])
     return [some[kept] for kept in sorted(batched_nms(boxes, first, labels, options.duplicate_iou).tolist())]
+
+
+def _scores(frame: Frame, options: AssociationOptions) -> Float[np.ndarray, " detection"]:
+    count = _count(frame.detections, frame.index, options.observation)
+    return frame.detections.scores if len(frame.detections.scores) else np.ones(count)
 
 
 def _count(detections: Labels, index: int, observation: str) -> int:

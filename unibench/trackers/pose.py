@@ -1,19 +1,20 @@
 """Pose propagation: the prompt's keypoints become belief maps that are propagated like masks."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from heads import pose
 from heads.mask import MaskOptions, MaskState, begin, step
 from unibench.errors import DataError
 from unibench.models import FrozenModel
+from unibench.passes import Steps
 from unibench.records import Clip, Frame, Labels
-from unibench.trackers.mask import patch, see, whole_patches
+from unibench.trackers.mask import patch, resize, whole_patches
 
 
 @dataclass(frozen=True)
@@ -52,49 +53,58 @@ class _Geometry:
         return pixels
 
 
-def track(
-    clip: Clip, model: FrozenModel, layers: Sequence[str], options: PoseTrackerOptions
-) -> Iterator[dict[str, Labels]]:
-    """Propagate the keypoints of frame 0, one pass of the network a frame for all layers.
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Where a clip stands."""
 
-    Args:
-        clip: Frame 0 prompts with ids and keypoints; a joint whose third value is not above 0 is not given.
-        model: Whose features say what belongs together.
-        layers: Layers of the model; each propagates on its own.
-        options: The protocol.
+    clip: Clip
+    model: FrozenModel
+    options: PoseTrackerOptions
+    ids: Int[np.ndarray, " person"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    layers: Mapping[str, MaskState] = field(default_factory=dict)
+    """Each layer propagates on its own; none before frame 0."""
 
-    Yields:
-        For each frame and layer the prompt's ids with keypoints: x, y in pixels and the peak of the joint's belief
-        map, 0 to 1; a joint that is lost or was not given is (-1, -1, 0). For frame 0 the prompt itself.
 
-    Raises:
-        DataError: The prompt has no keypoints.
+def _look(
+    frame: Frame, model: FrozenModel, layers: Sequence[str], options: PoseTrackerOptions
+) -> UInt8[np.ndarray, "height width 3"]:
+    return resize(frame.image, _seen_size(frame, model, options))
 
-    Reference:
-        "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.1;
-        input size and decoding as in its code of 2021.
-    """
-    prompt = Labels()
-    states: dict[str, MaskState] = {}
-    geometries: dict[str, _Geometry] = {}
-    for frame in clip.frames():
-        size = _seen_size(frame, model, layers, options)
-        maps = see(frame.image, model, layers, size)
-        if not states:
-            prompt = _checked(frame.prompt, clip.name)
-            for layer in layers:
-                geometries[layer] = _geometry(frame, size, model, layer)
-                cells = geometries[layer].to_cells(prompt.keypoints).to(model.device)
-                beliefs = pose.encode_people(cells, *maps[layer].shape[1:])
-                states[layer] = begin(maps[layer], beliefs, options.propagation)
-            yield dict.fromkeys(layers, prompt)
-            continue
-        written = {}
-        for layer in layers:
-            states[layer] = step(states[layer], maps[layer], options.propagation)
-            people = pose.decode_people(states[layer].labels, len(prompt.ids))
-            written[layer] = Labels(ids=prompt.ids, keypoints=geometries[layer].to_pixels(people))
-        yield written
+
+def _begin(clip: Clip, model: FrozenModel, layers: Sequence[str], options: PoseTrackerOptions) -> _State:
+    return _State(clip, model, options)
+
+
+def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_State, dict[str, Labels]]:
+    size, options = _seen_size(frame, state.model, state.options), state.options.propagation
+    grids = {layer: _geometry(frame, size, state.model, layer) for layer in maps}
+    if not state.layers:
+        prompt = _checked(frame.prompt, state.clip.name)
+        layers = {}
+        for layer, features in maps.items():
+            cells = grids[layer].to_cells(prompt.keypoints).to(features.device)
+            layers[layer] = begin(features, pose.encode_people(cells, *features.shape[1:]), options)
+        return replace(state, ids=prompt.ids, layers=layers), dict.fromkeys(maps, prompt)
+    layers, written = {}, {}
+    for layer, features in maps.items():
+        layers[layer] = step(state.layers[layer], features, options)
+        people = pose.decode_people(layers[layer].labels, len(state.ids))
+        written[layer] = Labels(ids=state.ids, keypoints=grids[layer].to_pixels(people))
+    return replace(state, layers=layers), written
+
+
+track = Steps(_look, _begin, _advance)
+"""Propagate the keypoints of frame 0, which prompts with ids and keypoints; a joint whose third value is not above 0 is
+not given.
+
+For each frame and layer, it yields the prompt's ids with keypoints: x, y in pixels and the peak of the joint's belief
+map, 0 to 1; a joint that is lost or was not given is (-1, -1, 0). For frame 0 the prompt itself. A DataError says that
+the prompt has no keypoints.
+
+Reference:
+    "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.1; input size
+    and decoding as in its code of 2021.
+"""
 
 
 def _checked(prompt: Labels, clip_name: str) -> Labels:
@@ -109,11 +119,9 @@ def _checked(prompt: Labels, clip_name: str) -> Labels:
     return Labels(ids=prompt.ids, keypoints=prompt.keypoints)
 
 
-def _seen_size(
-    frame: Frame, model: FrozenModel, layers: Sequence[str], options: PoseTrackerOptions
-) -> tuple[int, int]:
+def _seen_size(frame: Frame, model: FrozenModel, options: PoseTrackerOptions) -> tuple[int, int]:
     height, width = options.input_size or frame.image.shape[:2]
-    unit = patch(model, layers)
+    unit = patch(model)
     return whole_patches(height, unit), whole_patches(width, unit)
 
 

@@ -1,0 +1,102 @@
+"""Commands about the feature cache: fill it, look into it, make it smaller."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from unibench.cli.common import DEVICE, DIRECTORY, OFFLINE, PLUGIN, OneLine, Size, options
+from unibench.cli.run import ASKED, expand, expand_tasks
+
+FOLDER = click.argument("folder", metavar="DIR", type=DIRECTORY)
+
+
+@click.group()
+def cache() -> None:
+    """Keep feature maps on disk, so that runs that change only heads need no network: see `run --cache`."""
+
+
+@cache.command()
+@options(
+    FOLDER,
+    *ASKED,
+    click.option("--budget", type=Size(), default="30G", show_default=True, help="What the folder may take."),
+    DEVICE,
+    OFFLINE,
+    PLUGIN,
+)  # fmt: skip
+def build(
+    folder: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights: Path | None, layers: str,
+    frames: int | None, detections: str | None, budget: int, device: str,
+) -> None:  # fmt: skip
+    """Run networks ahead over the clips of tasks, and keep their maps; the size is said before it starts.
+
+    What is there already is not computed again. Tasks of SOT are left out: their windows follow the tracker.
+    """
+    from unibench import cards, feature_build, plan
+    from unibench import tasks as table
+    from unibench.feature_cache import FeatureCache
+    from unibench.feature_store import describe, human
+
+    chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
+    if not chosen:
+        raise OneLine("no model; name one with -m (see: unibench models)")
+    asked = [table.find(name, detections) for name in expand_tasks(tasks)]
+    for task in asked:
+        if not feature_build.can_build(task):
+            click.echo(
+                f"{task.name}: left out, its windows follow the tracker; a run keeps their maps as it goes"
+            )
+    buildable = [task for task in asked if feature_build.can_build(task)]
+    wanted = tuple(name for name in layers.split(",") if name)
+    units = plan.units(chosen, buildable, data, layers=wanted, frames=frames)
+    store = FeatureCache(folder, budget)
+    needs = feature_build.needs(units, weights, device)
+    for need in needs:
+        click.echo(
+            f"{need.model}, {need.layer}: {need.clips} clips, {need.frames} frames, {human(need.bytes)}"
+        )
+    click.echo(f"to build: {human(sum(need.bytes for need in needs))}; there: {describe(folder)}; "
+               f"budget: {human(budget)}")  # fmt: skip
+    feature_build.require_room(store, needs)
+    for count, done in enumerate(feature_build.build(units, store, weights, device), start=1):
+        unit = done.unit
+        click.echo(f"[{count}/{len(units)}] {unit.card.name} {unit.task.name} {unit.clip}: {done.frames} frames, "
+                   f"{done.seconds:.1f} s")  # fmt: skip
+    click.echo(f"{folder}: {describe(folder)}")
+
+
+@cache.command()
+@FOLDER
+def info(folder: Path) -> None:
+    """Print what a cache holds, one model and layer a row."""
+    from rich.table import Table
+
+    from unibench import feature_store, listing
+
+    feature_store.require(folder)
+    table = Table(title="Feature maps", title_justify="left")
+    for column in ("model", "hash", "layer", "maps", "size", "last used (UTC)"):
+        table.add_column(column, overflow="fold")
+    for one in feature_store.holdings(folder):
+        used = datetime.fromtimestamp(one.used, UTC).isoformat(" ", "minutes")[:16]
+        table.add_row(
+            one.model, one.fingerprint, one.layer, str(one.maps), feature_store.human(one.bytes), used
+        )
+    listing.show(table)
+    click.echo(f"{folder}: {feature_store.describe(folder)}")
+
+
+@cache.command()
+@options(
+    FOLDER,
+    click.option("--budget", type=Size(), required=True, help="What may stay: 20G; 0 removes everything."),
+)
+def prune(folder: Path, budget: int) -> None:
+    """Remove the maps that were not used for longest, until the others fit into a budget."""
+    from unibench import feature_store
+
+    feature_store.require(folder)
+    removed = feature_store.prune(folder, budget)
+    size = feature_store.human(sum(entry.bytes for entry in removed))
+    click.echo(f"removed: {size} in {len(removed)} maps; left: {feature_store.describe(folder)}")

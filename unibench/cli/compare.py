@@ -1,0 +1,34 @@
+"""The command that says whether one of two models is better."""
+
+from pathlib import Path
+
+import click
+
+from unibench.cli.common import OUT
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@OUT
+@click.option(
+    "-t",
+    "--task",
+    "tasks",
+    multiple=True,
+    help="Task, task@protocol, or a pattern. Default: all that both have.",
+)
+@click.option("--metric", default="", help="Compare this metric. Default: the headline of each task.")
+def compare(first: str, second: str, out: Path, tasks: tuple[str, ...], metric: str) -> None:
+    """Say whether FIRST or SECOND is better, from the stored results.
+
+    FIRST and SECOND are models, or model:layer; without a layer, each task's better one. Every task is tested on the
+    clips that both models have: paired bootstrap interval, sign-flip permutation test, Holm-adjusted over the tasks.
+    """
+    from unibench import compare as comparing
+    from unibench import listing
+    from unibench.report import comparison
+
+    found = comparing.compare(out, first, second, asked=tasks, metric=metric)
+    listing.show(comparison.table(found))
+    listing.show_paths([comparison.write(found, out)])

@@ -1,0 +1,89 @@
+"""Commands that share one sweep among machines: plan it, work on a shard of it, merge what came out."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OFFLINE, OUT, OVERWRITE, PLUGIN, OneLine, options
+from unibench.cli.run import ASKED, expand, expand_tasks
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Shard(click.ParamType):
+    """`i/n`: the i-th of n shards, counted from 1."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read `i/n`."""
+        first, _, last = value.partition("/")
+        if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+            return int(first), int(last)
+        self.fail(f"{value!r} is not I/N with 1 <= I <= N, such as 2/7", param, ctx)
+
+
+@click.command()
+@options(
+    *ASKED,
+    click.option("-o", "--out", "path", type=FILE, required=True, help="The plan: a JSON file."),
+    OFFLINE,
+    PLUGIN,
+)  # fmt: skip
+def plan(
+    models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights: Path | None, layers: str,
+    frames: int | None, detections: str | None, path: Path,
+) -> None:  # fmt: skip
+    """Write down a sweep, so that many machines can share it: see `work` and `merge`."""
+    from unibench import cards, plans, run, scores
+    from unibench import plan as sweep
+    from unibench import tasks as table
+
+    chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
+    if not chosen:
+        raise OneLine("no model; name one with -m (see: unibench models)")
+    asked = [table.find(name, detections) for name in expand_tasks(tasks)]
+    wanted = tuple(name for name in layers.split(",") if name)
+    units = sweep.units(chosen, asked, data, layers=wanted, frames=frames)
+    made = plans.make(units, run.fingerprints(units, weights), data=data, weights=weights)
+    scores.replace_file(path, plans.dump(made))
+    click.echo(f"{path}: {len(units)} clips to score; next, on machine I of N:")
+    click.echo(f"  unibench work {path} --shard I/N -o DIR")
+
+
+@click.command()
+@click.argument("path", metavar="PLAN.JSON", type=FILE)
+@options(
+    click.option("--shard", type=Shard(), default="1/1", show_default=True,
+                 help="The I-th of N shards, counted from 1."),
+    OUT,
+    click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders, if not the plan's."),
+    click.option("--weights", type=ANY_PATH, help="Weights file or folder, if not the plan's."),
+    DEVICE,
+    OVERWRITE,
+    OFFLINE,
+    PLUGIN,
+)  # fmt: skip
+def work(
+    path: Path, shard: tuple[int, int], out: Path, data: Path | None, weights: Path | None, device: str, overwrite: str,
+) -> None:  # fmt: skip
+    """Score one shard of a plan, clip by clip; running the same command again does only what is missing."""
+    from unibench import console, plans
+
+    always = overwrite == "always"
+    console.work(plans.read(path), shard, out, data=data, weights=weights, device=device, always=always)
+
+
+@click.command()
+@options(OUT, PLUGIN)
+def merge(out: Path) -> None:
+    """Pool what the shards of a plan left in a folder, and write the boards; needs neither data nor weights.
+
+    Exits with code 1, and marks the rows as partial, where something is missing.
+    """
+    from unibench import console
+
+    console.merge(out, sys.argv)

@@ -1,0 +1,31 @@
+"""The command that says how much the choice of a protocol matters."""
+
+from pathlib import Path
+
+import click
+
+from unibench.cli.common import OUT, options
+
+
+@click.command()
+@options(
+    OUT,
+    click.option("-t", "--task", "names", multiple=True,
+                 help="Task, or a pattern such as 'vos/*'. Repeatable. Default: all run under several protocols."),
+)  # fmt: skip
+def sensitivity(out: Path, names: tuple[str, ...]) -> None:
+    """Print and write how much scores and ranks move with the protocol: `run -t 'vos/davis2016@*'` first."""
+    from unibench import listing, scores
+    from unibench.cli.run import expand
+    from unibench.report import facts
+    from unibench.report import sensitivity as report
+
+    stored = scores.read_scores(out)
+    tasks = list(dict.fromkeys(score.task for score in stored))
+    chosen = expand("task with results", names or tasks, tasks, f"unibench leaderboard -o {out}")
+    kept = [score for score in stored if score.task in chosen]
+    found = report.compute(kept, facts.collect(score.model for score in kept), out)
+    paths = report.write(found, out)
+    for table in report.tables(found):
+        listing.show(table)
+    listing.show_paths(paths)

@@ -1,0 +1,81 @@
+"""YouTube-VOS: `JPEGImages/<clip>` and `Annotations/<clip>` (PNG) of one split, the folder that is named.
+
+Objects enter in any frame. An object is given in the first annotation that shows it (`meta.json` lists the same and
+is not read), and every annotated frame is scored. The published truth of `valid` and `test` is that of the prompts
+alone: these splits can be tracked, not scored; `train` has every frame, or every fifth one of all frames.
+
+Reference:
+    Xu et al., YouTube-VOS: A Large-Scale Video Object Segmentation Benchmark, arXiv 1809.03327.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from unibench import rle
+from unibench.datasets.clips import image_clip
+from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders
+from unibench.datasets.images import frame_number, image_size, list_images, read_ids
+from unibench.records import Clip, Labels, Truth
+
+FPS = 30.0
+"""Of the videos; the frames of a split may be every fifth."""
+_LAYOUT = "YouTube-VOS: JPEGImages and Annotations"
+
+
+def names(root: Path) -> list[str]:
+    """List the clips: the folders of `Annotations`.
+
+    Args:
+        root: the split's folder.
+
+    Raises:
+        DataError: there are none.
+    """
+    folder = require_folder(root / "Annotations", _LAYOUT)
+    return found_clips([clip.name for clip in subfolders(folder)], folder, "a folder for each clip")
+
+
+def load(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read one clip; each object is in the prompt of one frame.
+
+    Args:
+        root: the split's folder.
+        name: clip.
+
+    Raises:
+        DataError: frames are missing, or an annotation is damaged, of another size, or of no frame; or none shows an
+            object.
+    """
+    images = list_images(inside(root / "JPEGImages", name))
+    folder = require_folder(inside(root / "Annotations", name), f"the annotations of clip {name!r}")
+    size = image_size(images[0])
+    annotated = _annotated(folder, images)
+    labels, prompts = [Labels()] * len(images), dict[int, Labels]()
+    ids: list[int] = []
+    for index, file in annotated.items():
+        objects = read_ids(file, size)
+        new = [number for number in np.unique(objects).tolist() if number and number not in ids]
+        ids += new
+        masks = {number: rle.encode(objects == number) for number in ids}
+        labels[index] = Labels(ids=np.array(ids, dtype=np.int64), masks=tuple(masks.values()))
+        if new:
+            prompts[index] = Labels(ids=np.array(new), masks=tuple(masks[number] for number in new))
+    if not prompts:
+        fail(
+            folder,
+            "no object in any annotation, expected at least one",
+            "the data set is damaged; fetch it again",
+        )
+    step = frame_number(images[1]) - frame_number(images[0]) if len(images) > 1 else 1
+    only_prompts = prompts.keys() == annotated.keys()
+    scored = () if only_prompts else tuple(annotated)
+    return image_clip(name, images, FPS / step, prompt=prompts), Truth(tuple(labels), scored=scored)
+
+
+def _annotated(folder: Path, images: list[Path]) -> dict[int, Path]:
+    """Index of each frame that has an annotation, in order -> the file."""
+    files = {file.stem: file for file in sorted(folder.glob("*.png")) if file.name[0] != "."}
+    if strange := sorted(files.keys() - {image.stem for image in images}):
+        fail(files[strange[0]], "an annotation of no frame", "the data set is incomplete; fetch it again")
+    return {index: files[image.stem] for index, image in enumerate(images) if image.stem in files}

@@ -1,0 +1,153 @@
+"""Downloads that are resumed where they stopped. Loads no torch.
+
+The bytes go to a file that ends in `.part`; it takes its place only when it is whole and has the sha256 asked for.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.message import Message
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from unibench.errors import WeightsError
+
+TRIES = 3
+"""Connections that may break off before a download is given up."""
+PATIENCE = 30.0
+"""Seconds without an answer."""
+CHUNK = 1 << 20
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def download(url: str, path: Path, expected: str = "") -> Path:
+    """Fetch a file; what an interrupted download left behind is resumed.
+
+    Args:
+        url: An https address; http only on this machine.
+        path: Gets the file when it is whole; until then it is `path` with `.part` appended.
+        expected: sha256, hexadecimal; empty: not checked.
+
+    Returns:
+        `path`.
+
+    Raises:
+        WeightsError: The address cannot be read, the connection breaks off again and again, or the file is another one.
+    """
+    _require_safe(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    for left in reversed(range(TRIES)):
+        reason = _try(url, part)
+        if not reason:
+            break
+        if not left:
+            kept = "; what came so far is kept, the same command goes on" if part.is_file() else ""
+            raise WeightsError(f"{url}: cannot be fetched ({reason}){kept}")
+    if expected and (found := sha256(part)) != expected:
+        part.unlink()
+        raise WeightsError(
+            f"{url}: sha256 is {found[:12]}..., expected {expected[:12]}...; the file there is damaged or another one"
+        )
+    return part.replace(path)
+
+
+def _require_safe(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise WeightsError(f"{url}: not an https address; nothing else is fetched")
+
+
+class _SafeRedirects(HTTPRedirectHandler):
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        try:
+            _require_safe(newurl)
+        except WeightsError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _try(url: str, part: Path) -> str:
+    """Fetch what is missing, over one connection.
+
+    Returns:
+        Why it did not work; empty: the file is whole.
+    """
+    try:
+        return "" if _append(url, part) else "the connection broke off"
+    except HTTPError as error:
+        error.close()
+        if error.code < 500:
+            raise WeightsError(f"{url}: cannot be fetched (HTTP {error.code} {error.reason})") from error
+        return f"HTTP {error.code} {error.reason}"
+    except (OSError, HTTPException) as error:
+        return str(getattr(error, "reason", error))
+
+
+def _append(url: str, part: Path) -> bool:
+    """Add what is missing to a file.
+
+    Returns:
+        Whether the file is whole.
+    """
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"User-Agent": "unibench", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        answer = build_opener(_SafeRedirects).open(Request(url, headers=headers), timeout=PATIENCE)  # noqa: S310
+    except HTTPError as error:
+        if have and error.code == 416:  # there is nothing behind the part: it is whole, or of another file
+            error.close()
+            if _total(error.headers) == have:
+                return True
+            part.unlink()
+            return False
+        raise
+    with answer:
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(
+            f"bytes {have}-"
+        )
+        total = _total(answer.headers)
+        with part.open("ab" if resumed else "wb") as stream, _progress(part, total) as advance:
+            advance(have if resumed else 0)
+            while chunk := answer.read(CHUNK):
+                stream.write(chunk)
+                advance(len(chunk))
+    size = part.stat().st_size
+    if total is not None and size > total:
+        part.unlink()
+        return False
+    return total is None or size == total
+
+
+def _total(headers: Message) -> int | None:
+    """Size of the whole file, if the answer says it."""
+    said = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    return int(said) if said.isdecimal() else None
+
+
+@contextmanager
+def _progress(part: Path, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(part.stem, total=total)
+        yield lambda count: progress.update(bar, advance=count)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,81 @@
+"""Plug-ins: users' modules that add to unibench's tables (`models.LOADERS`, `datasets.BENCHMARKS`, ...) when imported.
+
+A module may also name a folder of model cards, beside itself, in an attribute `CARDS`. Installed packages name their
+modules as entry points. A plug-in is code that runs: only for those that you trust.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from unibench import cards
+from unibench.errors import PluginError
+
+GROUPS = ("unibench.models", "unibench.tasks")
+"""Entry point groups; each entry names a module."""
+
+
+def load(name: str) -> ModuleType:
+    """Import a plug-in; importing it registers what it brings.
+
+    Args:
+        name: A file that ends in `.py`, which can then be imported by its own name, or an importable module.
+
+    Raises:
+        PluginError: It is not there, or fails while it is imported.
+    """
+    path = Path(name).resolve() if name.endswith(".py") else None
+    module = _guarded(name, lambda: _from_file(path) if path else import_module(name))
+    folder = getattr(module, "CARDS", None)
+    if folder is not None:
+        beside = Path(module.__file__ or "").parent / folder
+        if not beside.is_dir():
+            raise PluginError(
+                f"plug-in {name!r}: CARDS is {str(folder)!r}, expected a folder beside the module"
+            )
+        if beside not in cards.FOLDERS:
+            cards.FOLDERS.append(beside)
+    return module
+
+
+def load_installed() -> None:
+    """Import the plug-ins of installed packages.
+
+    Raises:
+        PluginError: One of them fails while it is imported.
+    """
+    for group in GROUPS:
+        for entry in entry_points(group=group):
+            load(entry.module)
+
+
+def _from_file(path: Path) -> ModuleType:
+    known = sys.modules.get(path.stem)
+    if known is not None:
+        if Path(getattr(known, "__file__", None) or "").resolve() == path:
+            return known
+        raise ImportError(f"there is another module called {path.stem!r}; rename the file")
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"no such file: {path}")
+    module = sys.modules[path.stem] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def _guarded(name: str, act: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return act()
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f" (line {last.lineno} of {last.filename})" if last.filename.endswith(Path(name).name) else ""
+        raise PluginError(f"plug-in {name!r}: {type(error).__name__}: {error}{where}; correct it") from error

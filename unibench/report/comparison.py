@@ -1,0 +1,116 @@
+"""A comparison of two models: `compare.csv`, a table."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unibench.report.boards import Setting, show
+from unibench.report.leaderboard import no_interval
+from unibench.scores import replace_file
+from unibench.stats import Paired
+
+if TYPE_CHECKING:
+    import rich.table
+
+_COLUMNS = ("task", "protocol", "detections", "metric", "first", "first_layer", "second", "second_layer", "first_score",
+            "second_score", "difference", "ci_low", "ci_high", "p", "p_holm", "clips", "verdict")  # fmt: skip
+
+
+TOO_FEW, ALIKE, APART = "too few clips", "cannot be told apart", "differ"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the clips of one task that both have."""
+
+    setting: Setting
+    metric: str
+    names: tuple[str, str]
+    """The models, as the user named them."""
+    layers: tuple[str, str]
+    paired: Paired
+    p_holm: float | None
+    """Adjusted over the tasks that were compared together; None: too few clips."""
+    verdict: str
+    """`<model> is better` (`differ` where no side of the metric is better), ALIKE or TOO_FEW."""
+
+
+def write(found: Sequence[Comparison], out: Path) -> Path:
+    """Write `compare.csv`: one row a task, fractions and counts in full precision, blank where not defined.
+
+    Args:
+        found: What `compare` gave.
+        out: Folder to write to.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(_COLUMNS)
+    for one in found:
+        paired, interval = one.paired, one.paired.interval
+        ends = (interval.low, interval.high) if interval else ("", "")
+        chances = ["" if p is None else p for p in (paired.p, one.p_holm)]
+        setting = one.setting
+        lines.writerow(
+            [setting.task, setting.protocol, setting.detections, one.metric, one.names[0], one.layers[0],
+             one.names[1], one.layers[1], paired.first, paired.second, paired.first - paired.second, *ends, *chances,
+             paired.clips, one.verdict]
+        )  # fmt: skip
+    return replace_file(Path(out, "compare.csv"), text.getvalue().encode())
+
+
+def table(found: Sequence[Comparison]) -> "rich.table.Table":
+    """Lay out a comparison for the terminal.
+
+    Args:
+        found: What `compare` gave; at least one.
+
+    Returns:
+        A table that `rich` prints: fractions times 100, counts as integers.
+    """
+    from rich.table import Table  # only a terminal needs it
+    from rich.text import Text
+
+    first, second = found[0].names
+    laid = Table(
+        caption=f"{first} - {second} on the clips that both have; fractions x 100. Interval: paired bootstrap over "
+        "clips. p: permutation test that swaps the models clip by clip. The verdict goes by p, Holm-adjusted over the "
+        "tasks."
+    )
+    laid.add_column("task", overflow="fold")
+    for head in (first, second, "difference", "95 % interval", "p", "p (Holm)", "clips"):
+        laid.add_column(Text(head), justify="right")
+    laid.add_column("verdict")
+    for one in found:
+        paired, interval = one.paired, one.paired.interval
+        ends = [signed(one.metric, end) for end in (interval.low, interval.high)] if interval else []
+        cells = [
+            f"{show(one.metric, paired.first)}\n{one.layers[0]}",
+            f"{show(one.metric, paired.second)}\n{one.layers[1]}",
+            signed(one.metric, paired.first - paired.second),
+            " to ".join(ends) or no_interval(paired.clips),
+            _chance(paired.p),
+            _chance(one.p_holm),
+            str(paired.clips),
+            one.verdict,
+        ]
+        laid.add_row(Text(f"{one.setting}\n{one.metric}"), *map(Text, cells))
+    return laid
+
+
+def signed(metric: str, value: float) -> str:
+    """Print a difference as boards print values, with its sign."""
+    text = show(metric, value)
+    return text if text.startswith("-") or not text.strip("0.") else f"+{text}"
+
+
+def _chance(p: float | None) -> str:
+    return "" if p is None else "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")

@@ -1,0 +1,270 @@
+"""How much the choice of a protocol moves each model's score and rank, task by task."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import kendalltau, rankdata
+
+from unibench.errors import OutputError
+from unibench.protocols import PROTOCOLS
+from unibench.records import Score
+from unibench.report.boards import Board, ModelFacts, Setting, arrange, direction, show
+from unibench.scores import replace_file
+
+if TYPE_CHECKING:
+    import rich.table
+
+FEWEST = 3
+"""Models below which two orders of them say nothing."""
+TOO_FEW = "too few models"
+_PROTOCOL = ("protocol", "protocol_version", "protocol_hash")
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """One task, with one kind of detections, under several protocols."""
+
+    task: str
+    detections: str
+    metric: str
+    """The headline."""
+    partial: bool
+    """Only a part of the task was run."""
+    protocols: tuple[str, ...]
+    """The family's default first."""
+    marks: tuple[tuple[str, str], ...]
+    """Version and hash of each protocol."""
+    rows: tuple[tuple[str, str], ...]
+    """Model and layer."""
+    values: Float[np.ndarray, "row protocol"]
+    """Fractions or counts; NaN where it was not run."""
+    ranks: Float[np.ndarray, "row protocol"]
+    """1 is best, equal scores share the better rank; among the rows that have a score under every protocol, NaN for the
+    others."""
+
+    @property
+    def models(self) -> int:
+        """Number of models that have a rank."""
+        return len(
+            {model for (model, _), rank in zip(self.rows, self.ranks, strict=True) if rank[0] == rank[0]}
+        )
+
+    @property
+    def ranges(self) -> Float[np.ndarray, " row"]:
+        """Highest less lowest score of each row over the protocols; NaN where it has fewer than two."""
+        ranges = np.nanmax(self.values, axis=1) - np.nanmin(self.values, axis=1)
+        return np.where((~np.isnan(self.values)).sum(axis=1) > 1, ranges, np.nan)
+
+    @property
+    def moves(self) -> Float[np.ndarray, " row"]:
+        """Worst less best rank of each row over the protocols; NaN where it has none."""
+        moves: Float[np.ndarray, " row"] = self.ranks.max(axis=1) - self.ranks.min(axis=1)
+        return moves
+
+    def taus(self) -> dict[tuple[str, str], float]:
+        """How alike two protocols rank: 1 the same order, -1 the opposite.
+
+        Returns:
+            Two protocols -> Kendall's tau-b over the ranked rows; NaN where under one of the two all scores are equal.
+            Empty below `FEWEST` models.
+        """
+        ranked = self.ranks[~np.isnan(self.ranks).any(axis=1)]
+        return {
+            (first, second): float(kendalltau(ranked[:, one], ranked[:, other]).statistic)
+            for (one, first), (other, second) in combinations(enumerate(self.protocols), 2)
+            if self.models >= FEWEST
+        }
+
+
+def compute(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> list[Sensitivity]:
+    """Compare the protocols of every task that was run under several.
+
+    Args:
+        scores: What runs have given.
+        facts: What is known of the models, in the order in which they shall stand.
+        out: Root folder of the results.
+
+    Returns:
+        One a task and kind of detections, in the order of the boards.
+
+    Raises:
+        OutputError: No task was run under several protocols, or protocols of a task were not run on the same data;
+            or the scores must not be compared (see `boards.arrange`).
+    """
+    board = arrange(scores, facts, out)
+    groups: dict[tuple[str, str], list[Setting]] = {}
+    for setting in board.settings:
+        groups.setdefault((setting.task, setting.detections), []).append(setting)
+    several = {key: sorted(group, key=_place) for key, group in groups.items() if len(group) > 1}
+    if not several:
+        raise OutputError(
+            f"{out}: no task was run under several protocols, expected one or more; "
+            "run for instance `unibench run -t 'vos/synthetic@*'`"
+        )
+    found = []
+    for group in several.values():
+        rows = [next(one for one in scores if _setting(one) == setting) for setting in group]
+        _check_same_data(group[0].task, rows)
+        marks = tuple((row.protocol_version, row.protocol_hash) for row in rows)
+        found.append(_sensitivity(board, group, marks))
+    return found
+
+
+def write(found: Sequence[Sensitivity], out: Path) -> list[Path]:
+    """Write `sensitivity.csv`, one row a model, layer and protocol, and `sensitivity_tau.csv`, one a pair of protocols.
+
+    Fractions are not times 100 but in full precision; what is not defined is blank.
+
+    Args:
+        found: What `compute` gave.
+        out: Folder to write to.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    shared = ["task", "detections", "metric", "partial"]
+    rows: list[list[object]] = [
+        [*shared, "model", "layer", *_PROTOCOL, "value", "rank", "value_range", "rank_range"]
+    ]
+    pairs: list[list[object]] = [[*shared, "first", "second", "models", "kendall_tau"]]
+    for one in found:
+        told = [one.task, one.detections, one.metric, one.partial]
+        ranges, moves = one.ranges, one.moves
+        for row, column in np.ndindex(one.values.shape):
+            numbers = map(float, (one.values[row, column], one.ranks[row, column], ranges[row], moves[row]))
+            told_here = [*told, *one.rows[row], one.protocols[column], *one.marks[column]]
+            rows.append([*told_here, *map(_plain, numbers)])
+        taus = one.taus()
+        for pair in combinations(one.protocols, 2):
+            pairs.append([*told, *pair, one.models, _plain(taus[pair]) if taus else TOO_FEW])
+    return [
+        replace_file(Path(out, "sensitivity.csv"), _csv(rows)),
+        replace_file(Path(out, "sensitivity_tau.csv"), _csv(pairs)),
+    ]
+
+
+def tables(found: Sequence[Sensitivity]) -> list["rich.table.Table"]:
+    """Lay out each task for the terminal: score and rank under each protocol, how far they move, the tau of any two.
+
+    Args:
+        found: What `compute` gave.
+    """
+    return [
+        table for one in found for table in (_scores_table(one), *([_taus_table(one)] if one.taus() else []))
+    ]
+
+
+def _scores_table(one: Sensitivity) -> "rich.table.Table":
+    from rich.table import Table
+
+    title = " ".join(filter(None, [one.task, one.detections, one.metric, "(partial)" if one.partial else ""]))
+    few = "" if one.taus() else f" Kendall's tau: {TOO_FEW}, expected {FEWEST} or more."
+    laid = Table(title=title, title_justify="left", caption=f"Score (rank); fractions x 100.{few}")
+    laid.add_column("model", overflow="fold")
+    laid.add_column("layer")
+    for name in (*one.protocols, "range", "rank moves by"):
+        laid.add_column(name, justify="right")
+    for row, (model, layer) in enumerate(one.rows):
+        cells = [
+            show(one.metric, value) + ("" if math.isnan(rank) else f" ({rank:.0f})")
+            for value, rank in zip(one.values[row].tolist(), one.ranks[row].tolist(), strict=True)
+        ]
+        move = one.moves[row]
+        moved = "" if math.isnan(move) else f"{move:.0f}"
+        laid.add_row(model, layer, *cells, show(one.metric, float(one.ranges[row])), moved)
+    return laid
+
+
+def _taus_table(one: Sensitivity) -> "rich.table.Table":
+    from rich.table import Table
+
+    laid = Table(
+        title=f"{one.task}: Kendall's tau of the orders of {one.models} models under two protocols",
+        title_justify="left",
+    )
+    for name in ("", *one.protocols):
+        laid.add_column(name, justify="right")
+    taus = one.taus()
+    for row in one.protocols:
+        cells = [taus.get((row, column), taus.get((column, row), 1.0)) for column in one.protocols]
+        laid.add_row(row, *("all equal" if math.isnan(tau) else f"{tau:.2f}" for tau in cells))
+    return laid
+
+
+def _sensitivity(board: Board, group: Sequence[Setting], marks: tuple[tuple[str, str], ...]) -> Sensitivity:
+    metric = board.metrics[group[0]][0]
+    values = {
+        (model.name, layer): [
+            board.values.get((model.name, layer, setting, metric), math.nan) for setting in group
+        ]
+        for model in board.models
+        for layer in board.layers[model.name]
+    }
+    values = {row: found for row, found in values.items() if not all(map(math.isnan, found))}
+    table = np.array(list(values.values()), dtype=np.float64).reshape(-1, len(group))
+    whole = ~np.isnan(table).any(axis=1)
+    ranks = np.full_like(table, np.nan)
+    ranks[whole] = rankdata(-direction(metric) * table[whole], method="min", axis=0)
+    return Sensitivity(
+        task=group[0].task,
+        detections=group[0].detections,
+        metric=metric,
+        partial=any(setting in board.partial for setting in group),
+        protocols=tuple(map(_name, group)),
+        marks=marks,
+        rows=tuple(values),
+        values=table,
+        ranks=ranks,
+    )
+
+
+def _setting(score: Score) -> Setting:
+    return Setting(score.task, score.protocol, score.detections)
+
+
+def _check_same_data(task: str, rows: Sequence[Score]) -> None:
+    """Protocols of one task, unlike tasks, must be compared on the same clips and frames."""
+    found: dict[tuple[str, int, int], str] = {}
+    for row in rows:
+        found.setdefault((row.data_hash, row.clips, row.frames), row.protocol)
+    if len(found) > 1:
+        ran = ", ".join(
+            f"{name} on {clips} clips and {frames} frames" for (_, clips, frames), name in found.items()
+        )
+        raise OutputError(
+            f"{task}: protocols were not run on the same data ({ran}), expected the same clips and frames; "
+            "run them again with one --frames, or name other tasks with -t"
+        )
+
+
+def _place(setting: Setting) -> tuple[int, str]:
+    """Presets as their family lists them, the default first; others behind them."""
+    names = list(PROTOCOLS.get(setting.task.partition("/")[0], {}))
+    name = _name(setting)
+    return (names.index(name) if name in names else len(names)), name
+
+
+def _name(setting: Setting) -> str:
+    """The preset alone: `unitrack` of `unitrack+public`."""
+    return setting.protocol.removesuffix(f"+{setting.detections}")
+
+
+def _plain(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
