@@ -10,6 +10,7 @@ from tests.metrics.scenes import block, boxes, masks, poses, square
 from unibench.answers import ANSWERS, Case
 from unibench.answers.tracks import Sighting, count_tracks
 from unibench.datasets import BENCHMARKS
+from unibench.metrics import vos
 from unibench.records import EXCUSED, Labels, Truth
 from unibench.scoring import SCORING
 
@@ -164,6 +165,19 @@ def test_vos_nothing_is_right_where_the_object_is_out_of_sight() -> None:
     assert expected("vos", "swapped", truth)["J-mean"] == 0
     alone = Truth((masks({1: there}),) * 4)
     assert expected("vos", "swapped", alone)["J-mean"] == 1
+
+
+def test_vos_an_object_that_is_given_later_is_scored_from_then_on() -> None:
+    early, late = block(2, 8, 2, 8), block(10, 15, 10, 20)
+    truth = Truth((masks({1: early}),) * 2 + (masks({1: early, 2: late}),) * 4)
+    assert expected("vos", "empty", truth)["J-mean"] == 0
+    assert expected("vos", "swapped", truth)["J-mean"] == 1  # alone in frame 0, so nobody to swap with
+    for name in ("truth", "empty", "swapped"):
+        scores = vos.pool([vos.tally(truth, case("vos", name).predict(truth))])
+        wanted = expected("vos", name, truth)
+        assert {metric: scores[metric] for metric in wanted if wanted[metric] is not None} == pytest.approx(
+            {metric: value for metric, value in wanted.items() if value is not None}
+        )
 
 
 def test_vos_a_mask_that_fills_the_frame_has_no_contour() -> None:

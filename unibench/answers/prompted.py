@@ -68,21 +68,32 @@ _SOT = Answers(
 def _count_vos(truth: Truth, prediction: Sequence[Labels]) -> Tally:
     """Sums over objects of mean and decay of what an empty or a swapped prediction has right, frame by frame."""
     scored = _scored(truth)
-    first, kept = truth.labels[scored[0]], scored[1:-1]  # the first is given, the last is not scored
-    names = [int(name) for name in first.ids]
-    masks = {name: [_mask(truth.labels[frame], name) for frame in kept] for name in names}
-    hidden = {name: np.array([not _area(mask) for mask in masks[name]]) for name in names}
-    flat = {name: np.array([not _outlined(mask) for mask in masks[name]]) for name in names}
-    alone = len(names) == 1
-    both = {
-        name: hidden[name] & hidden[other] | alone
-        for name, other in zip(names, np.roll(names, 1).tolist(), strict=True)
-    }
-    sums = {"objects": float(len(names))}
+    kept = scored[1:-1]  # the first is given, the last is not scored
+    given = {name: frame for name, frame in _given(truth).items() if frame < kept[-1]}
+    hidden, flat, both = {}, {}, {}
+    before = {there: here for here, there in _following(truth).items()}
+    for name, start in given.items():
+        frames = [frame for frame in kept if frame > start]
+        masks = [_mask(truth.labels[frame], name) for frame in frames]
+        others = [_mask(truth.labels[frame], before.get(name, name)) for frame in frames]
+        hidden[name] = np.array([not _area(mask) for mask in masks])
+        flat[name] = np.array([not _outlined(mask) for mask in masks])
+        alone = before.get(name, name) == name
+        both[name] = hidden[name] & np.array([not _area(mask) for mask in others]) | alone
+    sums = {"objects": float(len(given))}
     for what, curves in {"hidden": hidden, "flat": flat, "both": both}.items():
         sums[f"{what}-mean"] = float(sum(curve.mean() for curve in curves.values()))
         sums[f"{what}-decay"] = float(sum(_decay(curve) for curve in curves.values()))
     return sums
+
+
+def _given(truth: Truth) -> dict[int, int]:
+    """Object -> the scored frame in which it is first seen, and given."""
+    first: dict[int, int] = {}
+    for frame in _scored(truth):
+        for name in truth.labels[frame].ids.tolist():
+            first.setdefault(name, frame)
+    return first
 
 
 def _mask(labels: Labels, name: int) -> Rle | None:
@@ -138,13 +149,17 @@ def _blank(truth: Truth) -> list[Labels]:
 
 
 def _swapped(truth: Truth) -> list[Labels]:
-    """Every object has the identity of the next."""
-    names = truth.labels[_scored(truth)[0]].ids
-    following = dict(zip(names.tolist(), np.roll(names, -1).tolist(), strict=True))
+    following = _following(truth)
     return [
-        replace(labels, ids=np.array([following[int(name)] for name in labels.ids], dtype=np.int64))
+        replace(labels, ids=np.array([following.get(int(name), int(name)) for name in labels.ids], np.int64))
         for labels in truth.labels
     ]
+
+
+def _following(truth: Truth) -> dict[int, int]:
+    """Every object of the first scored frame -> the identity of the next; objects given later keep their own."""
+    names = truth.labels[_scored(truth)[0]].ids
+    return dict(zip(names.tolist(), np.roll(names, -1).tolist(), strict=True))
 
 
 _VOS = Answers(
@@ -158,8 +173,8 @@ _VOS = Answers(
     (
         "frame 0 is given and the last frame is not scored; an object out of sight is right where nothing is "
         "predicted, so an empty prediction scores the share of such frames",
-        "swapped: every object has the next one's identity, so J is right only where both are out of sight (and "
-        "where there is but one object); F is not demanded, as contours of neighbours may touch",
+        "swapped: every object of the first frame has the next one's identity, so J is right only where both are "
+        "out of sight (and where there is but one object); F is not demanded, as contours of neighbours may touch",
     ),
 )
 
