@@ -1,24 +1,25 @@
-"""Top-k soft-max affinity between feature grids: windowed and global search, exact, and a dense reference.
+"""Top-k soft-max affinity between feature grids: exact, tile by tile, and a dense reference.
 
 A query cell reads the labels of its k most alike key cells, drawn jointly from several source frames, and weights
 them by a soft-max over these k similarities. Similarities are inner products; of unit vectors, cosines.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import lru_cache
+from itertools import product as pairs
 from typing import NamedTuple
 
-import faiss
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-TILE = 16
+TILE = 12
 """Side in cells of the square of queries that share one product: larger wastes products, smaller wastes calls."""
-BLOCK = 128
-"""Queries that share one product where there is no window."""
+LARGE_TILE = 32
+"""The same where calls cost more than products: off the CPU."""
 
 _INSIDE: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "circle": lambda dy, dx, radius: dy**2 + dx**2 < radius**2,
@@ -51,6 +52,11 @@ class Window:
         """
         return _INSIDE[self.shape](dy, dx, self.radius)
 
+    @property
+    def reach(self) -> int:
+        """Cells up or down, left or right, beyond which nothing is seen."""
+        return math.ceil(self.radius) - 1 if self.shape == "circle" else math.floor(self.radius)
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -65,7 +71,7 @@ class Source:
 
 
 class Nearest(NamedTuple):
-    """The k best keys of every query, best first; where fewer are seen, places of similarity -inf follow."""
+    """The k best keys of every query; where fewer are seen, places of similarity -inf follow."""
 
     similarity: Float[Tensor, "query k"]
     key: Int[Tensor, "query k"]
@@ -77,6 +83,8 @@ def attend(
 ) -> Float[Tensor, "label h w"]:
     """Read labels through the joint top-k of all sources; never holds more than a tile of the affinity matrix.
 
+    The products that choose the k keys have the precision of the features; all that follows has float32 or better.
+
     Args:
         queries: (channel, h, w) features of the target frame.
         sources: frames to read from, on the same grid; every query must see at least one key.
@@ -86,23 +94,27 @@ def attend(
     Returns:
         (label, h, w), for each cell the weighted mean of the labels of its k keys.
     """
+    height, width = queries.shape[1:]
     groups: dict[tuple[Window | None, int], list[Source]] = {}
-    for source in sources:
-        groups.setdefault((source.window, source.repeats), []).append(source)
+    for number, source in enumerate(sources):
+        # Frames under one window are searched together; whole ones one by one, as joining them would copy them.
+        apart = number if source.window is None else source.repeats
+        groups.setdefault((source.window, apart), []).append(source)
     similarities, keys = [], []
     labels: list[Tensor] = []
-    for (window, repeats), group in groups.items():
+    for (window, _), group in groups.items():
+        repeats = group[0].repeats
         found = nearest(queries, [source.keys for source in group], k, window)
         # The top-k with repeated keys lies within the repeated top-k: the products are computed once.
-        similarities.append(found.similarity.repeat(1, repeats))
-        keys.append(found.key.repeat(1, repeats) + len(labels) * queries.shape[1] * queries.shape[2])
-        labels += [source.labels.flatten(1) for source in group]
-    joint = _top(torch.cat(similarities, dim=1), k)
-    key = torch.cat(keys, dim=1).gather(1, joint.key)
-    weight = torch.softmax(joint.similarity / temperature, dim=1)
-    table = torch.cat(labels, dim=1).T.contiguous()
-    read = F.embedding_bag(key, table, per_sample_weights=weight.to(table), mode="sum")
-    return read.T.reshape(-1, *queries.shape[1:])
+        similarities += [found.similarity] * repeats
+        keys += [found.key + len(labels) * height * width] * repeats
+        labels += [_rows(source.labels) for source in group]
+    similarity = torch.cat(similarities, dim=1)
+    best, place = similarity.topk(min(k, similarity.shape[1]), dim=1)
+    table = torch.cat(labels)
+    weight = torch.softmax(best / temperature, dim=1).to(table)
+    key = torch.cat(keys, dim=1).gather(1, place)
+    return F.embedding_bag(key, table, per_sample_weights=weight, mode="sum").T.reshape(-1, height, width)
 
 
 def nearest(
@@ -116,70 +128,33 @@ def nearest(
     Args:
         queries: (channel, h, w) features of one frame.
         keys: for each frame that is searched (channel, h, w).
-        k: number of keys kept, of all frames together.
+        k: number of keys kept, of all frames together; fewer where there are fewer.
         window: which keys a query sees; None for all.
 
     Returns:
         Keys are counted through the frames, h * w each.
     """
-    if window is None:
-        return global_topk(_rows(queries), [_rows(frame) for frame in keys], k)
-    return windowed_topk(queries, keys, k, window)
-
-
-def global_topk(
-    queries: Float[Tensor, "query channel"], keys: Sequence[Float[Tensor, "_ channel"]], k: int
-) -> Nearest:
-    """Find for each query the k keys of largest inner product; exact.
-
-    float32 on the CPU goes through faiss's flat index (1.4 times as fast as blocked torch products with top-k);
-    other devices and precisions through blocks of torch products.
-
-    Args:
-        queries: (query, channel) vectors.
-        keys: (key, channel) vectors in one or more parts.
-        k: number of keys kept, of all parts together.
-
-    Reference:
-        Douze et al., The Faiss library, arXiv:2401.08281.
-    """
-    if queries.device.type != "cpu" or queries.dtype != torch.float32:
-        whole = torch.cat(list(keys)).T
-        blocks = [_top(block @ whole, k) for block in torch.split(queries, BLOCK)]
-        return Nearest(*map(torch.cat, zip(*blocks, strict=True)))
-    index = faiss.IndexFlatIP(queries.shape[1])
-    for part in keys:
-        index.add(part.contiguous().numpy())
-    similarity, key = index.search(queries.contiguous().numpy(), min(k, index.ntotal))
-    return _padded(Nearest(torch.from_numpy(similarity), torch.from_numpy(key)), k)
-
-
-def windowed_topk(
-    queries: Float[Tensor, "channel h w"],
-    keys: Sequence[Float[Tensor, "channel h w"]],
-    k: int,
-    window: Window,
-) -> Nearest:
-    """Find for each query cell the k most alike key cells inside its window; exact, tile by tile.
-
-    Args:
-        queries: (channel, h, w) features of one frame.
-        keys: for each frame that is searched (channel, h, w).
-        k: number of keys kept, of all frames together.
-        window: which keys a query sees.
-    """
-    height, width = queries.shape[1:]
-    query_rows, *key_rows = (grid.permute(1, 2, 0).contiguous() for grid in (queries, *keys))
-    similarity = queries.new_empty(height, width, k)
-    key = torch.empty(height, width, k, dtype=torch.int64, device=queries.device)
-    places = torch.arange(len(keys) * height * width, device=queries.device).view(-1, height, width)
-    for tile, view in _tiles(height, width, int(window.radius)):
-        seen = _seen(tile, view, window, queries.device)
-        visible = torch.stack([frame[view] for frame in key_rows]).flatten(0, 2)
-        scores = (query_rows[tile].flatten(0, 1) @ visible.T).view(len(seen), len(keys), -1)
-        best = _top(scores.masked_fill_(~seen[:, None], -torch.inf).flatten(1), k)
-        similarity[tile] = best.similarity.view(similarity[tile].shape)
-        key[tile] = places[:, *view].flatten()[best.key].view(key[tile].shape)
+    targets, *frames = (grid.permute(1, 2, 0).contiguous() for grid in (queries, *keys))
+    height, width = targets.shape[:2]
+    exact = torch.promote_types(queries.dtype, torch.float32)
+    similarity = targets.new_full((height, width, k), -torch.inf, dtype=exact)
+    key = targets.new_zeros((height, width, k), dtype=torch.int64)
+    for tile in _tiles(height, width, TILE if queries.device.type == "cpu" else LARGE_TILE):
+        view = _view(tile, window, height, width)
+        visible = [frame[view] for frame in frames]
+        seen = visible[0] if len(visible) == 1 else torch.cat(visible)
+        scores = _products(targets[tile], seen)
+        if window is not None:
+            veil = _veil(*_extents(tile, view), window, queries.device)
+            scores.view(len(scores), len(frames), -1, scores.shape[2]).add_(veil)
+        best, row, column = _top(scores, k)
+        if queries.dtype != exact:
+            best = _sharpened(best, targets[tile].flatten(0, 1), seen[row, column])
+        count = view[0].stop - view[0].start  # rows of a frame in the view
+        place = (row // count * height + row % count + view[0].start) * width + column + view[1].start
+        for table, found in ((similarity, best), (key, place)):
+            part = table[tile][..., : found.shape[1]]
+            part.copy_(found.view_as(part))
     return Nearest(similarity.flatten(0, 1), key.flatten(0, 1))
 
 
@@ -195,12 +170,13 @@ def reference(
         temperature: similarities are divided by it before the soft-max over the k kept.
     """
     height, width = queries.shape[1:]
-    whole = (slice(0, height), slice(0, width))
+    cells = torch.arange(height * width, device=queries.device)
+    y, x = cells // width, cells % width
     affinities, labels = [], []
     for source in sources:
         affinity = _rows(queries) @ _rows(source.keys).T
         if source.window is not None:
-            affinity[~_seen(whole, whole, source.window, queries.device)] = -torch.inf
+            affinity[~source.window.inside(y - y[:, None], x - x[:, None])] = -torch.inf
         affinities += [affinity] * source.repeats
         labels += [_rows(source.labels)] * source.repeats
     affinity, label = torch.cat(affinities, dim=1), torch.cat(labels)
@@ -213,35 +189,75 @@ def _rows(grid: Float[Tensor, "channel h w"]) -> Float[Tensor, "cell channel"]:
     return grid.flatten(1).T
 
 
-def _top(scores: Float[Tensor, "query key"], k: int) -> Nearest:
-    return _padded(Nearest(*scores.topk(min(k, scores.shape[1]), dim=1)), k)
+def _products(
+    queries: Float[Tensor, "rows columns channel"], keys: Float[Tensor, "key_row key_column channel"]
+) -> Float[Tensor, "query key_row key_column"]:
+    """All inner products, taken in the precision of the features, handed over in float32 or better.
+
+    float32 on the CPU goes through oneDNN, which uses all of a processor where torch's own product may not.
+    """
+    left, right = queries.flatten(0, 1), keys.flatten(0, 1)
+    if left.device.type == "cpu" and left.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        product = F.linear(left.to_mkldnn(), right).to_dense()
+    else:
+        product = (left @ right.T).to(torch.promote_types(left.dtype, torch.float32))
+    return product.view(len(left), *keys.shape[:2])
 
 
-def _padded(found: Nearest, k: int) -> Nearest:
-    missing = k - found.key.shape[1]
-    if not missing:
-        return found
-    return Nearest(F.pad(found.similarity, (0, missing), value=-torch.inf), F.pad(found.key, (0, missing)))
+def _top(
+    scores: Float[Tensor, "query key_row key_column"], k: int
+) -> tuple[Float[Tensor, "query k"], Int[Tensor, "query k"], Int[Tensor, "query k"]]:
+    """The k largest scores of each query, their rows and columns; exact: they lie in the k rows of largest maxima."""
+    width = scores.shape[2]
+    rows = scores.amax(dim=2).topk(min(k, scores.shape[1]), dim=1, sorted=False).indices
+    candidates = scores.gather(1, rows[:, :, None].expand(-1, -1, width)).flatten(1)
+    best, index = candidates.topk(min(k, candidates.shape[1]), dim=1)
+    return best, rows.gather(1, index // width), index % width
 
 
-def _tiles(height: int, width: int, reach: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Tiles of queries, each with the part of the grid that holds every key within `reach` of it."""
-    for top, left in product(range(0, height, TILE), range(0, width, TILE)):
-        bottom, right = min(top + TILE, height), min(left + TILE, width)
-        view = (
-            slice(max(top - reach, 0), min(bottom + reach, height)),
-            slice(max(left - reach, 0), min(right + reach, width)),
-        )
-        yield (slice(top, bottom), slice(left, right)), view
+def _sharpened(
+    best: Float[Tensor, "query k"],
+    queries: Float[Tensor, "query channel"],
+    keys: Float[Tensor, "query k channel"],
+) -> Float[Tensor, "query k"]:
+    """The best similarities without the rounding of products to the precision of the features."""
+    products = torch.einsum("qc,qkc->qk", queries.to(best), keys.to(best))
+    return products.masked_fill(best.isneginf(), -torch.inf)
 
 
-def _seen(
-    tile: tuple[slice, slice], view: tuple[slice, slice], window: Window, device: torch.device
-) -> Bool[Tensor, "query key"]:
-    dy, dx = (
-        torch.arange(seen.start, seen.stop, device=device)
-        - torch.arange(of.start, of.stop, device=device)[:, None]
+def _tiles(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:
+    for top, left in pairs(range(0, height, side), range(0, width, side)):
+        yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+
+
+def _view(tile: tuple[slice, slice], window: Window | None, height: int, width: int) -> tuple[slice, slice]:
+    """The part of the grid that holds every key that a query of the tile sees."""
+    if window is None:
+        return slice(0, height), slice(0, width)
+    rows, columns = (
+        slice(max(side.start - window.reach, 0), min(side.stop + window.reach, size))
+        for side, size in zip(tile, (height, width), strict=True)
+    )
+    return rows, columns
+
+
+def _extents(tile: tuple[slice, slice], view: tuple[slice, slice]) -> tuple[tuple[int, int, int], ...]:
+    """Of either side: the tile's length, and where the view starts and stops, counted from the tile's start."""
+    return tuple(
+        (of.stop - of.start, seen.start - of.start, seen.stop - of.start)
         for of, seen in zip(tile, view, strict=True)
     )
+
+
+@lru_cache(maxsize=64)  # 25 differ where a window reaches less than two tiles far, whatever the grid
+def _veil(
+    rows: tuple[int, int, int], columns: tuple[int, int, int], window: Window, device: torch.device
+) -> Float[Tensor, "query 1 key_row key_column"]:
+    """0 where the key is seen from the query, else -inf; rows and columns as `_extents` gives them."""
+    dy, dx = (
+        torch.arange(start, stop, device=device) - torch.arange(count, device=device)[:, None]
+        for count, start, stop in (rows, columns)
+    )
     # (query row, query column, key row, key column)
-    return window.inside(dy[:, None, :, None], dx[None, :, None, :]).flatten(2).flatten(0, 1)
+    seen = window.inside(dy[:, None, :, None], dx[None, :, None, :]).flatten(0, 1)
+    return torch.zeros(seen.shape, device=device).masked_fill_(~seen, -torch.inf)[:, None]

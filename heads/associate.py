@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, as_tensor, cat
-from torchvision.ops import box_iou
+from torch import Tensor, cat
 
 from heads import kalman
 from heads.cascade import CascadeOptions, CascadeState, Observation, Track
@@ -55,7 +54,7 @@ def step(
     """
     now = state.frames
     claims, missed = _match(state, observations, similarity, options)
-    seen = {index: _extended(track, observations[index], now, options) for index, track in claims.items()}
+    seen = _extended(claims, observations, now, options)
     new = _births(observations, claims, state.next_id, now, options)
     sure = options.confirm_at_birth or now == 0
     longest = int(fps / 30 * options.buffer)
@@ -89,11 +88,9 @@ def assign(cost: Float[np.ndarray, "row column"], limit: float) -> list[tuple[in
         (row, column) of each pair, sorted by row.
     """
     gain = np.minimum(cost - limit, 0.0)
-    return [
-        (int(row), int(column))
-        for row, column in zip(*linear_sum_assignment(gain), strict=True)
-        if gain[row, column] < 0
-    ]
+    rows, columns = linear_sum_assignment(gain)
+    paired = gain[rows, columns] < 0
+    return list(zip(rows[paired].tolist(), columns[paired].tolist(), strict=True))
 
 
 def _match(
@@ -107,8 +104,7 @@ def _match(
     def moving(tracks: Sequence[Track], candidates: Sequence[Observation]) -> np.ndarray:
         return _mix_motion(appearance(tracks, candidates), tracks, candidates, options)
 
-    pool = (*_predicted(state.tracked, options, lost=False), *_predicted(state.lost, options, lost=True))
-    claims, left = _stage({}, pool, observations, moving, options.appearance_limit)
+    claims, left = _stage({}, _predicted(state, options), observations, moving, options.appearance_limit)
     if not options.use_iou:
         claims, _ = _stage(claims, state.unconfirmed, observations, appearance, options.appearance_limit)
         return claims, left
@@ -156,8 +152,8 @@ def _mix_motion(
     """First-stage cost: appearance, and how far each observation is from where its track should be."""
     if options.motion_weight == 1 and not options.gate:
         return cost
-    measured = kalman.measure(np.stack([candidate.box for candidate in candidates]))
-    distance = np.stack([kalman.gate(track.motion, measured) for track in tracks if track.motion is not None])
+    measured = kalman.measure(_boxes(candidates))
+    distance = kalman.gate(_motions(tracks), measured)
     mixed = options.motion_weight * cost + (1 - options.motion_weight) * distance
     return np.where(distance > options.gate_threshold, np.inf, mixed) if options.gate else mixed
 
@@ -165,49 +161,79 @@ def _mix_motion(
 def _overlap_cost(
     tracks: Sequence[Track], others: Sequence[Track] | Sequence[Observation]
 ) -> Float[np.ndarray, "track other"]:
-    first, second = (as_tensor(np.stack([one.box for one in side])) for side in (tracks, others))
-    # Two boxes without area have an IoU of 0 / 0; they share nothing.
-    cost: np.ndarray = 1.0 - np.nan_to_num(box_iou(first, second).numpy())
-    return cost
+    """1 - IoU; two boxes without area share nothing."""
+    first, second = _boxes(tracks).T[..., None], _boxes(others).T[:, None]
+    width, height = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0.0)
+    shared = width * height
+    whole = _area(first) + _area(second) - shared
+    return np.asarray(1.0 - np.divide(shared, whole, out=np.zeros_like(shared), where=whole != 0))
 
 
-def _predicted(tracks: Sequence[Track], options: CascadeOptions, *, lost: bool) -> tuple[Track, ...]:
-    if not options.use_kalman:
-        return tuple(tracks)
-    states = (kalman.predict(track.motion, hold_height=lost) for track in tracks if track.motion is not None)
-    return tuple(_moved(track, state) for track, state in zip(tracks, states, strict=True))
+def _area(boxes: Float[np.ndarray, "4 *object"]) -> Float[np.ndarray, "*object"]:
+    return np.asarray((boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
 
 
-def _moved(track: Track, motion: kalman.State) -> Track:
-    return replace(track, motion=motion, box=kalman.box(motion))
+def _predicted(state: CascadeState, options: CascadeOptions) -> tuple[Track, ...]:
+    """The confirmed tracks, where they should be by now."""
+    tracks = (*state.tracked, *state.lost)
+    if not options.use_kalman or not tracks:
+        return tracks
+    lost = np.arange(len(tracks)) >= len(state.tracked)
+    motion = kalman.predict(_motions(tracks), hold_height=lost)
+    rows = zip(tracks, kalman.box(motion), kalman.unstack(motion), strict=True)
+    return tuple(_at(track, track.seen, box, track.points, state) for track, box, state in rows)
 
 
-def _extended(track: Track, observation: Observation, now: int, options: CascadeOptions) -> Track:
-    """The track with one more observation."""
-    points = (*track.points, observation.points)[-options.memory :]
-    track = replace(track, seen=now, points=points, box=observation.box)
-    if track.motion is None:
-        return track
-    return _moved(track, kalman.update(track.motion, kalman.measure(observation.box)))
+def _at(
+    track: Track, seen: int, box: np.ndarray, points: tuple[Tensor, ...], motion: kalman.State | None
+) -> Track:
+    """The same track at another time: `dataclasses.replace`, which would take most of the time of a frame."""
+    return Track(track.id, track.label, track.born, seen, box, points, motion)
+
+
+def _motions(tracks: Sequence[Track]) -> kalman.State:
+    return kalman.stack([track.motion for track in tracks if track.motion is not None])
+
+
+def _boxes(objects: Sequence[Track] | Sequence[Observation]) -> Float[np.ndarray, "object 4"]:
+    return np.array([one.box for one in objects])
+
+
+def _extended(
+    claims: _Claims, observations: Sequence[Observation], now: int, options: CascadeOptions
+) -> dict[int, Track]:
+    """The claims with each track extended by its observation."""
+    tracks, found = list(claims.values()), [observations[index] for index in claims]
+    boxes, motions = _followed(found, options, lambda seen: kalman.update(_motions(tracks), seen))
+    seen = [
+        _at(track, now, box, (*track.points, one.points)[-options.memory :], motion)
+        for track, one, box, motion in zip(tracks, found, boxes, motions, strict=True)
+    ]
+    return dict(zip(claims, seen, strict=True))
 
 
 def _births(
     observations: Sequence[Observation], claims: _Claims, next_id: int, now: int, options: CascadeOptions
 ) -> dict[int, Track]:
     """New tracks of the observations that no track has claimed."""
-    free = (i for i, o in enumerate(observations) if i not in claims and o.score >= options.birth_score)
-    return {
-        index: Track(
-            id=id,
-            label=observations[index].label,
-            born=now,
-            seen=now,
-            box=observations[index].box,
-            points=(observations[index].points,),
-            motion=kalman.initiate(kalman.measure(observations[index].box)) if options.use_kalman else None,
-        )
-        for id, index in enumerate(free, start=next_id)
-    }
+    free = [i for i, one in enumerate(observations) if i not in claims and one.score >= options.birth_score]
+    found = [observations[index] for index in free]
+    _, motions = _followed(found, options, kalman.initiate)
+    new = [
+        Track(id, one.label, born=now, seen=now, box=one.box, points=(one.points,), motion=motion)
+        for id, (one, motion) in enumerate(zip(found, motions, strict=True), start=next_id)
+    ]
+    return dict(zip(free, new, strict=True))
+
+
+def _followed(
+    found: Sequence[Observation], options: CascadeOptions, believe: Callable[[np.ndarray], kalman.State]
+) -> tuple[Sequence[np.ndarray], Sequence[kalman.State | None]]:
+    """Boxes and states of the filter after these observations; without a filter the boxes as they are, and no state."""
+    if not found or not options.use_kalman:
+        return [one.box for one in found], [None for _ in found]
+    states = believe(kalman.measure(_boxes(found)))
+    return list(kalman.box(states)), kalman.unstack(states)
 
 
 def _by_id(claims: _Claims) -> tuple[Track, ...]:

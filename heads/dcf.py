@@ -117,7 +117,7 @@ def response(
     """
     size = search.shape[-1]
     window, z_bar = hann(search), state.z_hat.conj()
-    parts = zip(search.split(CHANNELS_AT_ONCE, 1), z_bar.split(CHANNELS_AT_ONCE), strict=True)
+    parts = zip(torch.split(search, CHANNELS_AT_ONCE, 1), torch.split(z_bar, CHANNELS_AT_ONCE), strict=True)
     correlation = reduce(torch.add, ((torch.fft.rfft2(part * window) * z).sum(1) for part, z in parts))
     # Without `s` an odd map would come back one column narrower.
     answer: Tensor = torch.fft.irfft2(correlation * state.alpha_hat, s=(size, size))
@@ -144,7 +144,8 @@ def _spectrum(
     half = torch.fft.rfft(rows)
     spectrum = half.new_zeros(*features.shape[:2], half.shape[2])
     spectrum[:, cells] = half
-    return torch.fft.fft(spectrum, dim=1)
+    whole: Tensor = torch.fft.fft(spectrum, dim=1)
+    return whole
 
 
 def _blend(

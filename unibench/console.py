@@ -16,8 +16,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from unibench import cards, compare, listing, plan, plans, run, scores, shards, tasks
+from unibench import cards, compare, executors, listing, plan, plans, run, scores, shards, tasks
 from unibench.cards import Card
+from unibench.executors import Job
+from unibench.feature_cache import FeatureCache
 from unibench.plan import Unit
 from unibench.plans import Plan
 from unibench.report import correlation, facts, leaderboard, radar
@@ -47,6 +49,10 @@ class Request:
     frames: int | None = None
     device: str = "cpu"
     always: bool = False
+    executor: str = "local"
+    workers: int | None = None
+    plugins: tuple[str, ...] = ()
+    features: FeatureCache | None = None
 
 
 def quickstart(out: Path, *, device: str, always: bool, command: Sequence[str]) -> None:
@@ -67,15 +73,26 @@ def perform(request: Request) -> None:
     units = plan.units(
         request.models, request.tasks, request.data, layers=request.layers, frames=request.frames
     )
-    hashes = run.fingerprints(units, request.weights)
-    results = run.execute(units, request.out, request.weights, device=request.device, always=request.always)
-    done = list(_watch(results, len(units)))
-    good = [one.unit for one in done if not one.error]
+    hashes = run.fingerprints(units, request.weights, request.features)
+    execute = executors.find(request.executor)
+    done = list(_watch(execute([executors.absolute(unit) for unit in units], _job(request)), len(units)))
+    failed = {run.unit_key(one.unit, "") for one in done if one.error}
+    good = [
+        unit for unit in units if run.unit_key(unit, "") not in failed
+    ]  # in their order, whoever was first
     run.pool(good, request.out, hashes, run.provenance(request.command, start, request.device))
     _show_failures(done)
     if good:
         report(request.out)
     _end(done)
+
+
+def _job(request: Request) -> Job:
+    weights = request.weights and request.weights.resolve()
+    return Job(
+        request.out.resolve(), weights, request.device, request.workers, request.always, request.plugins,
+        request.features,
+    )  # fmt: skip
 
 
 def work(

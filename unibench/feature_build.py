@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,7 @@ def map_bytes(layer: Layer, height: int, width: int) -> int:
         height: Pixels that the network is shown.
         width: Likewise.
     """
-    h, w = (int((side - 1 - 2 * layer.offset) // layer.stride) + 1 for side in (height, width))
-    return 2 * layer.channels * h * w
+    return 2 * layer.channels * ceil(height / layer.stride) * ceil(width / layer.stride)
 
 
 def require_room(cache: FeatureCache, needs: Sequence[Need]) -> None:

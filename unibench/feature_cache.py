@@ -35,22 +35,28 @@ MEASURED = 256 << 20
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A map as it is stored: `features * 2 ** exponent`, so that no value overflows and hardly one is lost."""
+    """A map as it is stored, channels last as networks give it and heads like it."""
 
-    features: Float16[np.ndarray, "channel h w"]
+    features: Float16[np.ndarray, "h w channel"]
     exponent: int
-
-    def unpack(self, device: torch.device) -> Float[Tensor, "channel h w"]:
-        """The map that heads see."""
-        return torch.from_numpy(self.features).to(device).float() * 2.0**self.exponent
+    """The map is `features * 2 ** exponent`: no value overflows, and hardly one is lost."""
 
 
 def pack(features: Float[Tensor, "channel h w"]) -> Packed:
     """Round a map to float16, its largest value scaled by a power of two to between 2^14 and 2^15."""
     peak = float(features.abs().amax())
-    exponent = math.frexp(peak)[1] - 15 if math.isfinite(peak) else 0
-    scaled = features.float() * 2.0**-exponent
+    exponent = (
+        max(math.frexp(peak)[1] - 15, -126) if math.isfinite(peak) else 0
+    )  # 2 ** 127 and less are finite
+    scaled = features.permute(1, 2, 0).float() * 2.0**-exponent
     return Packed(scaled.half().contiguous().cpu().numpy(), exponent)
+
+
+def unpack(maps: Sequence[Packed], device: torch.device) -> Float[Tensor, "batch channel h w"]:
+    """What heads see of maps of one size."""
+    halves = torch.stack([torch.from_numpy(one.features) for one in maps])
+    scales = torch.tensor([2.0**one.exponent for one in maps], device=device)
+    return halves.to(device).float().mul_(scales.view(-1, 1, 1, 1)).permute(0, 3, 1, 2)
 
 
 class FeatureCache:
@@ -147,8 +153,8 @@ def cached(model: FrozenModel, cache: FeatureCache) -> FrozenModel:
         paths = {
             (row, layer): cache.path(model, layer, one) for row, one in enumerate(digests) for layer in layers
         }
-        found = {key: cache.read(path) for key, path in paths.items()}
-        missing = [key for key, packed in found.items() if packed is None]
+        found = {key: packed for key, path in paths.items() if (packed := cache.read(path)) is not None}
+        missing = [key for key in paths if key not in found]
         if missing:
             rows = list(dict.fromkeys(row for row, _ in missing))
             wanted = [layer for layer in layers if any(layer == one for _, one in missing)]
@@ -156,8 +162,10 @@ def cached(model: FrozenModel, cache: FeatureCache) -> FrozenModel:
             for row, layer in missing:
                 found[row, layer] = packed = pack(maps[layer][rows.index(row)])
                 cache.write(paths[row, layer], packed)
-        maps_of = {key: packed.unpack(images.device) for key, packed in found.items() if packed is not None}
-        return {layer: torch.stack([maps_of[row, layer] for row in range(len(images))]) for layer in layers}
+        return {
+            layer: unpack([found[row, layer] for row in range(len(images))], images.device)
+            for layer in layers
+        }
 
     return replace(model, network=network, fingerprint=fingerprint(model.fingerprint))
 

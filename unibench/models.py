@@ -105,7 +105,7 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
 
 def freeze(card: Card, module: nn.Module, path: Path | None, place: torch.device) -> FrozenModel:
     """Wrap a built network as the appearance model that the heads know."""
-    network = LOADERS[card.architecture.loader].extract(card, module.to(place, memory_format=LAYOUT))
+    network = LOADERS[card.architecture.loader].extract(card, module.to(place).to(memory_format=LAYOUT))
     return _frozen(card, _running(network, card, place), fingerprint(card, path), place)
 
 
@@ -136,10 +136,8 @@ def _frozen(card: Card, network: Network, fingerprint: str, place: torch.device)
 
 
 def _running(network: Network, card: Card, place: torch.device) -> Network:
-    """The network as it is run: frozen, in the card's precision, channels last, compiled if the card says so."""
+    """The network as it is run: frozen, in the card's precision, channels last."""
     dtype = getattr(torch, card.architecture.dtype)
-    if card.architecture.compiled:
-        network = torch.compile(network)
 
     @torch.inference_mode()
     def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -252,10 +250,10 @@ def _extract_nodes(card: Card, module: nn.Module) -> Network:
     from torchvision.models.feature_extraction import create_feature_extractor
 
     @lru_cache(maxsize=8)
-    def extractor(layers: tuple[str, ...]) -> nn.Module:
+    def extractor(layers: tuple[str, ...]) -> Callable[..., Any]:
         nodes = {str(card.layers[name].node): name for name in layers}
         taken: nn.Module = create_feature_extractor(module, nodes)
-        return taken.eval()
+        return _compiled(card, taken.eval())
 
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         maps: dict[str, Tensor] = extractor(tuple(layers))(images)
@@ -274,11 +272,11 @@ def _construct_timm(card: Card) -> nn.Module:
 
 
 def _extract_intermediates(card: Card, module: nn.Module) -> Network:
+    forward = _compiled(card, module.forward_intermediates)  # type: ignore[arg-type]
+
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         indices = sorted({int(card.layers[name].node) for name in layers})
-        maps = module.forward_intermediates(
-            images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True
-        )  # type: ignore[operator]
+        maps = forward(images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True)
         taken = {name: maps[indices.index(int(card.layers[name].node))] for name in layers}
         return {
             name: _normalised(module, one) if card.layers[name].norm else one for name, one in taken.items()
@@ -300,11 +298,17 @@ def _construct_python(card: Card) -> nn.Module:
 
 
 def _extract_returned(card: Card, module: nn.Module) -> Network:
+    forward = _compiled(card, module)
+
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        maps = module(images)
+        maps = forward(images)
         return {name: maps[card.layers[name].node] for name in layers}
 
     return network
+
+
+def _compiled(card: Card, forward: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(forward) if card.architecture.compiled else forward
 
 
 LOADERS: dict[str, Loader] = {

@@ -4,11 +4,11 @@ Nothing of this changes what a tracker says, but for the order of sums within a 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby, islice, tee
-from typing import Generic, NoReturn, TypeVar
+from itertools import groupby, islice
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from unibench.records import Clip, Frame, Labels
 Item = TypeVar("Item")
 Options = TypeVar("Options")
 State = TypeVar("State")
-Image = UInt8[np.ndarray, "height width 3"]
+Image = UInt8[np.ndarray, "_ _ 3"]
 AHEAD = 2
 """Frames that are decoded before they are asked for."""
 
@@ -130,7 +130,7 @@ def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and torch.equal(first, second)
 
 
-def ahead(items: Iterable[Item], depth: int = AHEAD) -> Iterator[Item]:
+def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
     """Make items in a thread before they are asked for; an error comes out where its item would.
 
     The thread ends with the generator: when it is exhausted, fails or is closed.
@@ -155,21 +155,27 @@ def fan(items: Iterable[Item], readers: int) -> list[Iterator[Item]]:
     """Let several read one stream, each at its own pace; all of them meet the error that ends it.
 
     Args:
-        items: Read once; what the slowest reader has passed is forgotten.
+        items: Read once; what all readers have passed is forgotten (itertools.tee keeps up to 57 items more).
         readers: Their number.
     """
+    source = iter(items)
 
-    def outcomes() -> Iterator[tuple[Item, None] | tuple[None, Exception]]:
+    def take() -> tuple[Item, None] | tuple[None, Exception]:
         try:
-            for item in items:
-                yield item, None
+            return next(source), None
         except Exception as error:  # noqa: BLE001 - raised again, for each reader
-            yield None, error
+            return None, error
 
-    def read(taken: Iterable[tuple[Item, None] | tuple[None, Exception]]) -> Iterator[Item]:
-        for item, error in taken:
+    def read(link: list[Any]) -> Iterator[Item]:
+        while True:
+            if not link:  # nobody was here before
+                link += [take(), []]
+            (item, error), link = link
+            if isinstance(error, StopIteration):
+                return
             if error is not None:
                 raise error
-            yield item  # type: ignore[misc]
+            yield item
 
-    return [read(one) for one in tee(outcomes(), readers)]
+    first: list[Any] = []
+    return [read(first) for _ in range(readers)]

@@ -1,6 +1,6 @@
 """What is asked for, as a list of independent units of work."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,22 @@ def units(
         for card in models
         for task, root, name in clips
     ]
+
+
+def together(units: Iterable[Unit]) -> list[list[Unit]]:
+    """Group units that differ in their protocol and layers only: they can share decoding and passes of the network.
+
+    Args:
+        units: All of one model.
+
+    Returns:
+        Groups in the order of their first units.
+    """
+    groups: dict[Hashable, list[Unit]] = {}
+    for unit in units:
+        given = unit.task.protocol.detections
+        groups.setdefault((unit.task.benchmark, given, unit.root, unit.clip, unit.frames), []).append(unit)
+    return list(groups.values())
 
 
 def _layers(card: Card, asked: Sequence[str]) -> tuple[str, ...]:

@@ -71,6 +71,10 @@ class Plan:
     """Weights file or folder; a node may have another."""
     frames: int | None = None
     """Only the first so many frames of each clip."""
+    dtype: str = ""
+    """What networks compute in; empty: what their cards say."""
+    compiled: bool = False
+    """Whether networks are compiled, whatever their cards say."""
 
 
 def make(
@@ -79,6 +83,8 @@ def make(
     *,
     data: Path | None = None,
     weights: Path | None = None,
+    dtype: str | None = None,
+    compiled: bool = False,
 ) -> Plan:
     """Make the plan of a list of units; the truth of every clip is read once.
 
@@ -87,6 +93,8 @@ def make(
         hashes: Model name -> hash (`run.fingerprints`).
         data: Folder with the benchmarks' folders.
         weights: A weights file, or the folder that holds them.
+        dtype: What the cards were told to compute in (`cards.running`); None: what they say themselves.
+        compiled: Likewise.
     """
     clips: dict[tuple[str, str], list[Unit]] = {}
     for unit in units:
@@ -112,6 +120,8 @@ def make(
             data=str(data.resolve()) if data else "",
             weights=str(weights.resolve()) if weights else "",
             frames=units[0].frames,
+            dtype=dtype or "",
+            compiled=compiled,
         )
     )
 

@@ -11,7 +11,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -23,15 +24,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from unibench import models, protocols, scores, stats, tasks, weights
+from unibench import feature_cache, models, passes, plan, protocols, scores, stats, tasks, weights
+from unibench.cards import Card
 from unibench.errors import CardError, OutputError, TrackerError, UnibenchError, WeightsError
+from unibench.feature_cache import FeatureCache
 from unibench.models import FrozenModel
+from unibench.passes import Steps
 from unibench.plan import Unit
 from unibench.records import Clip, Frame, Labels, Score, Truth
 from unibench.scores import ClipResult, UnitKey
 
 PACKAGES = ("torch", "torchvision", "timm", "faiss-cpu", "numpy", "scipy", "trackeval", "motmetrics", "pycocotools",
             "scikit-image", "pillow", "unibench-tracking")  # fmt: skip
+
+
+HOPELESS = (WeightsError, CardError, OutputError)
+"""Errors that no other clip would be spared."""
+_Hashed = tuple[Frame, str]
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,15 @@ class Done:
 
 
 def execute(
-    units: Sequence[Unit], out: Path, given: Path | None = None, *, device: str = "cpu", always: bool = False
+    units: Sequence[Unit],
+    out: Path,
+    given: Path | None = None,
+    *,
+    device: str = "cpu",
+    always: bool = False,
+    features: FeatureCache | None = None,
 ) -> Iterator[Done]:
-    """Run units one after another; a unit that fails does not stop the others.
+    """Run units, clip by clip; a unit that fails does not stop the others.
 
     Args:
         units: Grouped by model: each is loaded once, and only if a unit needs it.
@@ -56,6 +71,7 @@ def execute(
         given: A weights file, or the folder that holds them.
         device: A torch device.
         always: Compute again what is there.
+        features: Where feature maps are kept; see `loader`.
 
     Yields:
         What became of each unit, when its results are on disk.
@@ -65,10 +81,33 @@ def execute(
             written; what was computed before is kept.
     """
     models.device(device)
-    hashes = fingerprints(units, given)
+    hashes = fingerprints(units, given, features)
     for card, group in groupby(units, key=lambda unit: unit.card):
-        load = cache(partial(models.load, card, given=given, place=device))
+        load = loader(card, given, device, features)
         yield from attempt(list(group), load, hashes[card.name], out, always=always)
+
+
+def loader(
+    card: Card, given: Path | None, device: str, features: FeatureCache | None = None
+) -> Callable[[], FrozenModel]:
+    """Say how a model is got when it is needed, once.
+
+    Args:
+        card: The model.
+        given: A weights file, or the folder that holds them.
+        device: A torch device.
+        features: Where feature maps are kept: the network is then built only if one is missing. None: it is run for
+            every frame.
+    """
+    load = partial(models.load, card, given=given, place=device)
+    if features is None:
+        return cache(load)
+
+    def describe() -> FrozenModel:
+        fingerprint = models.fingerprint(card, weights.locate(card, given))
+        return feature_cache.cached(models.defer(card, load, fingerprint, device), features)
+
+    return cache(describe)
 
 
 def attempt(
@@ -80,6 +119,9 @@ def attempt(
     always: bool = False,
 ) -> Iterator[Done]:
     """Run units of one model; one that fails does not stop the others.
+
+    Those that differ in their protocol only are run together: their clip is decoded once, and shown to the network once
+    where they show it the same.
 
     Args:
         units: All of one model.
@@ -94,26 +136,39 @@ def attempt(
     Raises:
         UnibenchError: No other clip would fare better: the model's weights do not fit, results cannot be written.
     """
-    for unit in units:
+    for group in plan.together(units):
         start = time.perf_counter()
         try:
-            worked = run_unit(unit, load, fingerprint, out, always=always)
-        except (WeightsError, CardError, OutputError):
-            raise  # no other clip would fare better
+            jobs = _jobs(group, fingerprint, out, always=always)
+            model = load() if any(job.prints for job in jobs) else None
+        except HOPELESS:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
-            yield Done(unit, time.perf_counter() - start, _reason(error))
-        else:
-            yield Done(unit, time.perf_counter() - start if worked else 0.0)
+            yield from (Done(unit, time.perf_counter() - start, _reason(error)) for unit in group)
+            continue
+        yield from (Done(job.unit, 0.0) for job in jobs if not job.prints)
+        if model is not None:
+            yield from _run_together([job for job in jobs if job.prints], model, out)
 
 
-def fingerprints(units: Sequence[Unit], given: Path | None) -> dict[str, str]:
+def fingerprints(
+    units: Sequence[Unit], given: Path | None, features: FeatureCache | None = None
+) -> dict[str, str]:
     """Find the weights of every model, before any work is done: name -> hash of the model.
+
+    Args:
+        units: What is asked for.
+        given: A weights file, or the folder that holds them.
+        features: Where feature maps are kept, rounded; the hashes say so.
 
     Raises:
         WeightsError: Weights are missing or have another sha256.
     """
     chosen = {unit.card.name: unit.card for unit in units}
-    return {name: models.fingerprint(card, weights.locate(card, given)) for name, card in chosen.items()}
+    hashes = {name: models.fingerprint(card, weights.locate(card, given)) for name, card in chosen.items()}
+    if features is None:
+        return hashes
+    return {name: feature_cache.fingerprint(model) for name, model in hashes.items()}
 
 
 def _reason(error: Exception) -> str:
@@ -126,65 +181,122 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__} at {where}: {' '.join(str(error).split())}"
 
 
-def run_unit(
-    unit: Unit, load: Callable[[], FrozenModel], fingerprint: str, out: Path, *, always: bool = False
-) -> bool:
-    """Track one clip with every layer that is missing, score it, and write one file a layer.
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is to be done of one unit."""
 
-    Args:
-        unit: The clip, the task and the layers.
-        load: Gives the model; called only if there is something to do.
-        fingerprint: Hash of the model.
-        out: Root folder of the results.
-        always: Compute again what is there.
+    unit: Unit
+    clip: Clip
+    truth: Truth
+    prints: Mapping[str, str]
+    """Layers whose results are missing -> the fingerprints that these will have."""
 
-    Returns:
-        Whether there was anything to do.
+
+def _jobs(units: Sequence[Unit], fingerprint: str, out: Path, *, always: bool) -> list[_Job]:
+    """Find out what is missing of units on one clip."""
+    first = units[0]
+    clip, truth = tasks.load_clip(first.task, first.root, first.clip, first.frames)
+    jobs = []
+    for unit in units:
+        prints = {layer: result_fingerprint(unit, fingerprint, layer, truth) for layer in unit.layers}
+        missing = {
+            layer: one for layer, one in prints.items() if always or not _is_done(out, unit, layer, one)
+        }
+        jobs.append(_Job(unit, clip, truth, missing))
+    return jobs
+
+
+def _run_together(jobs: Sequence[_Job], model: FrozenModel, out: Path) -> Iterator[Done]:
+    """Run units of one clip, in turns frame by frame, so that its frames are decoded and shown to the network once.
+
+    Each gives what it gives alone; one that fails does not stop the others.
     """
-    clip, truth = tasks.load_clip(unit.task, unit.root, unit.clip, unit.frames)
-    prints = {layer: result_fingerprint(unit, fingerprint, layer, truth) for layer in unit.layers}
-    layers = [layer for layer in unit.layers if always or not _is_done(out, unit, layer, prints[layer])]
-    if not layers:
-        return False
-    watch = _Watch(clip, unit.task.protocol.lookahead)
-    track = tasks.bind_layers(unit.task, load(), layers)
-    predictions: dict[str, list[Labels]] = {layer: [] for layer in layers}
+    steps = isinstance(
+        jobs[0].unit.task.family.track, Steps
+    )  # others look where their last frame has led them
+    union = sorted({layer for job in jobs for layer in job.prints}) if steps else []
+    model, forget = passes.share(model, union)
+    seconds = dict.fromkeys(range(len(jobs)), 0.0)
+    with closing(passes.ahead(_hashed(jobs[0].clip.frames()))) as frames:
+        branches = passes.fan(frames, len(jobs))
+        turns = {place: _track(job, model, branches.pop(0), out) for place, job in enumerate(jobs)}
+        while turns:
+            forget()
+            for place in list(turns):
+                start = time.perf_counter()
+                error = _take(turns[place])
+                seconds[place] += time.perf_counter() - start
+                if error is not None:
+                    del turns[place]
+                    yield Done(jobs[place].unit, seconds[place], error)
+
+
+def _take(turn: Iterator[None]) -> str | None:
+    """Go one frame further; None: there are more, "": the result is written, else why it failed."""
+    try:
+        next(turn)
+    except StopIteration:
+        return ""
+    except HOPELESS:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a unit does, the others go on
+        return _reason(error)
+    return None
+
+
+def _track(job: _Job, model: FrozenModel, frames: Iterator[_Hashed], out: Path) -> Iterator[None]:
+    """Track one clip frame by frame, score it, and write one file a layer."""
+    unit, clip = job.unit, job.clip
+    watch = _Watch(job, frames)
+    predictions: dict[str, list[Labels]] = {layer: [] for layer in job.prints}
+    track = tasks.bind_layers(unit.task, model, list(job.prints))
     for labels in track(replace(clip, frames=watch.frames)):
         watch.yielded += 1
-        for layer in layers:
-            predictions[layer].append(labels[layer])
+        for layer, predicted in predictions.items():
+            predicted.append(labels[layer])
+        yield
     if watch.yielded != clip.length:
         raise TrackerError(
             f"{unit.task.name}, clip {unit.clip!r}: labels of {watch.yielded} frames, expected {clip.length}"
         )
-    data = _digest(watch.digest.hexdigest(), _hash_labels(*truth.labels))
-    for layer in layers:
-        tally = unit.task.tally(truth, predictions[layer])
+    data = _digest(watch.data, _hash_labels(*job.truth.labels))
+    for layer, fingerprint in job.prints.items():
+        tally = unit.task.tally(job.truth, predictions[layer])
         partial = unit.frames is not None
         scores.write_clip(
-            out, ClipResult(unit_key(unit, layer), clip.length, partial, prints[layer], data, tally)
+            out, ClipResult(unit_key(unit, layer), clip.length, partial, fingerprint, data, tally)
         )
-    return True
+
+
+def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
+    """Frames, each with the hash of all that was given so far."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(np.ascontiguousarray(frame.image).data)
+        digest.update(_hash_labels(frame.prompt, frame.detections).encode())
+        yield frame, digest.hexdigest()
 
 
 class _Watch:
-    """Counts the frames that a tracker pulls, so that online is enforced, and hashes what it is given."""
+    """Counts the frames that a tracker pulls, so that online is enforced, and keeps the hash of what it was given."""
 
-    def __init__(self, clip: Clip, lookahead: int) -> None:
-        self.clip = clip
-        self.lookahead = lookahead
+    def __init__(self, job: _Job, frames: Iterator[_Hashed]) -> None:
+        self.job = job
+        self.source: Iterator[_Hashed] | None = frames
         self.yielded = 0
-        self.digest = hashlib.sha256()
+        self.data = ""
 
     def frames(self) -> Iterator[Frame]:
-        for pulled, frame in enumerate(self.clip.frames()):
-            if pulled > self.yielded + self.lookahead:
+        clip, task = self.job.clip, self.job.unit.task
+        # Steps hand their head one frame after the other, however many they pull.
+        limit = math.inf if isinstance(task.family.track, Steps) else task.protocol.lookahead
+        source, self.source = self.source, None
+        for pulled, (frame, self.data) in enumerate(source or _hashed(clip.frames())):
+            if pulled > self.yielded + limit:
                 raise TrackerError(
-                    f"clip {self.clip.name!r}: frame {pulled} was pulled before the labels of frame {self.yielded} "
-                    f"were given, expected at most {self.lookahead} frames ahead; the protocol is online"
+                    f"clip {clip.name!r}: frame {pulled} was pulled before the labels of frame {self.yielded} "
+                    f"were given, expected at most {limit} frames ahead; the protocol is online"
                 )
-            self.digest.update(frame.image.tobytes())
-            self.digest.update(_hash_labels(frame.prompt, frame.detections).encode())
             yield frame
 
 
@@ -254,7 +366,8 @@ def pool(
         scores.write_run(
             out, model=name, task=first.task, protocol=first.protocol, layer=layer,
             provenance={**provenance, "protocol": protocols.describe(group[0].task.protocol),
-                        "weights": first.weights_hash, "data": first.data_hash, "statistics": dict(stats.METHOD)},
+                        "weights": first.weights_hash, "data": first.data_hash, "statistics": dict(stats.METHOD),
+                        "dtype": group[0].card.architecture.dtype, "compiled": group[0].card.architecture.compiled},
         )  # fmt: skip
         pooled += made
     return pooled
@@ -298,7 +411,6 @@ def provenance(command: Sequence[str], start: datetime, device: str) -> dict[str
         "start": start.isoformat(timespec="seconds"),
         "end": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device,
-        "dtype": "float32",
         "git": _git_state(),
         "machine": {"system": platform.platform(), "processor": platform.processor(), "python": sys.version.split()[0],
                     "threads": torch.get_num_threads()},

@@ -71,7 +71,10 @@ def units(plan: Plan, planned: Sequence[PlannedUnit], data: Path | None, weights
 
 
 def _bind(plan: Plan, planned: Sequence[PlannedUnit], root: Callable[[Task], Path]) -> list[Unit]:
-    chosen = {name: cards.find(name) for name in dict.fromkeys(unit.model for unit in planned)}
+    chosen = {
+        name: cards.running(cards.find(name), plan.dtype or None, compiled=plan.compiled)
+        for name in dict.fromkeys(unit.model for unit in planned)
+    }
     found = {place: _find(plan.tasks[place]) for place in dict.fromkeys(unit.task for unit in planned)}
     roots = {place: root(task) for place, task in found.items()}
     return [

@@ -7,3 +7,8 @@ A module `bench_*.py` beside this file has one function, which the runner finds 
 It makes the inputs (seeded, no files) and returns what is to be timed; `quick` asks for sizes at which a whole case
 takes well under a second: pytest runs those (`test_smoke.py`). See `cases.py`.
 """
+
+import os
+
+# As the command line does: threads that wait must sleep, or a busy neighbour makes everything ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

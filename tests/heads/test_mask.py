@@ -141,6 +141,42 @@ def test_labels_follow_a_moving_pattern():
     assert torch.equal(last.argmax(0)[:, 10:], labels.roll(10, dims=2).argmax(0)[:, 10:])
 
 
+def blob_clip(count: int = 6, h: int = 40, w: int = 50) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Features of a disc that moves over a still background, with noise, and its pixels, 8 a cell."""
+    generator = torch.Generator().manual_seed(6)
+    texture = torch.randn(2, 64, h // 4, w // 4, generator=generator)
+    ground, disc = F.interpolate(texture, size=(h, w), mode="bicubic")
+    y, x = torch.meshgrid(torch.arange(8 * h), torch.arange(8 * w), indexing="ij")
+    clip, masks = [], []
+    for t in range(count):
+        masks.append(((y - 150) ** 2 + (x - 120 - 16 * t) ** 2 < 80**2).float())
+        inside = F.avg_pool2d(masks[t][None], 8)
+        noise = 0.5 * torch.randn(64, h, w, generator=generator)
+        clip.append(ground * (1 - inside) + disc.roll(2 * t, dims=2) * inside + noise)
+    return clip, masks
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_keeps_j_within_a_thousandth(dtype):
+    clip, masks = blob_clip()
+    inside = F.avg_pool2d(masks[0][None], 8)
+    prompt = torch.cat([1 - inside, inside])
+
+    def quality(features: list[torch.Tensor]) -> list[float]:
+        found = []
+        for mask, labels in zip(masks, propagate(features, prompt), strict=True):
+            assert labels.dtype == torch.float32
+            pixels = F.interpolate(labels[None], scale_factor=8, mode="bilinear")[0].argmax(0)
+            both, either = (pixels * mask).sum(), ((pixels + mask) > 0).sum()
+            found.append((both / either).item())
+        return found
+
+    half, single = quality([frame.to(dtype) for frame in clip]), quality(clip)
+    assert 0.8 < single[-1] < 0.99
+    assert half != single
+    assert sum(half) / len(half) == pytest.approx(sum(single) / len(single), abs=1e-3)
+
+
 def test_scale_of_the_features_does_not_matter():
     clip = frames(4)
     scaled = [frame * (1 + torch.arange(11)) for frame in clip]

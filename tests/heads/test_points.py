@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import label
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import roi_align
 
 from heads.points import box_points, mask_box, mask_points, pose_box, pose_mask
 from heads.rsm import similarity
@@ -65,6 +66,22 @@ def test_box_points_off_the_map_are_zero() -> None:
     )
     assert (inside == 1).all()
     assert (outside == 0).all()
+
+
+@pytest.mark.parametrize("size", [(10, 4), (4, 10), (1, 1)])
+def test_box_points_are_those_of_roi_align(size: tuple[int, int]) -> None:
+    """Boxes of all sizes, on the map, over its border, and off it."""
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(-60, 260, (200, 2))
+    boxes = torch.from_numpy(
+        np.concatenate([corners, corners + rng.uniform(0, 1, (200, 2)) ** 3 * 300], axis=1)
+    )
+    features = noise(5, 23, 31).double()
+    expected = roi_align(features[None], [boxes - 2.5], size, spatial_scale=1 / 8)
+    points = torch.stack(box_points(features, boxes, 8, 2.5, size))
+    torch.testing.assert_close(points, expected.flatten(2).transpose(1, 2), rtol=1e-9, atol=1e-9)
+    last = features.float()[None].contiguous(memory_format=torch.channels_last)[0]
+    torch.testing.assert_close(torch.stack(box_points(last, boxes, 8, 2.5, size)), points.float())
 
 
 def test_no_boxes_give_no_points() -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.distance import cdist
 from trackeval.metrics import JAndF
 
 from tests.metrics.scenes import block, drawn_masks, masks, moved
@@ -36,7 +37,7 @@ def test_contour_counted_by_hand():
     # truth: rows 4..8, columns 4..8, less the inner 3 x 3: 16 pixels; prediction: the same, 3 further right.
     # Columns 4 5 6 7 8 against 7 8 9 10 11: truth's column 7 (rows 4, 8) and 8 (5 pixels) are near the other's
     # left column (7), so is column 6 (rows 4, 8), one to its left: 9 of 16; the other way round the same.
-    assert vos.boundary_f(true, predicted) == pytest.approx(9 / 16)
+    assert vos.boundary_f(rle.encode(true), rle.encode(predicted)) == pytest.approx(9 / 16)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,37 @@ def test_contour_counted_by_hand():
     ],
 )
 def test_contours_that_are_not_there(true, predicted, expected):
-    assert vos.boundary_f(true, predicted) == expected
+    assert vos.boundary_f(rle.encode(true), rle.encode(predicted)) == expected
+
+
+def in_pixels(true, predicted):
+    """F by its definition: contours as pictures, distances between all their pixels."""
+    contours = []
+    for mask in (true, predicted):
+        padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+        corners = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+        contours.append(np.argwhere(np.any([mask != corner for corner in corners], axis=0)))
+    if not all(map(len, contours)):
+        return float(len(contours[0]) == len(contours[1]))
+    near = cdist(*contours) <= np.ceil(0.008 * np.hypot(*true.shape))
+    recall, precision = near.any(axis=1).mean(), near.any(axis=0).mean()
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def patches(rng, height, width):
+    coarse = rng.random((height // 5 + 1, width // 5 + 1)) < rng.choice([0.1, 0.5, 0.9])
+    noise = rng.random((height, width)) < rng.choice([0.0, 0.01])
+    return np.kron(coarse, np.ones((5, 5), dtype=bool))[:height, :width] ^ noise
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_contours_of_runs_are_those_of_pixels(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 130 if seed % 4 else 8, size=2)
+    true, other = patches(rng, height, width), patches(rng, height, width)
+    for predicted in (other, np.roll(true, rng.integers(-4, 5, size=2), (0, 1))):
+        found = vos.boundary_f(rle.encode(true), rle.encode(predicted))
+        assert found == pytest.approx(in_pixels(true, predicted), abs=1e-12)
 
 
 def test_truth_as_prediction_is_perfect_and_nothing_scores_nothing():
@@ -147,7 +178,9 @@ def test_contour_equals_davis2017():
     metrics = pytest.importorskip("davis2017.metrics", reason=reason)
     for true, predicted in zip(drawn_masks(1), drawn_masks(2), strict=True):
         pair = [rle.decode(labels.masks[0]) for labels in (true, predicted)]
-        assert vos.boundary_f(*pair) == pytest.approx(metrics.f_measure(pair[1], pair[0]), abs=1e-12)
+        assert vos.boundary_f(true.masks[0], predicted.masks[0]) == pytest.approx(
+            metrics.f_measure(pair[1], pair[0]), abs=1e-12
+        )
         iou = rle.iou(true.masks[:1], predicted.masks[:1])[0, 0]
         assert iou == pytest.approx(metrics.db_eval_iou(*pair), abs=1e-12)
 

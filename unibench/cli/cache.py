@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import DEVICE, DIRECTORY, OFFLINE, PLUGIN, OneLine, Size, options
+from unibench.cli.common import DEVICE, DIRECTORY, OFFLINE, PLUGIN, OneLine, options, size
 from unibench.cli.run import ASKED, expand, expand_tasks
 
 FOLDER = click.argument("folder", metavar="DIR", type=DIRECTORY)
@@ -20,14 +20,14 @@ def cache() -> None:
 @options(
     FOLDER,
     *ASKED,
-    click.option("--budget", type=Size(), default="30G", show_default=True, help="What the folder may take."),
+    click.option("--budget", type=size, default="30G", show_default=True, help="What the folder may take."),
     DEVICE,
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
 def build(
     folder: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights: Path | None, layers: str,
-    frames: int | None, detections: str | None, budget: int, device: str,
+    frames: int | None, detections: str | None, dtype: str | None, compiled: bool, budget: int, device: str,
 ) -> None:  # fmt: skip
     """Run networks ahead over the clips of tasks, and keep their maps; the size is said before it starts.
 
@@ -49,7 +49,8 @@ def build(
             )
     buildable = [task for task in asked if feature_build.can_build(task)]
     wanted = tuple(name for name in layers.split(",") if name)
-    units = plan.units(chosen, buildable, data, layers=wanted, frames=frames)
+    running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
+    units = plan.units(running, buildable, data, layers=wanted, frames=frames)
     store = FeatureCache(folder, budget)
     needs = feature_build.needs(units, weights, device)
     for need in needs:
@@ -90,7 +91,7 @@ def info(folder: Path) -> None:
 @cache.command()
 @options(
     FOLDER,
-    click.option("--budget", type=Size(), required=True, help="What may stay: 20G; 0 removes everything."),
+    click.option("--budget", type=size, required=True, help="What may stay: 20G; 0 removes everything."),
 )
 def prune(folder: Path, budget: int) -> None:
     """Remove the maps that were not used for longest, until the others fit into a budget."""
@@ -98,5 +99,5 @@ def prune(folder: Path, budget: int) -> None:
 
     feature_store.require(folder)
     removed = feature_store.prune(folder, budget)
-    size = feature_store.human(sum(entry.bytes for entry in removed))
-    click.echo(f"removed: {size} in {len(removed)} maps; left: {feature_store.describe(folder)}")
+    freed = feature_store.human(sum(entry.bytes for entry in removed))
+    click.echo(f"removed: {freed} in {len(removed)} maps; left: {feature_store.describe(folder)}")

@@ -34,19 +34,12 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-class Size(click.ParamType):
-    """A number of bytes: `30G`, `512M`, in powers of 1024."""
-
-    name = "size"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size."""
-        if isinstance(value, int):
-            return value
-        read = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
-        if not read:
-            self.fail(f"{value!r} is not a size, such as 30G or 512M", param, ctx)
-        return int(float(read[1]) * 1024 ** " KMGT".index(read[2].upper() or " "))
+def size(text: str | int) -> int:
+    """Read a number of bytes: `30G`, `512M`, in powers of 1024."""
+    read = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
+    if not read:
+        raise click.BadParameter(f"{text!r} is not a size, such as 30G or 512M")
+    return int(float(read[1]) * 1024 ** " KMGT".index(read[2].upper() or " "))
 
 
 OUT = click.option("-o", "--out", type=DIRECTORY, required=True, help="Folder of the results.")
@@ -57,6 +50,12 @@ OVERWRITE = click.option(
     "--overwrite", type=click.Choice(["only-missing", "always"]), default="only-missing", show_default=True,
     help="Whether clips that are scored already are scored again.",
 )  # fmt: skip
+BUDGET = click.option(
+    "--cache-budget", "budget", type=size, default="30G", show_default=True,
+    help="What that folder may take: 30G, 500M. When it is used up, nothing more is kept.",
+)  # fmt: skip
+
+_PLUGINS = "unibench.plugins"
 
 
 def _load_plugins(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
@@ -68,6 +67,14 @@ def _load_plugins(context: click.Context, parameter: click.Parameter, names: tup
             plugins.load(name)
         except PluginError as error:
             raise OneLine(str(error)) from error
+        context.meta.setdefault(_PLUGINS, []).append(
+            str(Path(name).resolve()) if name.endswith(".py") else name
+        )
+
+
+def plugins_asked() -> tuple[str, ...]:
+    """Plug-ins that this command line names, in a form that another process can import."""
+    return tuple(click.get_current_context().meta.get(_PLUGINS, ()))
 
 
 def _go_offline(context: click.Context, parameter: click.Parameter, asked: bool) -> None:

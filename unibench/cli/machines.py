@@ -11,19 +11,12 @@ from unibench.cli.run import ASKED, expand, expand_tasks
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class Shard(click.ParamType):
-    """`i/n`: the i-th of n shards, counted from 1."""
-
-    name = "I/N"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Read `i/n`."""
-        first, _, last = value.partition("/")
-        if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
-            return int(first), int(last)
-        self.fail(f"{value!r} is not I/N with 1 <= I <= N, such as 2/7", param, ctx)
+def one_of(text: str) -> tuple[int, int]:
+    """Read `i/n`: the i-th of n shards, counted from 1."""
+    first, _, last = text.partition("/")
+    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise click.BadParameter(f"{text!r} is not I/N with 1 <= I <= N, such as 2/7")
 
 
 @click.command()
@@ -35,7 +28,7 @@ class Shard(click.ParamType):
 )  # fmt: skip
 def plan(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights: Path | None, layers: str,
-    frames: int | None, detections: str | None, path: Path,
+    frames: int | None, detections: str | None, dtype: str | None, compiled: bool, path: Path,
 ) -> None:  # fmt: skip
     """Write down a sweep, so that many machines can share it: see `work` and `merge`."""
     from unibench import cards, plans, run, scores
@@ -47,8 +40,10 @@ def plan(
         raise OneLine("no model; name one with -m (see: unibench models)")
     asked = [table.find(name, detections) for name in expand_tasks(tasks)]
     wanted = tuple(name for name in layers.split(",") if name)
-    units = sweep.units(chosen, asked, data, layers=wanted, frames=frames)
-    made = plans.make(units, run.fingerprints(units, weights), data=data, weights=weights)
+    running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
+    units = sweep.units(running, asked, data, layers=wanted, frames=frames)
+    hashes = run.fingerprints(units, weights)
+    made = plans.make(units, hashes, data=data, weights=weights, dtype=dtype, compiled=compiled)
     scores.replace_file(path, plans.dump(made))
     click.echo(f"{path}: {len(units)} clips to score; next, on machine I of N:")
     click.echo(f"  unibench work {path} --shard I/N -o DIR")
@@ -57,7 +52,7 @@ def plan(
 @click.command()
 @click.argument("path", metavar="PLAN.JSON", type=FILE)
 @options(
-    click.option("--shard", type=Shard(), default="1/1", show_default=True,
+    click.option("--shard", type=one_of, default="1/1", show_default=True, metavar="I/N",
                  help="The I-th of N shards, counted from 1."),
     OUT,
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders, if not the plan's."),

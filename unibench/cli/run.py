@@ -7,7 +7,19 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OFFLINE, OUT, OVERWRITE, PLUGIN, OneLine, options
+from unibench.cli.common import (
+    ANY_PATH,
+    BUDGET,
+    DEVICE,
+    DIRECTORY,
+    OFFLINE,
+    OUT,
+    OVERWRITE,
+    PLUGIN,
+    OneLine,
+    options,
+    plugins_asked,
+)
 from unibench.errors import UnknownNameError
 
 ASKED = (
@@ -19,6 +31,10 @@ ASKED = (
     click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
     click.option("--frames", type=click.IntRange(min=2), help="First N frames of each clip; rows are marked partial."),
     click.option("--detections", help="Source of given detections: public, oracle, oracle+noise, or a folder."),
+    click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+                 help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
+    click.option("--compile", "compiled", is_flag=True,
+                 help="Compile networks first (torch.compile); changes scores in the last digits."),
 )  # fmt: skip
 """What is to be scored."""
 
@@ -29,6 +45,13 @@ ASKED = (
     OUT,
     DEVICE,
     OVERWRITE,
+    click.option("--executor", default="local", show_default=True,
+                 help="Who does the work: local, submitit (a Slurm cluster), ray, or another that is installed."),
+    click.option("--workers", type=click.IntRange(min=1),
+                 help="How many clips at a time, one thread each. Default: one a device."),
+    click.option("--cache", type=DIRECTORY, metavar="DIR",
+                 help="Keep feature maps there, as float16, and run no network for those that are there."),
+    BUDGET,
     click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch."),
     click.option("--arch", help="Its architecture, as torchvision or timm name it."),
     click.option("--save-card", metavar="NAME", help="Keep that model as model_cards/NAME.toml."),
@@ -37,12 +60,14 @@ ASKED = (
 )  # fmt: skip
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights: Path | None, layers: str,
-    frames: int | None, detections: str | None, device: str, overwrite: str, checkpoint: Path | None, arch: str | None,
+    frames: int | None, detections: str | None, dtype: str | None, compiled: bool, device: str, overwrite: str,
+    executor: str, workers: int | None, cache: Path | None, budget: int, checkpoint: Path | None, arch: str | None,
     save_card: str | None,
 ) -> None:  # fmt: skip
     """Score frozen models on tasks; running the same command again does only what is missing."""
     from unibench import cards, console, drafts
     from unibench import tasks as table
+    from unibench.feature_cache import FeatureCache
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
     if checkpoint or arch or save_card:
@@ -58,11 +83,13 @@ def run(
         raise OneLine("no model; name one with -m (see: unibench models) or give --checkpoint and --arch")
     asked = [table.find(name, detections) for name in expand_tasks(tasks)]
     wanted = tuple(name for name in layers.split(",") if name)
-    console.perform(
-        console.Request(
-            chosen, asked, out, sys.argv, data, weights, wanted, frames, device, always=overwrite == "always"
-        )
-    )
+    running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
+    request = console.Request(
+        running, asked, out, sys.argv, data, weights, wanted, frames, device, always=overwrite == "always",
+        executor=executor, workers=workers, plugins=plugins_asked(),
+        features=FeatureCache(cache.resolve(), budget) if cache else None,
+    )  # fmt: skip
+    console.perform(request)
 
 
 def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:

@@ -8,13 +8,14 @@ reported, so what travels is small: units one way, seconds and errors the other.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from unibench import models, plugins, run
+from unibench import models, plan, plugins, run
+from unibench.datasets import SOURCES
 from unibench.errors import UnibenchError, UnknownNameError
+from unibench.feature_cache import FeatureCache
 from unibench.models import FrozenModel
 from unibench.plan import Unit
 from unibench.run import Done
@@ -42,6 +43,8 @@ class Job:
     """Compute again what is there."""
     plugins: tuple[str, ...] = ()
     """Plug-ins that a worker imports first."""
+    features: FeatureCache | None = None
+    """Where feature maps are kept: a folder that all workers see."""
 
 
 Executor = Callable[[Sequence[Unit], Job], Iterator[Done]]
@@ -68,18 +71,24 @@ class Worker:
     """Runs one batch after another, and keeps the model of the last one."""
 
     def __init__(self, job: Job, device: str) -> None:
-        plugins.load_installed()
-        for name in job.plugins:
-            plugins.load(name)
-        models.device(device)
         self.job = job
         self.device = device
+        self.trouble = ""  # told in answer to the first batch
         self.model = ""
-        self.load: Callable[[], FrozenModel]
         self.fingerprint = ""
+        self.load: Callable[[], FrozenModel]
+        try:
+            plugins.load_installed()
+            for name in job.plugins:
+                plugins.load(name)
+            models.device(device)
+        except UnibenchError as error:
+            self.trouble = str(error)
 
     def run(self, units: Sequence[Unit]) -> Answer:
         """Run units of one model; their results are on disk when this returns."""
+        if self.trouble:
+            return self.trouble
         try:
             self._prepare(units[0])
             done = run.attempt(units, self.load, self.fingerprint, self.job.out, always=self.job.always)
@@ -90,8 +99,8 @@ class Worker:
 
     def _prepare(self, unit: Unit) -> None:
         if unit.card.name != self.model:
-            self.fingerprint = run.fingerprints([unit], self.job.weights)[unit.card.name]
-            self.load = cache(partial(models.load, unit.card, given=self.job.weights, place=self.device))
+            self.fingerprint = run.fingerprints([unit], self.job.weights, self.job.features)[unit.card.name]
+            self.load = run.loader(unit.card, self.job.weights, self.device, self.job.features)
             self.model = unit.card.name
 
 
@@ -113,6 +122,10 @@ class Batches:
         batch = self.waiting[model].popleft()
         self.attempts[id(batch)] = self.attempts.get(id(batch), 0) + 1
         return batch
+
+    def left(self) -> bool:
+        """Whether any batch waits to be handed out."""
+        return any(self.waiting.values())
 
     def _left(self, model: str) -> int:
         left = self.waiting[model]
@@ -136,12 +149,21 @@ class Batches:
         return [Done(unit, 0.0, f"its worker was lost {ATTEMPTS} times ({why})") for unit in batch]
 
 
+def absolute(unit: Unit) -> Unit:
+    """Make the paths of a unit independent of the folder that a worker starts in."""
+    given = unit.task.protocol.detections
+    if given and given not in SOURCES:
+        protocol = replace(unit.task.protocol, detections=str(Path(given).resolve()))
+        unit = replace(unit, task=replace(unit.task, protocol=protocol))
+    return replace(unit, root=unit.root.resolve())
+
+
 def batches(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Put units together that share the passes of a network: one model on one clip under several protocols."""
-    found: dict[tuple[str, str, Path, str], list[Unit]] = {}
+    """Put units together that share decoding and passes of a network, model by model."""
+    groups: dict[str, list[Unit]] = {}
     for unit in units:
-        found.setdefault((unit.card.name, unit.task.name, unit.root, unit.clip), []).append(unit)
-    return list(found.values())
+        groups.setdefault(unit.card.name, []).append(unit)
+    return [batch for group in groups.values() for batch in plan.together(group)]
 
 
 def done(batch: Sequence[Unit], answer: Answer) -> list[Done]:

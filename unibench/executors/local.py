@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from unibench import run as runner
-from unibench.errors import UnibenchError
 from unibench.executors import THREADS, Batches, Job, Worker, done
 from unibench.plan import Unit
 from unibench.run import Done
@@ -33,7 +32,9 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
     devices = job.device.split(",")
     workers = min(job.workers or len(devices), len(units))
     if workers <= 1:
-        yield from runner.execute(units, job.out, job.weights, device=devices[0], always=job.always)
+        yield from runner.execute(
+            units, job.out, job.weights, device=devices[0], always=job.always, features=job.features
+        )
         return
     batches, hands = Batches(units), dict[Connection, _Hand]()
     try:
@@ -41,11 +42,13 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             for number in range(workers):
                 _start(hands, batches, job, devices[number % len(devices)])
             while hands:
-                for line in wait(list(hands)):
+                ready = wait(list(hands))
+                for line in [one for one in hands if one in ready]:
                     yield from _listen(hands, batches, job, line)
     finally:
         for hand in hands.values():
             hand.process.kill()
+            hand.process.join()
 
 
 def _start(hands: dict[Connection, _Hand], batches: Batches, job: Job, device: str) -> None:
@@ -87,11 +90,7 @@ def _listen(hands: dict[Connection, _Hand], batches: Batches, job: Job, line: Co
 def _work(line: Connection, job: Job, device: str) -> None:
     """What a process does until the other end hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    try:
-        worker = Worker(job, device)
-    except UnibenchError as error:
-        line.send(str(error))
-        return
+    worker = Worker(job, device)
     with suppress(EOFError, OSError):
         while True:
             line.send(worker.run(line.recv()))

@@ -3,7 +3,6 @@
 The cluster is the one that RAY_ADDRESS names (`auto`: that of this machine), else one that is started on this machine.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,9 +36,9 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
         ) from error
     mine = not ray.is_initialized()
     try:
-        ray.init(os.environ.get("RAY_ADDRESS"), ignore_reinit_error=True, log_to_driver=False)
+        ray.init(ignore_reinit_error=True, log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
-        raise UnibenchError(f"executor ray: {' '.join(str(error).split())}; check RAY_ADDRESS") from error
+        raise UnibenchError(f"executor ray: {_first_line(error)}; check RAY_ADDRESS") from error
     try:
         yield from _share(units, job)
     finally:
@@ -56,24 +55,30 @@ def _share(units: Sequence[Unit], job: Job) -> Iterator[Done]:
         raise UnibenchError(
             f"executor ray: the cluster has no {kind}, expected one for --device {job.device}"
         )
-    batches, hands = Batches(units), dict[Any, _Hand]()
-    for _ in range(min(job.workers or there, len(units))):
+    workers = min(job.workers or there, len(units))
+    batches, hands, failures = Batches(units), dict[Any, _Hand](), 0
+    for _ in range(workers):
         _start(hands, job, kind)
-    while hands:
+    while batches.left() or any(hand.batch for hand in hands.values()):
         (ready, *_), _ = ray.wait(list(hands))
         hand = hands.pop(ready)
         try:
             answer = ray.get(ready)
         except ray.exceptions.RayError as error:
-            if hand.batch is not None:
-                yield from batches.lost(hand.batch, type(error).__name__)
+            failures += hand.batch is None
+            if failures > workers:
+                raise UnibenchError(f"executor ray: no worker starts: {_first_line(error)}") from error
+            yield from batches.lost(hand.batch, type(error).__name__) if hand.batch else ()
             _start(hands, job, kind)  # waits, if need be, for a place on what is left of the cluster
             continue
-        if hand.batch is not None:
-            yield from done(hand.batch, answer)
+        yield from done(hand.batch, answer) if hand.batch else ()
         batch = batches.take(hand.batch[0].card.name if hand.batch else "")
         if batch is not None:
             hands[hand.actor.run.remote(batch)] = _Hand(hand.actor, batch)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _start(hands: dict[Any, _Hand], job: Job, kind: str) -> None:

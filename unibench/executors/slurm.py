@@ -79,7 +79,7 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
     executor = submitit.SlurmExecutor(job.out / LOGS, max_num_timeout=REQUEUES)
     executor.update_parameters(**_parameters(job))
     waiting = _cut(batches(units), min(PIECES * job.workers, _limit()))
-    for attempt in range(ATTEMPTS):
+    for _ in range(ATTEMPTS):
         with executor.batch():
             jobs = [(executor.submit(Shard(job, pickle.dumps(piece))), piece) for piece in waiting]
         waiting = []
@@ -87,7 +87,7 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             piece = next(piece for one, piece in jobs if one is place)
             try:
                 answer = place.result()
-            except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+            except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
                 logging.getLogger(__name__).warning("job %s is lost (%s)", place.job_id, place.state)
                 waiting.append(piece)
             else:

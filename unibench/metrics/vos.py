@@ -4,15 +4,15 @@ J is the intersection over union of two masks; F is the harmonic mean of the pre
 contours, matched within `TOLERANCE` of the image's diagonal. Per object: mean, recall (fraction of frames
 above 0.5) and decay (mean of the first quarter of the frames less that of the last). The metrics of a set are
 means over objects, not over clips. An object counts from the frame after the one in which the truth first has
-it, which is given, to the frame before the last. Masks are decoded one object of one frame at a time, so memory
-does not grow with the clip.
+it, which is given, to the frame before the last. Masks are compared as runs, one object of one frame at a time:
+memory does not grow with the clip.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.spatial import KDTree
+from jaxtyping import Float, Int
 
 from unibench import rle
 from unibench.errors import DataError, TrackerError
@@ -83,25 +83,26 @@ def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     return {"J&F": (scores["J-mean"] + scores["F-mean"]) / 2, **scores}
 
 
-def boundary_f(true: Bool[np.ndarray, "height width"], predicted: Bool[np.ndarray, "height width"]) -> float:
-    """F of two masks: 1 if neither has a contour, 0 if one has none.
+def boundary_f(true: Rle, predicted: Rle) -> float:
+    """F of two masks of one size: 1 if neither has a contour, 0 if one has none.
 
-    The contour is the set of pixels that differ from their right, lower or lower right neighbour.
-
-    Args:
-        true: (height, width), True on the object.
-        predicted: The same.
+    The contour is the set of pixels that differ from their right, lower or lower right neighbour. It is read
+    off the runs, so the cost grows with the length of the contours, not with the frame.
 
     Reference:
         Martin, Fowlkes, Malik: Learning to Detect Natural Image Boundaries, PAMI 2004; davis2017-evaluation,
         metrics.py, f_measure.
     """
-    tolerance = int(np.ceil(TOLERANCE * np.hypot(*true.shape)))
-    window = _window(true | predicted)
-    contours = _contour(true[window]), _contour(predicted[window])
+    height, width = true["size"]
+    tolerance = math.ceil(TOLERANCE * math.hypot(height, width))
+    contours = [_contour(mask) for mask in (true, predicted)]
     if not all(map(len, contours)):
         return float(len(contours[0]) == len(contours[1]))
-    recall, precision = _near(*contours, tolerance), _near(*contours[::-1], tolerance)
+    # With columns that far apart, what is near in the count of pixels is near in the frame.
+    column = height + tolerance
+    true_points, points = (contour + contour // height * tolerance for contour in contours)
+    recall = _near(true_points, points, column, tolerance)
+    precision = _near(points, true_points, column, tolerance)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -129,35 +130,56 @@ def _score_pair(true: Rle | None, predicted: Rle | None, frame: int) -> tuple[fl
     if not masks:
         return 1.0, 1.0
     if len(masks) == 1:
-        alone = rle.decode(masks[0])
-        return 0.0, boundary_f(alone, np.zeros_like(alone))
+        return 0.0, float(not len(_contour(masks[0])))
     if masks[0]["size"] != masks[1]["size"]:
         raise TrackerError(
             f"prediction: frame {frame} has a mask of {masks[1]['size']}, expected {masks[0]['size']}; "
             "give masks at the frame's own size"
         )
-    return float(rle.iou(masks[:1], masks[1:])[0, 0]), boundary_f(rle.decode(masks[0]), rle.decode(masks[1]))
+    return float(rle.iou(masks[:1], masks[1:])[0, 0]), boundary_f(masks[0], masks[1])
 
 
-def _window(mask: Bool[np.ndarray, "height width"]) -> tuple[slice, slice]:
-    """Where the mask is, and one pixel around that: the contour outside is empty."""
-    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-    rows, columns = (slice(max(s[0] - 1, 0), s[-1] + 2) if len(s) else slice(1) for s in spans)
-    return rows, columns
+def _contour(mask: Rle) -> Int[np.ndarray, " point"]:
+    """Pixels of the contour, counted down the columns, sorted; beyond the frame all is as at its edge."""
+    height, width = mask["size"]
+    flips = rle.flips(mask)
+    lower = _unlike(flips, 1, height * width)
+    lower = lower[lower % height != height - 1]  # the next pixel is the top of the next column
+    right = _unlike(flips, height, height * width)
+    # If a pixel is like its right and its lower neighbour, the lower right one differs from the right one or not.
+    lower_right = lower[lower >= height] - height
+    points = np.sort(np.concatenate([lower, right, lower_right]))
+    return points[np.diff(points, prepend=-1) > 0]
 
 
-def _contour(mask: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "point 2"]:
-    """Rows and columns of the contour; pixels beyond the frame equal those at its edge."""
-    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
-    edge = (mask ^ padded[:-1, 1:]) | (mask ^ padded[1:, :-1]) | (mask ^ padded[1:, 1:])
-    return np.argwhere(edge)
+def _unlike(flips: Int[np.ndarray, " flip"], step: int, pixels: int) -> Int[np.ndarray, " pixel"]:
+    """The pixels that differ from the one `step` further on: where the mask, shifted, is on and the mask off or so."""
+    bounds = np.sort(np.concatenate([flips, flips - step])).clip(0, pixels - step)
+    first, after = bounds[::2], bounds[1::2]
+    lengths = after - first
+    return np.repeat(first - lengths.cumsum() + lengths, lengths) + np.arange(lengths.sum())
 
 
-def _near(points: Int[np.ndarray, "point 2"], others: Int[np.ndarray, "other 2"], tolerance: int) -> float:
-    """Fraction of the points that have another within the tolerance, as if dilated by a Euclidean disk."""
-    tree = KDTree(others, balanced_tree=False, compact_nodes=False)  # quicker to build, same answers
-    distances, _ = tree.query(points, distance_upper_bound=tolerance + 0.5)
-    return float(np.mean(distances <= tolerance))
+def _near(
+    points: Int[np.ndarray, " point"], others: Int[np.ndarray, " other"], column: int, tolerance: int
+) -> float:
+    """Fraction of the points that have another within the tolerance, as if dilated by a Euclidean disk.
+
+    Args:
+        points: Sorted pixels, counted down columns that are more than the tolerance apart.
+        others: The same.
+        column: From a pixel to the next one in its row.
+        tolerance: Pixels.
+    """
+    ends = np.append(others, np.iinfo(others.dtype).max)
+    alone = points
+    for columns in sorted(range(-tolerance, tolerance + 1), key=abs):
+        reach = math.isqrt(tolerance**2 - columns**2)
+        first = alone + (columns * column - reach)
+        alone = alone[ends[np.searchsorted(others, first)] > first + 2 * reach]
+        if not len(alone):
+            break
+    return (len(points) - len(alone)) / len(points)
 
 
 def _statistics(curve: Float[np.ndarray, " frame"]) -> tuple[float, float, float]:

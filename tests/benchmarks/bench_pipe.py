@@ -1,0 +1,169 @@
+"""Whole runs against what cannot be saved: the network's passes, and the heads on maps that are there."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage import data
+from torch import Tensor
+
+from heads import mask, rsm
+from heads.associate import CascadeState, step
+from tests.benchmarks.cases import Case
+from unibench import cards, models, passes, rle, run, tasks
+from unibench.models import FrozenModel
+from unibench.plan import Unit
+from unibench.records import Clip, Frame, Labels, Truth
+from unibench.trackers import observations
+from unibench.trackers.observations import Grid
+
+LAYER = "layer3"
+
+
+def cases(*, quick: bool = False) -> list[Case]:
+    """VOS at 480p and MOT on a canvas of 1088x608, each with a ResNet-50; small ones with a ResNet-18."""
+    frames, vos, mot = (3, (96, 160), (216, 384)) if quick else (6, (480, 854), (1080, 1920))
+    model = cache(partial(_model, "random-resnet18" if quick else "random-resnet50"))
+    note = "passes of the network + heads on given maps"
+    sizes = [f"{height}x{width}" for height, width in (vos, mot)]
+    one, several = ["vos/davis2016"], [f"vos/davis2016{protocol}" for protocol in ("", "@crw")]
+    return [
+        Case(f"VOS run {sizes[0]}", *_vos(one, model, frames, vos), 1.25, note),
+        Case(f"VOS run of two protocols {sizes[0]}", *_vos(several, model, frames, vos), 1.25, f"{note}; one pass"),
+        Case(f"MOT run {sizes[1]}", *_mot(model, frames, mot), 1.25, note),
+    ]  # fmt: skip
+
+
+def _model(name: str) -> FrozenModel:
+    return models.load(cards.find(name))
+
+
+def _vos(
+    names: Sequence[str], model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    clip, truth = _objects(frames, size)
+    units = [_unit(name, clip, truth) for name in names]
+    options = [tasks.options(unit.task.family.options, unit.task.protocol.knobs) for unit in units]
+
+    @cache
+    def labels() -> Tensor:
+        features = passes.see([next(clip().frames()).image], model(), [LAYER])[0][LAYER]
+        cells = torch.nn.functional.one_hot(torch.arange(features[0].numel()) % 3, 3).T.float()
+        return cells.reshape(3, *features.shape[1:])
+
+    def reference() -> None:
+        states: list[mask.MaskState | None] = [None for _ in options]
+        for frame in _frames(clip()):
+            features = passes.see([frame.image], model(), [LAYER])[0][LAYER]
+            for place, one in enumerate(options):
+                state = states[place]
+                states[place] = (
+                    mask.step(state, features, one.propagation)
+                    if state
+                    else mask.begin(features, labels(), one.propagation)
+                )
+
+    return lambda: _run(units, model), reference
+
+
+def _mot(
+    model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    clip, truth = _people(frames, size)
+    unit = _unit("mot/mot17", clip, truth)
+    options = tasks.options(unit.task.family.options, replace(unit.task.protocol, detections="").knobs)
+
+    @cache
+    def canvases() -> list[np.ndarray]:
+        return [observations.look(frame, model(), [LAYER], options) for frame in _frames(clip())]
+
+    def reference() -> None:
+        state = CascadeState()
+        for frame, canvas in zip(_frames(clip()), canvases(), strict=True):
+            maps = passes.see([canvas], model(), [LAYER])[0]
+            grids = {LAYER: Grid(model().strides[LAYER], model().offsets[LAYER])}
+            observed = observations.observe(frame, maps, grids, options)[LAYER]
+            similarity = partial(rsm.similarity, variant=options.rsm)
+            state, _ = step(state, observed.observations, similarity, options.cascade, 30.0)
+
+    return lambda: _run([unit], model), reference
+
+
+def _run(units: Sequence[Unit], model: Callable[[], FrozenModel]) -> None:
+    with TemporaryDirectory() as out:
+        for done in run.attempt(units, model, "", Path(out)):
+            assert not done.error, done.error
+
+
+def _unit(name: str, clip: Callable[[], Clip], truth: Truth) -> Unit:
+    task = tasks.find(name)
+    benchmark = replace(task.benchmark, load=lambda root, name: (clip(), truth))
+    card = cards.find("random-resnet50")
+    return Unit(card, (LAYER,), replace(task, benchmark=benchmark), Path(), "rendered", None)
+
+
+@cache
+def _decoded(clip: Clip) -> list[Frame]:
+    return list(clip.frames())
+
+
+def _frames(clip: Clip) -> list[Frame]:
+    """Decoded once, whatever is timed."""
+    return _decoded(clip)
+
+
+def _photos(frames: int, size: tuple[int, int]) -> list[bytes]:
+    """JPEG files of a photograph that slides by."""
+    height, width = size
+    photo = Image.fromarray(data.astronaut()).resize((width + 8 * frames, height))
+    files = []
+    for t in range(frames):
+        file = io.BytesIO()
+        photo.crop((8 * t, 0, 8 * t + width, height)).save(file, "jpeg", quality=95)
+        files.append(file.getvalue())
+    return files
+
+
+def _clip(
+    files: Sequence[bytes], size: tuple[int, int], labels: Sequence[Labels], field: str
+) -> Callable[[], Clip]:
+    def frames() -> Iterator[Frame]:
+        for t, file in enumerate(files):
+            image = np.array(Image.open(io.BytesIO(file)).convert("RGB"))
+            given = {field: labels[t]} if t == 0 or field == "detections" else {}
+            yield Frame(t, image, **given)
+
+    clip = Clip("rendered", *size, 30.0, len(files), frames)
+    return lambda: clip
+
+
+def _objects(frames: int, size: tuple[int, int]) -> tuple[Callable[[], Clip], Truth]:
+    """Two squares that move with the photograph."""
+    height, width = size
+    labels = []
+    for t in range(frames):
+        masks = np.zeros((2, height, width), dtype=bool)
+        for place, mask_ in enumerate(masks):
+            left = width // 4 * (place + 1) - 8 * t
+            mask_[height // 4 : height // 2, max(left, 0) : left + height // 4] = True
+        labels.append(Labels(ids=np.array([1, 2]), masks=tuple(map(rle.encode, masks))))
+    return _clip(_photos(frames, size), size, labels, "prompt"), Truth(tuple(labels))
+
+
+def _people(frames: int, size: tuple[int, int]) -> tuple[Callable[[], Clip], Truth]:
+    """Twenty boxes that move with the photograph, all detected."""
+    height, width = size
+    corners = np.random.default_rng(0).uniform(0.1, 0.7, (20, 2)) * [width, height]
+    boxes = np.concatenate([corners, corners + np.array([width / 25, height / 5])], axis=1)
+    labels = [
+        Labels(ids=np.arange(1, 21), boxes=boxes - [8 * t, 0, 8 * t, 0], classes=np.zeros(20, dtype=np.int64))
+        for t in range(frames)
+    ]
+    found = [Labels(boxes=one.boxes, scores=np.ones(20), classes=one.classes) for one in labels]
+    return _clip(_photos(frames, size), size, found, "detections"), Truth(tuple(labels))
