@@ -139,6 +139,15 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
         checkpoints.read(tmp_path / "none.pth")
 
 
+@pytest.mark.parametrize("content", [b"", b"junk", b"(lp0", bytes(range(256)), b"PK\x03\x04 and no more"])
+def test_bytes_that_are_no_checkpoint_are_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bytes.pth").write_bytes(content)
+    with pytest.raises(
+        WeightsError, match=r"bytes\.pth: (not a readable checkpoint|a pickle that holds more)[^\n]*$"
+    ):
+        checkpoints.read(tmp_path / "bytes.pth")
+
+
 def test_a_wrong_sha256_is_refused(tmp_path: Path) -> None:
     torch.save(tiny().state_dict(), tmp_path / "x.pth")
     card = replace(cards.find("udt"), weights=cards.Weights(source="file:x.pth", sha256="0" * 64))

@@ -91,7 +91,7 @@ def _read_torch(path: Path) -> object:
             f"{path}: a pickle that holds more than tensors is not read, for it could run code ({reason}); "
             "convert it where you trust it: torch.save(model.state_dict(), FILE)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(
             f"{path}: not a readable checkpoint, truncated or damaged ({reason}); fetch or save it again"
