@@ -16,8 +16,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-TILE = 12
+TILE = 14
 """Side in cells of the square of queries that share one product: larger wastes products, smaller wastes calls."""
+WHOLE_TILE = 18
+"""The same where every key is seen, so that no product is wasted; larger takes more memory."""
 LARGE_TILE = 32
 """The same where calls cost more than products: off the CPU."""
 
@@ -139,14 +141,15 @@ def nearest(
     exact = torch.promote_types(queries.dtype, torch.float32)
     similarity = targets.new_full((height, width, k), -torch.inf, dtype=exact)
     key = targets.new_zeros((height, width, k), dtype=torch.int64)
-    for tile in _tiles(height, width, TILE if queries.device.type == "cpu" else LARGE_TILE):
+    side = WHOLE_TILE if window is None else TILE
+    for tile in _tiles(height, width, side if queries.device.type == "cpu" else LARGE_TILE):
         view = _view(tile, window, height, width)
         visible = [frame[view] for frame in frames]
         seen = visible[0] if len(visible) == 1 else torch.cat(visible)
         scores = _products(targets[tile], seen)
         if window is not None:
-            veil = _veil(*_extents(tile, view), window, queries.device)
-            scores.view(len(scores), len(frames), -1, scores.shape[2]).add_(veil)
+            by_frame = scores.view(len(scores), len(frames), -1, scores.shape[2])
+            by_frame += _veil(*_extents(tile, view), window, queries.device)
         best, row, column = _top(scores, k)
         if queries.dtype != exact:
             best = _sharpened(best, targets[tile].flatten(0, 1), seen[row, column])
@@ -197,11 +200,12 @@ def _products(
     float32 on the CPU goes through oneDNN, which uses all of a processor where torch's own product may not.
     """
     left, right = queries.flatten(0, 1), keys.flatten(0, 1)
-    if left.device.type == "cpu" and left.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        product = F.linear(left.to_mkldnn(), right).to_dense()
+    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if mkldnn and left.device.type == "cpu" and left.dtype == torch.float32:
+        products = F.linear(left.to_mkldnn(), right).to_dense()
     else:
-        product = (left @ right.T).to(torch.promote_types(left.dtype, torch.float32))
-    return product.view(len(left), *keys.shape[:2])
+        products = (left @ right.T).to(torch.promote_types(left.dtype, torch.float32))
+    return products.view(-1, *keys.shape[:2])
 
 
 def _top(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,10 +46,10 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert loaded("--help") == "[]"
     times = []
     for _ in range(5):
-        start = os.times().children_user  # processor time: other processes do not count
+        start = time.perf_counter()
         command = [sys.executable, "-m", "unibench", "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        times.append(os.times().children_user - start)
+        times.append(time.perf_counter() - start)
         assert "quickstart" in done.stdout
     assert min(times) < 0.4
 

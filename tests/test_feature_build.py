@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
-from unibench import cards, feature_build, feature_store, models, plan, run, scores, tasks
+from unibench import cards, feature_build, feature_store, models, plan, pooling, run, scores, tasks
 from unibench.cli import main
 from unibench.errors import OutputError
 from unibench.feature_build import Need, map_bytes, require_room
@@ -39,7 +39,7 @@ def units(*names: str, model: str = MODEL, layers: Sequence[str] = ()) -> list[U
 def finish(units: list[Unit], out: Path, features: FeatureCache | None = None) -> None:
     done = list(run.execute(units, out, features=features))
     assert not [one.error for one in done if one.error]
-    run.pool(units, out, run.fingerprints(units, None, features), {})
+    pooling.pool(units, out, run.fingerprints(units, None, features), {})
 
 
 def clips(out: Path) -> dict[str, bytes]:
@@ -217,7 +217,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     cache, asked = tmp_path / "cache", ("-m", "lab-colour", "--frames", FRAMES)
     done = unibench("cache", "build", cache, *asked, "-t", "vos/synthetic-easy", "-t", "sot/synthetic-easy")
     assert done.exit_code == 0, done.output
-    assert "sot/synthetic-easy: left out" in done.output
+    assert "sot/synthetic-easy@unitrack: left out" in done.output
     assert "to build: " in done.output
     monkeypatch.setattr(models, "build", lambda *_: pytest.fail("a network was built for nothing"))
     again = unibench("cache", "build", cache, *asked, "-t", "vos/synthetic-easy")
@@ -234,7 +234,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("build", "cache", "-t", "vos/synthetic-easy"), "no model; name one with -m"),
+    (("build", "cache", "-t", "vos/synthetic-easy"), "no frozen model; name one with -m"),
     (("build", "cache", "-m", "lab-colour", "-t", "vos/synthetic-easy", "--budget", "1K"),
      "to build beside 0 B of other models or layers, expected at most the budget of 1.0 KiB"),
     (("build", "cache", "-m", "lab-colour", "-t", "vos/synthetic-easy", "--budget", "1X"), "'1X' is not a size"),

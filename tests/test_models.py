@@ -41,6 +41,48 @@ def test_one_pass_gives_all_layers_and_the_same_values_as_each_alone() -> None:
     assert torch.equal(both["layer3"], model.network(prepared, ["layer3"])["layer3"])
 
 
+@pytest.mark.parametrize(
+    "name", ["random-resnet18", "random-vit-tiny", "hog", "lab-colour", "efficientnet-lite0"]
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_lower_precision_gives_nearly_the_same_maps_as_float32(name: str, dtype: str) -> None:
+    card = cards.find(name)
+    exact, rough = (models.load(cards.running(card, one)) for one in ("float32", dtype))
+    prepared = exact.prepare(image(64, 96))[None]
+    for layer, expected in exact.network(prepared, list(card.layers)).items():
+        found = rough.network(prepared, list(card.layers))[layer]
+        assert found.dtype == expected.dtype == torch.float32
+        assert nn.functional.cosine_similarity(found, expected, dim=1).min() > 0.995
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_maps_of_convolutions_lie_channels_last_and_do_not_depend_on_how_the_image_lies() -> None:
+    model = models.load(cards.find("random-resnet18"))
+    prepared = model.prepare(image(64, 96))[None]
+    maps = [model.network(one, ["layer3"])["layer3"] for one in (prepared, prepared.contiguous())]
+    assert torch.equal(*maps)
+    assert maps[0].is_contiguous(memory_format=torch.channels_last)
+    assert maps[0].is_inference()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layer"), [("random-resnet18", "layer3"), ("random-vit-tiny", "block6")])
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_networks_give_the_same_maps(name: str, layer: str) -> None:
+    card = cards.find(name)
+    model, compiled = models.load(card), models.load(cards.running(card, compiled=True))
+    for height in (64, 96):
+        prepared = model.prepare(image(height, 96))[None]
+        expected, found = (one.network(prepared, [layer])[layer] for one in (model, compiled))
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("device", "batch"), [("cpu", 1), ("meta", models.BATCH)])
+def test_the_batch_depends_on_nothing_but_the_device(device: str, batch: int) -> None:
+    card, module = built("random-resnet18")
+    assert models.freeze(card, module, None, torch.device(device)).batch == batch
+
+
 def test_the_stride_position_changes_the_features(shared_data: Path) -> None:
     """The v1 checkpoint in a network with the stride in the 3x3 loads whole and computes something else."""
     card = cards.find("resnet50-imagenet-v1")
@@ -231,6 +273,8 @@ def test_what_is_only_said_does_not_change_the_fingerprint(tmp_path: Path, part:
         ("architecture", {"options": {"num_heads": 12}}),
         ("architecture", {"strides": {"patch_embed": 8}}),
         ("architecture", {"padding": "reflect"}),
+        ("architecture", {"dtype": "bfloat16"}),
+        ("architecture", {"compiled": True}),
         ("weights", {"container": "teacher"}),
         ("weights", {"prefix": "backbone."}),
         ("weights", {"rename": (("a", "b"),)}),

@@ -14,9 +14,18 @@ ALL = [(family, preset) for family, presets in PROTOCOLS.items() for preset in p
 
 @pytest.mark.parametrize(("family", "preset"), ALL, ids=lambda one: getattr(one, "name", one))
 def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Protocol) -> None:
+    assert preset.source
+    if preset.kind == "joint":  # a joint tracker brings its own
+        assert preset.knobs == {}
+        return
     options = tasks.options(tasks.FAMILIES[family].options, preset.knobs)
     assert asdict(options) == preset.knobs
-    assert preset.source
+
+
+def test_each_kind_of_model_has_a_default_of_its_own() -> None:
+    assert [protocols.find("mot", kind=kind).name for kind in ("frozen", "joint")] == ["unitrack", "private"]
+    assert protocols.find("vos", kind="joint").name == "unitrack"  # there is none; `tasks.why_not` says so
+    assert all(next(iter(presets.values())).kind == "frozen" for presets in PROTOCOLS.values())
 
 
 @pytest.mark.parametrize("family", sorted(tasks.FAMILIES))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unibench import cards, plan, run, scores, tasks
+from unibench import cards, plan, pooling, run, scores, tasks
 from unibench.errors import DataError, UnknownNameError, WeightsError
 from unibench.models import FrozenModel
 from unibench.plan import Unit
@@ -29,7 +29,7 @@ def small(
 
 def finish(units: list[Unit], out: Path, **options: bool) -> list[run.Done]:
     done = list(run.execute(units, out, **options))
-    run.pool([one.unit for one in done if not one.error], out, run.fingerprints(units, None), {})
+    pooling.pool([one.unit for one in done if not one.error], out, run.fingerprints(units, None), {})
     return done
 
 
@@ -375,8 +375,8 @@ def test_the_provenance_is_complete(tmp_path: Path) -> None:
 
     units = small()[:1]
     list(run.execute(units, tmp_path))
-    record = run.provenance(["unibench", "run"], datetime.now(UTC), "cpu")
-    run.pool(units, tmp_path, run.fingerprints(units, None), record)
+    record = pooling.provenance(["unibench", "run"], datetime.now(UTC), "cpu")
+    pooling.pool(units, tmp_path, run.fingerprints(units, None), record)
     stored = json.loads(next(tmp_path.rglob("run.json")).read_text())
     assert stored["command"] == ["unibench", "run"]
     assert stored["protocol"]["hash"]
@@ -401,7 +401,7 @@ def test_scores_of_enough_clips_have_an_interval(clips: int, given: bool, tmp_pa
         key = scores.UnitKey("lab-colour", "vos/synthetic-easy", "unitrack", unit.layers[0], unit.clip)
         tally = {**statistics, "objects": 1.0, "J-decay": 0.25}
         scores.write_clip(tmp_path, scores.ClipResult(key, FRAMES, True, "", "", tally))
-    pooled = run.pool(units, tmp_path, run.fingerprints(units, None), {})
+    pooled = pooling.pool(units, tmp_path, run.fingerprints(units, None), {})
     stored = {score.metric: score for score in scores.read_scores(tmp_path)}
     assert [repr(score) for score in pooled] == [repr(score) for score in stored.values()]
     j_mean, decay = stored["J-mean"], stored["J-decay"]

@@ -9,11 +9,26 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from unibench.errors import CardError, UnknownNameError
 from unibench.schema import SchemaError, record
 
-KINDS = ("frozen",)
+KINDS = ("frozen", "joint")
+JOINT = "joint"
+"""The one layer of a joint tracker, as results call it; and the loader of its card."""
+FROZEN_ONLY = (
+    "default_layer", "preprocessing", "layers", "imagenet_top1", "reference", "architecture.options",
+    "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
+    "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename",
+)  # fmt: skip
+"""Fields that the card of a joint tracker cannot have: its weights file says how it is built and what it is shown."""
+_OF_JOINT = {
+    "default_layer": JOINT,
+    "preprocessing": {"color": "rgb", "divisor": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+    "layers": {},
+}
+"""What stands in these fields instead."""
 COLORS = ("rgb", "bgr", "lab", "lightness")
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -51,11 +66,12 @@ class Architecture:
     """How the network is built."""
 
     loader: str
-    """A key of `unibench.models.LOADERS`."""
+    """A key of `unibench.models.LOADERS`; `joint` for a joint tracker."""
     name: str
-    """The loader's name of the architecture; `module:function` for the loader `python`."""
+    """The loader's name of the architecture; `module:function` for the loader `python`; a key of
+    `unibench.joint.SYSTEMS` for a joint tracker."""
     parameters: int = 0
-    """Number of parameters of the backbone (without `head`); a test counts them."""
+    """Number of parameters of the backbone (without `head`), or of the whole joint tracker; a test counts them."""
     options: Mapping[str, Option] = field(default_factory=dict)
     """Keyword arguments of the constructor."""
     strides: Mapping[str, int] = field(default_factory=dict)
@@ -136,6 +152,7 @@ class Card:
 
     name: str
     kind: str
+    """One of `KINDS`: an appearance model for the training-free heads, or a tracker that was trained as one."""
     description: str
     paper: str
     license: str
@@ -181,19 +198,27 @@ def running(card: Card, dtype: str | None = None, *, compiled: bool = False) -> 
         card: As it was read.
         dtype: One of `DTYPES`; None: the card's own.
         compiled: Whether to compile the network, whatever the card says.
+
+    Raises:
+        CardError: It is a joint tracker, which runs as it is.
     """
     here = card.architecture
+    if card.kind == "joint" and (compiled or dtype not in (None, here.dtype)):
+        raise CardError(f"model {card.name!r}: a joint tracker runs in float32, uncompiled; run it without "
+                        "--dtype and --compile")  # fmt: skip
     changed = replace(here, dtype=dtype or here.dtype, compiled=compiled or here.compiled)
     return replace(card, architecture=changed)
 
 
 def find(name: str) -> Card:
-    """Read the card of that name, or with that alias.
+    """Read the card of that name, with that alias, or in that file (`.toml`).
 
     Raises:
         UnknownNameError: There is no such card.
         CardError: The card is not valid, or several answer to the name.
     """
+    if name.endswith(".toml"):
+        return read(Path(name))
     known = paths()
     if name in known:
         return read(known[name])
@@ -222,6 +247,10 @@ def read(path: Path) -> Card:
         raise CardError(f"{path}: not a readable TOML file ({error}); see model_cards/README.md") from error
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
+    if table.get("kind") == "joint":
+        if alien := next((name for name in FROZEN_ONLY if _holds(table, name)), ""):
+            raise CardError(f"{path}: {alien} is for frozen models, not for joint trackers; take it out")
+        table |= _OF_JOINT
     try:
         card: Card = record(Card, {"name": path.stem, **table}, str(path))
     except SchemaError as error:
@@ -229,6 +258,13 @@ def read(path: Path) -> Card:
     for problem in _problems(card):
         raise CardError(f"{path}: {problem}; see model_cards/README.md")
     return card
+
+
+def _holds(table: Mapping[str, Any], name: str) -> bool:
+    """Whether a table has a field, or a table in it (`weights.seed`)."""
+    outer, _, inner = name.rpartition(".")
+    within = table.get(outer) if outer else table
+    return isinstance(within, dict) and inner in within
 
 
 def _problems(card: Card) -> Iterator[str]:
@@ -243,7 +279,7 @@ def _problems(card: Card) -> Iterator[str]:
         if value not in allowed:
             yield f"{name} is {value!r}, expected one of {', '.join(allowed)}"
     yield from _source_problems(card.weights)
-    yield from _layer_problems(card)
+    yield from _joint_problems(card) if card.kind == "joint" else _layer_problems(card)
     if card.preprocessing.divisor <= 0 or min(card.preprocessing.std) <= 0:
         yield "preprocessing.divisor and std must be positive"
     if card.imagenet_top1 and not 0 <= card.imagenet_top1.value <= 1:
@@ -259,11 +295,20 @@ def _source_problems(weights: Weights) -> Iterator[str]:
             yield f"weights.mirrors has {mirror!r}, expected hf:OWNER/REPO/FILE or https://..."
 
 
+def _joint_problems(card: Card) -> Iterator[str]:
+    if card.architecture.loader != JOINT:
+        yield f"architecture.loader is {card.architecture.loader!r}, expected {JOINT!r} for a joint tracker"
+    if card.weights.source in ("random", "none"):
+        yield f"weights.source is {card.weights.source!r}, expected a file, which says how a joint tracker is built"
+
+
 def _layer_problems(card: Card) -> Iterator[str]:
     if not card.layers:
         yield "no layers, expected at least one table [layers.NAME]"
     if card.default_layer not in card.layers:
         yield f"default_layer is {card.default_layer!r}, expected one of {', '.join(card.layers)}"
+    if JOINT in card.layers:
+        yield f"layers.{JOINT}: results call a joint tracker so; choose another name"
     for name, layer in card.layers.items():
         if layer.stride < 1 or layer.channels < 1:
             yield f"layers.{name}: stride and channels must be at least 1"

@@ -16,7 +16,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from unibench import cards, compare, executors, listing, plan, plans, run, scores, shards, tasks
+from unibench import (
+    cards,
+    compare,
+    executors,
+    identity,
+    listing,
+    plan,
+    plans,
+    pooling,
+    run,
+    scores,
+    shards,
+    tasks,
+)
 from unibench.cards import Card
 from unibench.executors import Job
 from unibench.feature_cache import FeatureCache
@@ -76,11 +89,11 @@ def perform(request: Request) -> None:
     hashes = run.fingerprints(units, request.weights, request.features)
     execute = executors.find(request.executor)
     done = list(_watch(execute([executors.absolute(unit) for unit in units], _job(request)), len(units)))
-    failed = {run.unit_key(one.unit, "") for one in done if one.error}
+    failed = {identity.unit_key(one.unit, "") for one in done if one.error}
     good = [
-        unit for unit in units if run.unit_key(unit, "") not in failed
+        unit for unit in units if identity.unit_key(unit, "") not in failed
     ]  # in their order, whoever was first
-    run.pool(good, request.out, hashes, run.provenance(request.command, start, request.device))
+    pooling.pool(good, request.out, hashes, pooling.provenance(request.command, start, request.device))
     _show_failures(done)
     if good:
         report(request.out)
@@ -130,7 +143,7 @@ def merge(out: Path, command: Sequence[str]) -> None:
     start = datetime.now(UTC)
     whole = plans.read(out / shards.NAME)
     device = "see the machines that did the work"
-    missing = shards.merge(whole, out, run.provenance(command, start, device))
+    missing = shards.merge(whole, out, pooling.provenance(command, start, device))
     expected = sum(len(unit.results) for unit in whole.units)
     if len(missing) < expected:
         report(out)

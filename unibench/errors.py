@@ -5,6 +5,7 @@
     ├── CardError               a model card that does not validate
     ├── WeightsError            weights missing, damaged, unsafe, or of another architecture
     ├── DataError               a data set or one of its files missing or malformed
+    ├── TrainingError           a training config that is not valid, or a training that cannot go on
     ├── TrackerError            a tracker that broke its protocol (looked ahead, wrong number of frames, ...)
     ├── OutputError             results that cannot be written or read
     ├── PluginError             a plug-in that cannot be imported
@@ -43,6 +44,10 @@ class WeightsError(UnibenchError):
 
 class DataError(UnibenchError):
     """A data set, or one of its files, is missing or malformed."""
+
+
+class TrainingError(UnibenchError):
+    """A training config is not valid, or a training cannot go on."""
 
 
 class TrackerError(UnibenchError):

@@ -52,7 +52,7 @@ class Built:
 
 def can_build(task: Task) -> bool:
     """Whether what a network is shown is known ahead."""
-    return isinstance(task.family.track, Steps)
+    return task.in_steps
 
 
 def needs(units: Sequence[Unit], given: Path | None = None, place: str = "cpu") -> list[Need]:

@@ -45,7 +45,7 @@ def show_models(cards: Sequence[Card]) -> None:
     """Print the cards, one a row; the default layer comes first."""
     table = _table("Models", "model", "layers", "pretraining", "ImageNet top-1", "weights", "description")
     for card in cards:
-        layers = sorted(card.layers, key=lambda name: name != card.default_layer)
+        layers = sorted(card.layers, key=lambda name: name != card.default_layer) or [card.default_layer]
         top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
         weights = card.weights.source.partition(":")[0]
         seen = card.pretraining.method if card.pretraining.data == "none" else (
@@ -99,15 +99,15 @@ def show_readiness(found: Sequence[Readiness]) -> None:
 
 
 def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapping[str, Protocol]]) -> None:
-    """Print the tasks and the protocols of each family; the default comes first."""
+    """Print the tasks and the protocols of each family; the default for each kind of model comes first."""
     table = _table("Tasks", "task", "folder under --data", "detections")
     for name, benchmark in benchmarks.items():
         table.add_row(name, benchmark.folder or "(rendered)", ", ".join(benchmark.detections))
     show(table)
-    table = _table("Protocols (task@protocol)", "family", "protocol", "version", "what it is")
+    table = _table("Protocols (task@protocol)", "family", "protocol", "version", "models", "what it is")
     for family, presets in protocols.items():
         for preset in presets.values():
-            table.add_row(family, preset.name, preset.version, preset.source)
+            table.add_row(family, preset.name, preset.version, preset.kind, preset.source)
         table.add_section()
     show(table)
 

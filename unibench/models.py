@@ -78,6 +78,7 @@ def load(
         least: Share of the backbone's tensors that must be loaded, 0 to 1.
 
     Raises:
+        CardError: The card is that of a joint tracker.
         UnknownNameError: The card names a loader or an architecture that does not exist.
         WeightsError: The weights are missing, damaged, or do not fit.
     """
@@ -90,6 +91,9 @@ def load(
 
 def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
     """Build a card's network with the weights of a file (or its seeded random ones) and report on the loading."""
+    if card.kind != "frozen":
+        raise CardError(f"model {card.name!r}: a joint tracker, expected a frozen model; to use its backbone as one: "
+                        f"unibench models backbone {card.name}")  # fmt: skip
     if card.architecture.loader not in LOADERS:
         raise UnknownNameError("loader", card.architecture.loader, LOADERS)
     with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from unibench import protocols, run, schema, tasks
+from unibench import identity, protocols, schema, tasks
 from unibench.datasets import SOURCES
 from unibench.errors import PlanError
 from unibench.plan import Unit
@@ -107,7 +107,7 @@ def make(
         seen = clip.length * pixels(group[0].task, clip)
         for unit in group:
             model = hashes[unit.card.name]
-            results = {layer: run.result_fingerprint(unit, model, layer, truth) for layer in unit.layers}
+            results = {layer: identity.result_fingerprint(unit, model, layer, truth) for layer in unit.layers}
             cost = round(seen * (unit.card.architecture.parameters + FLOOR) / 1e15, 6)
             planned.append(PlannedUnit(unit.card.name, places[label], unit.clip, cost, results))
     return _ordered(

@@ -1,4 +1,4 @@
-"""Plug-ins: users' modules that add to unibench's tables (`models.LOADERS`, `datasets.BENCHMARKS`, ...) when imported.
+"""Plug-ins: users' modules that add to unibench's tables when imported (`models.LOADERS`, `joint.SYSTEMS`, ...).
 
 A module may also name a folder of model cards, beside itself, in an attribute `CARDS`. Installed packages name their
 modules as entry points. A plug-in is code that runs: only for those that you trust.

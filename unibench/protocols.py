@@ -1,6 +1,7 @@
 """Named presets of every knob that changes a score; version and hash stand in each row, so none changes silently.
 
-Every knob is written out: nothing depends on a default somewhere else (a test holds this). Versions are X.Y: X when
+Every knob is written out: nothing depends on a default somewhere else (a test holds this). The knobs of a joint tracker
+lie in its weights file, so its protocols say what is given only. Versions are X.Y: X when
 scores stop being comparable, Y when only the interface changes.
 """
 
@@ -30,17 +31,27 @@ class Protocol:
     """Frames that a tracker may see ahead of the one it labels; 0: online."""
     detections: str = ""
     """Where given observations come from; empty: the task gives none."""
+    kind: str = "frozen"
+    """Which models it is for: `frozen` ones, whose tracker has the knobs, or `joint` trackers, which bring theirs."""
+    private: bool = False
+    """Whether the tracker finds the objects itself, so that none are given."""
 
 
-def find(family: str, name: str = "") -> Protocol:
-    """Look up a preset of a family of tasks; without a name, the default, which is the first.
+def find(family: str, name: str = "", kind: str = "frozen") -> Protocol:
+    """Look up a preset of a family of tasks; without a name, the default, which is the first of those for a kind.
+
+    Args:
+        family: For instance `mot`.
+        name: Of the preset; empty: the default.
+        kind: Kind of model that the default is for. A family that has none for it gives its first preset.
 
     Raises:
         UnknownNameError: The family has no such preset.
     """
     presets = PROTOCOLS[family]
     if not name:
-        return next(iter(presets.values()))
+        fitting = (preset for preset in presets.values() if preset.kind == kind)
+        return next(fitting, next(iter(presets.values())))
     if name not in presets:
         raise UnknownNameError(f"protocol of {family!r}", name, presets, "unibench tasks")
     return presets[name]
@@ -50,6 +61,7 @@ def fingerprint(protocol: Protocol) -> str:
     """Hash over everything that changes a score: all knobs, what is given, the major version."""
     parts = {**asdict(protocol), "version": protocol.version.partition(".")[0], "source": ""}
     parts["detections"] = _identity(protocol.detections)
+    del parts["kind"], parts["private"]  # they say who may be run, and what is given stands in the detections
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -308,6 +320,23 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "mot": {
         **_association(_ASSOCIATION, _MOTION_BOXES),
         **_as_coded(_ASSOCIATION, _MOTION_BOXES, **_CODED_BOXES),
+        **_by_name(
+            Protocol(
+                "private",
+                "1.0",
+                "joint trackers: the tracker finds the objects",
+                {},
+                kind="joint",
+                private=True,
+            ),
+            Protocol(
+                "public",
+                "1.0",
+                "joint trackers: detections are given, their identities are not",
+                {},
+                kind="joint",
+            ),
+        ),
     },
     "mots": {
         **_association(_MASKS, _MOTION_MASKS),
@@ -318,4 +347,4 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
         **_as_coded(_POSES, _MOTION_POSES, bleed=True),
     },
 }
-"""Family of tasks -> its presets by name; the first is the default."""
+"""Family of tasks -> its presets by name; the first for a kind of model is its default."""

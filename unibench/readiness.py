@@ -40,7 +40,7 @@ def check(card: Card, given: Path | None) -> Readiness:
             standing = replace(standing, text=f"{standing.text}, sha256 as the card says")
         except UnibenchError as error:
             standing = fetch.Standing(False, str(error))
-    problem = _build(card)
+    problem = _build_joint(card, standing.path) if card.kind == "joint" else _build(card)
     return Readiness(card.name, standing.text, not standing.here, problem or "builds", bool(problem))
 
 
@@ -54,19 +54,38 @@ def _build(card: Card) -> str:
             module = models.build(card, None)[0]
     except UnibenchError as error:
         return str(error)
-    count = models.parameters(module, card.architecture.head)
+    return _counted(card, models.parameters(module, card.architecture.head))
+
+
+def _build_joint(card: Card, path: Path | None) -> str:
+    """The network of a joint tracker is described in its weights file, so without it only the name is checked."""
+    from unibench import joint, models
+
+    try:
+        if path is None:
+            joint.find(card.architecture.name)
+            return ""
+        network = joint.build(card, path)[2]
+    except UnibenchError as error:
+        return str(error)
+    return _counted(card, models.parameters(network, ()))
+
+
+def _counted(card: Card, count: int) -> str:
     stated = card.architecture.parameters
-    return (
-        f"{count:,} parameters, expected {stated:,}; correct the card" if stated and count != stated else ""
-    )
+    wrong = stated and count != stated
+    return f"{count:,} parameters, expected {stated:,}; correct the card" if wrong else ""
 
 
 def load(card: Card, given: Path | None) -> str:
     """Load a card's weights for real, and say what became of them, or why they are refused."""
-    from unibench import models, weights
+    from unibench import joint, models, weights
 
     try:
         path = weights.locate(card, given)
+        if card.kind == "joint":
+            network = joint.build(card, path)[2]
+            return f"all {len(network.state_dict())} tensors loaded"
         report = models.build(card, path)[1]
         if report is None:
             return "no weights to load"

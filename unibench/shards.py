@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from unibench import cards, plans, protocols, run, scores, tasks
+from unibench import cards, identity, plans, pooling, protocols, run, scores, tasks
 from unibench.errors import PlanError
 from unibench.plan import Unit
 from unibench.plans import Plan, PlannedTask, PlannedUnit
@@ -128,7 +128,7 @@ def held(
     """
     wanted = _wanted(planned, units)
     for one in results:
-        keys = [run.unit_key(one.unit, layer) for layer in one.unit.layers]
+        keys = [identity.unit_key(one.unit, layer) for layer in one.unit.layers]
         if one.error or all(_is_there(out, key, wanted[key]) for key in keys):
             yield one
         else:
@@ -139,7 +139,7 @@ def held(
 
 def _wanted(planned: Sequence[PlannedUnit], units: Sequence[Unit]) -> dict[UnitKey, str]:
     return {
-        run.unit_key(unit, layer): fingerprint
+        identity.unit_key(unit, layer): fingerprint
         for one, unit in zip(planned, units, strict=True)
         for layer, fingerprint in one.results.items()
     }
@@ -165,12 +165,12 @@ def merge(plan: Plan, out: Path, provenance: Mapping[str, Any]) -> list[UnitKey]
     clips = {place: list(task.clips) for place, task in enumerate(plan.tasks)}
     missing, whole = [], []
     for planned, unit in zip(plan.units, found, strict=True):
-        keys = {layer: run.unit_key(unit, layer) for layer in unit.layers}
+        keys = {layer: identity.unit_key(unit, layer) for layer in unit.layers}
         layers = tuple(layer for layer, key in keys.items() if _is_there(out, key, planned.results[layer]))
         missing += [key for layer, key in keys.items() if layer not in layers]
         benchmark = replace(unit.task.benchmark, names=partial(_listed, clips[planned.task]))
         whole.append(replace(unit, layers=layers, task=replace(unit.task, benchmark=benchmark)))
-    run.pool(whole, out, plan.models, provenance)
+    pooling.pool(whole, out, plan.models, provenance)
     return missing
 
 

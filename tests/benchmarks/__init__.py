@@ -8,7 +8,6 @@ It makes the inputs (seeded, no files) and returns what is to be timed; `quick` 
 takes well under a second: pytest runs those (`test_smoke.py`). See `cases.py`.
 """
 
-import os
+from unibench import threads
 
-# As the command line does: threads that wait must sleep, or a busy neighbour makes everything ten times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+threads.wait_briefly()  # as the command line does

@@ -134,11 +134,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     cases = list(find(asked.only, quick=asked.quick))
     console = Console(width=None if sys.stdout.isatty() else 150)
-    patience = QUICK_SECONDS / max(len(cases), 1) if asked.quick else 20.0
+    pairs, least, patience = (5, 2, QUICK_SECONDS / max(len(cases), 1)) if asked.quick else (9, 3, 20.0)
     timings = []
     for case in cases:
         with console.status(case.name):
-            timings.append(measure(case, pairs=5 if asked.quick else 9, patience=patience))
+            timings.append(measure(case, pairs=pairs, least=least, patience=patience))
     console.print(table(timings, quick=asked.quick))
     out = asked.out or (None if asked.quick else HISTORY)
     if out and timings:

@@ -16,11 +16,11 @@ def cases(*, quick: bool = False) -> list[Case]:
     channels, h, w = (128, 30, 54) if quick else (256, 60, 107)
     options = MaskOptions()
     generator = torch.Generator().manual_seed(0)
-    still = torch.randn(channels, h, w, generator=generator)
-    clip = [
-        still + 0.7 * torch.randn(channels, h, w, generator=generator) for _ in range(options.context + 2)
+    still = torch.randn(h, w, channels, generator=generator)
+    noisy = [
+        still + 0.7 * torch.randn(h, w, channels, generator=generator) for _ in range(options.context + 2)
     ]
-    *past, frame = clip
+    *past, frame = (one.permute(2, 0, 1) for one in noisy)  # channels last, as networks give them
     queries, *keys = (F.normalize(one, dim=0).flatten(1).T.contiguous() for one in (frame, *past))
     whole = torch.cat(keys).T
     product = torch.empty(h * w, len(past) * h * w)

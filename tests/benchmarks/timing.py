@@ -9,6 +9,9 @@ from time import perf_counter
 
 from tests.benchmarks.cases import Case
 
+LEAST_SECONDS = 0.03
+"""What takes less is repeated until it takes about as long."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -41,7 +44,7 @@ class Timing:
 
 
 def measure(case: Case, *, pairs: int = 9, patience: float = 20.0, least: int = 3) -> Timing:
-    """Time a case, once for warming up and then in pairs.
+    """Time a case, once for warming up and then in pairs; what takes milliseconds is repeated within a pair.
 
     Args:
         case: What is timed.
@@ -50,29 +53,39 @@ def measure(case: Case, *, pairs: int = 9, patience: float = 20.0, least: int = 
         least: How many pairs there are in any case.
     """
     reference = case.reference
+    time_run = _stopwatch(case.run)
+    time_reference = _stopwatch(reference) if callable(reference) else lambda: reference
     runs: list[float] = []
     references: list[float] = []
-    seconds(case.run)
-    if callable(reference):
-        seconds(reference)
+    gc.collect()
+    gc.freeze()  # what is there now is not looked at in each of the collections to come
     start = perf_counter()
     while len(runs) < least or (len(runs) < pairs and perf_counter() - start < patience):
         first = len(runs) % 2 == 0  # who goes first alternates: the second finds warmer caches
         if first:
-            runs.append(seconds(case.run))
-        references.append(seconds(reference) if callable(reference) else reference)
+            runs.append(time_run())
+        references.append(time_reference())
         if not first:
-            runs.append(seconds(case.run))
+            runs.append(time_run())
+    gc.unfreeze()
     return Timing(case, tuple(runs), tuple(references))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Time one call; garbage of earlier ones is collected before."""
+def _stopwatch(work: Callable[[], object]) -> Callable[[], float]:
+    """Warm up, and see how often work is to be repeated for a time that can be told from noise."""
+    once = seconds(work)
+    times = max(1, math.ceil(LEAST_SECONDS / once))
+    return lambda: seconds(work, times)
+
+
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    """Time work, the mean of some calls; garbage of earlier ones is collected before."""
     gc.collect()
     gc.disable()
     try:
         start = perf_counter()
-        work()
-        return max(perf_counter() - start, math.ulp(1.0))
+        for _ in range(times):
+            work()
+        return max((perf_counter() - start) / times, 1e-9)
     finally:
         gc.enable()

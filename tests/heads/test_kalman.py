@@ -28,7 +28,7 @@ def test_a_new_track_rests_with_twice_and_ten_times_the_noise(start):
 
 
 def test_predict_by_hand(start):
-    state = kalman.predict(State(start.mean + np.array([[0] * 4, [3, 0, 0, 0]]), start.covariance))
+    state = kalman.predict(State(start.mean + np.outer([0, 1], [3, 0, 0, 0]), start.covariance))
     np.testing.assert_allclose(state.mean, [[13, 20, 0.5, 100], [3, 0, 0, 0]])
     # 10^2 + 6.25^2 + 5^2; 6.25^2; 6.25^2 + .625^2; aspect: 1e-4 + 1e-10 + 1e-4
     assert state.covariance[:, 0] == pytest.approx([164.0625, 39.0625, 39.453125])

@@ -84,6 +84,20 @@ def test_equals_the_written_out_formula(
     torch.testing.assert_close(single.double(), found, atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("variant", RECONSTRUCTIVE)
+@pytest.mark.parametrize("seed", range(3))
+def test_many_ragged_objects_equal_the_formula(variant: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    common = objects([1], seed=5, channels=64)[0]
+    tracks, detections = (
+        [common + points for points in objects(rng.integers(1, 40, count).tolist(), seed + side, channels=64)]
+        for side, count in ((10, 12), (20, 1 + 7 * seed))
+    )
+    found = similarity(tracks, detections, variant)
+    doubles = ([points.double() for points in side] for side in (tracks, detections))
+    torch.testing.assert_close(found.double(), by_the_book(*doubles, variant), atol=1e-5, rtol=0)
+
+
 def test_equal_sizes_have_no_padding_to_take_part() -> None:
     tracks, detections = objects([4] * 3, 0), objects([6] * 5, 1)
     paper, coded = (similarity(tracks, detections, variant) for variant in ("paper", "as-coded"))

@@ -1,6 +1,7 @@
 """Video object segmentation: tables counted by hand, TrackEval's JAndF, and 13 DAVIS sequences of OSVOS."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -140,6 +141,20 @@ def test_only_scored_frames_count():
     truth = Truth((*[masks({1: block(2, 9, 2, 9)})] * 5,), scored=(1, 3, 4))
     prediction = [Labels(), Labels(), Labels(), truth.labels[0], Labels()]
     assert vos.pool([vos.tally(truth, prediction)])["J-mean"] == 1
+
+
+def test_memory_does_not_grow_with_the_clip():
+    truth = drawn_masks(0, frames=10)
+    peaks = []
+    for times in (1, 1, 16):  # once to warm up
+        clip = Truth(truth * times)
+        prediction = [*clip.labels[1:], truth[0]]
+        tracemalloc.start()
+        vos.tally(clip, prediction)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    bytes_a_frame = (peaks[2] - peaks[1]) / (15 * len(truth))
+    assert bytes_a_frame < 1000  # a picture of these masks has 3072 pixels; J and F of three objects are kept
 
 
 @pytest.mark.parametrize("frames", [3, 4, 258, 302])

@@ -1,16 +1,15 @@
 """The command line. Commands import what they need when they run: `unibench --help` loads neither torch nor pandas."""
 
-import os
 from typing import Any
 
 import click
 
-from unibench.cli import boards, cache, checks, compare, machines, models, probe, run, sensitivity
+from unibench import threads
+from unibench.cli import boards, cache, checks, compare, joint, machines, models, probe, run, sensitivity
 from unibench.cli.common import PLUGIN, OneLine
 from unibench.errors import UnibenchError
 
-# Threads that wait must sleep: spinning ones make torch ten times slower wherever another process is busy.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+threads.wait_briefly()
 
 
 class _Group(click.Group):
@@ -49,5 +48,8 @@ for command in (
     boards.plot,
     sensitivity.sensitivity,
     compare.compare,
+    joint.train,
+    joint.detect,
+    joint.experiment,
 ):
     main.add_command(command)

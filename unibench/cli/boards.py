@@ -1,11 +1,12 @@
 """Commands that write boards and figures from the stored scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from unibench.cli.common import DIRECTORY, OUT, OneLine
+from unibench.errors import UnknownNameError
 
 PUBLISHED = click.option(
     "--published",
@@ -19,13 +20,28 @@ PUBLISHED = click.option(
 @click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone.")
 @click.option("--latex", is_flag=True, help="Write leaderboard.tex too.")
 @click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number.")
-def leaderboard(out: Path | None, published: bool, latex: bool, intervals: bool) -> None:
+@click.option(
+    "-t",
+    "--family",
+    "families",
+    multiple=True,
+    help="Print this family alone (mot), with what papers printed.",
+)
+def leaderboard(
+    out: Path | None, published: bool, latex: bool, intervals: bool, families: tuple[str, ...]
+) -> None:
     """Write leaderboard.csv and long.csv from the stored scores, and print the table.
 
     With --published, what papers printed on the same tasks stands below, never ranked with it, and is written to
     published.csv. Without a folder that holds results, --published prints every table of the papers, and writes each
     as a CSV of its own where a folder is given.
+
+    With -t, own scores and published ones of a family stand in one table a task, line by line with their protocols;
+    nothing is written.
     """
+    if families:
+        _show_families(families, out)
+        return
     from unibench import listing, scores
     from unibench.report import facts, grids
     from unibench.report import latex as tex
@@ -51,6 +67,21 @@ def leaderboard(out: Path | None, published: bool, latex: bool, intervals: bool)
             listing.show(grids.table(grid))
         paths += grids.write_beside(tasks, out)
     listing.show_paths(paths)
+
+
+def _show_families(families: Sequence[str], out: Path | None) -> None:
+    from unibench import listing, scores
+    from unibench.cards import JOINT
+    from unibench.report import boards, facts, grids
+
+    for name in families:
+        if name not in boards.FAMILIES:
+            raise UnknownNameError("family of tasks", name, boards.FAMILIES, "unibench tasks")
+    stored = [one for one in scores.read_scores(out) if one.task.partition("/")[0] in families] if out else []
+    for grid in grids.lines(families, stored, facts.collect(score.model for score in stored)):
+        listing.show(grids.table(grid))
+    if any(score.layer == JOINT for score in stored):
+        listing.show(boards.SIGN_NOTE)
 
 
 def _show_papers(out: Path | None) -> None:

@@ -10,6 +10,11 @@ from unibench.cli.run import ASKED, expand, expand_tasks
 
 FOLDER = click.argument("folder", metavar="DIR", type=DIRECTORY)
 
+_WHY_NOT = {
+    "frozen": "its windows follow the tracker; a run keeps their maps as it goes",
+    "joint": "it is for joint trackers",
+}
+
 
 @click.group()
 def cache() -> None:
@@ -31,7 +36,8 @@ def build(
 ) -> None:  # fmt: skip
     """Run networks ahead over the clips of tasks, and keep their maps; the size is said before it starts.
 
-    What is there already is not computed again. Tasks of SOT are left out: their windows follow the tracker.
+    What is there already is not computed again. Tasks of SOT are left out: their windows follow the tracker. So are
+    joint trackers, which have no maps to keep.
     """
     from unibench import cards, feature_build, plan
     from unibench import tasks as table
@@ -39,14 +45,16 @@ def build(
     from unibench.feature_store import describe, human
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
+    for card in chosen:
+        if card.kind == "joint":
+            click.echo(f"{card.name}: left out, a joint tracker has no maps to keep")
+    chosen = [card for card in chosen if card.kind == "frozen"]
     if not chosen:
-        raise OneLine("no model; name one with -m (see: unibench models)")
+        raise OneLine("no frozen model; name one with -m (see: unibench models)")
     asked = [table.find(name, detections) for name in expand_tasks(tasks)]
     for task in asked:
         if not feature_build.can_build(task):
-            click.echo(
-                f"{task.name}: left out, its windows follow the tracker; a run keeps their maps as it goes"
-            )
+            click.echo(f"{task.name}@{task.protocol.name}: left out, {_WHY_NOT[task.protocol.kind]}")
     buildable = [task for task in asked if feature_build.can_build(task)]
     wanted = tuple(name for name in layers.split(",") if name)
     running = [cards.running(card, dtype, compiled=compiled) for card in chosen]

@@ -17,7 +17,7 @@ WEIGHTS = click.option("--weights", type=ANY_PATH, help="Weights file, or the fo
 @PLUGIN
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the model cards; show, check, download or convert one."""
+    """List the model cards; show, check, download or convert one, or use a joint tracker's backbone as one."""
     if context.invoked_subcommand is None:
         from unibench import cards, listing
 
@@ -70,6 +70,20 @@ def download_models(names: tuple[str, ...], weights: Path | None) -> None:
             click.echo(f"unibench: {error}", err=True)
     if failed:
         sys.exit(2)
+
+
+@models.command("backbone")
+@options(click.argument("name"), WEIGHTS, OFFLINE)
+def freeze_backbone(name: str, weights: Path | None) -> None:
+    """Write a card for the backbone of a joint tracker, which then runs all tasks as a frozen model."""
+    from unibench import cards, console, drafts
+    from unibench.joint import backbone
+
+    beside = Path(name).parent if name.endswith(".toml") else None
+    card = backbone.draft(cards.find(name), weights or beside)
+    console.say(f"card written: {drafts.save(card)}")
+    layers = ", ".join(f"{layer} (stride {one.stride})" for layer, one in card.layers.items())
+    console.say(f"layers: {layers}; default: {card.default_layer}")
 
 
 @models.command("convert")

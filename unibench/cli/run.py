@@ -23,7 +23,8 @@ from unibench.cli.common import (
 from unibench.errors import UnknownNameError
 
 ASKED = (
-    click.option("-m", "--model", "models", multiple=True, help="Model card, or a pattern: 'random-*'. Repeatable."),
+    click.option("-m", "--model", "models", multiple=True,
+                 help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Repeatable."),
     click.option("-t", "--task", "tasks", multiple=True, required=True,
                  help="Task, task@protocol, or a pattern: '*/synthetic', 'vos/davis2016@*'. Repeatable."),
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
@@ -70,6 +71,7 @@ def run(
     from unibench.feature_cache import FeatureCache
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
+    weights = weights or next((Path(name).parent for name in models if name.endswith(".toml")), None)
     if checkpoint or arch or save_card:
         if not checkpoint or not arch:
             raise OneLine("--checkpoint and --arch go together; give both")

@@ -11,13 +11,14 @@ from unibench.datasets import (
     otb,
     posetrack,
     synthetic,
+    synthetic_shapes,
     youtube_vos,
 )
 from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
 from unibench.datasets.clips import truncate
-from unibench.datasets.detections import SOURCES, with_detections
+from unibench.datasets.detections import SOURCES, with_detections, without_detections
 
-__all__ = ["BENCHMARKS", "SOURCES", "Benchmark", "truncate", "with_detections"]
+__all__ = ["BENCHMARKS", "SOURCES", "Benchmark", "truncate", "with_detections", "without_detections"]
 
 _MOT = "https://motchallenge.net: CC BY-NC-SA 3.0, not for commercial use"
 
@@ -119,5 +120,7 @@ _ROWS = (
     ),
 )
 
-BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS} | synthetic.benchmarks()
+BENCHMARKS: dict[str, Benchmark] = (
+    {row.task: row for row in _ROWS} | synthetic.benchmarks() | synthetic_shapes.benchmarks()
+)
 """Every benchmark by its task name."""

@@ -76,12 +76,21 @@ def with_detections(clip: Clip, truth: Truth, source: str, noise: Noise | None =
     return _replaced(clip, partial(_nth, found))
 
 
+def without_detections(clip: Clip) -> Clip:
+    """Take all detections away, published ones too: the tracker finds the objects itself."""
+    return _replaced(clip, _none)
+
+
 def _replaced(clip: Clip, detections: Callable[[int], Labels]) -> Clip:
     return replace(clip, frames=partial(_stream, clip.frames, detections))
 
 
 def _stream(frames: Callable[[], Iterator[Frame]], detections: Callable[[int], Labels]) -> Iterator[Frame]:
     return (replace(frame, detections=detections(frame.index)) for frame in frames())
+
+
+def _none(index: int) -> Labels:
+    return Labels()
 
 
 def _nth(found: tuple[Labels, ...], index: int) -> Labels:

@@ -68,17 +68,18 @@ def names(root: Path, split: str = "train") -> list[str]:
     return found_clips(clips, folder, "<clip>/gt/gt.txt")
 
 
-def load_mot15(root: Path, name: str) -> tuple[Clip, Truth]:
+def load_mot15(root: Path, name: str, split: str = "train") -> tuple[Clip, Truth]:
     """Read a clip of MOT15, which has no classes: rows marked 0 are dropped, everything else is scored.
 
     Args:
         root: the benchmark's folder.
         name: clip.
+        split: folder of the split.
 
     Raises:
         DataError: files are missing or malformed.
     """
-    folder = inside(root / "train", name)
+    folder = inside(root / split, name)
     images, info, numbers = open_sequence(folder)
     table, index = _truth_rows(folder, range(7, 11), numbers)
     considered = table.values[:, 6] != 0

@@ -16,9 +16,9 @@ from unibench import models, plan, plugins, run
 from unibench.datasets import SOURCES
 from unibench.errors import UnibenchError, UnknownNameError
 from unibench.feature_cache import FeatureCache
-from unibench.models import FrozenModel
 from unibench.plan import Unit
 from unibench.run import Done
+from unibench.tasks import Model
 
 GROUP = "unibench.executors"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -76,7 +76,7 @@ class Worker:
         self.trouble = ""  # told in answer to the first batch
         self.model = ""
         self.fingerprint = ""
-        self.load: Callable[[], FrozenModel]
+        self.load: Callable[[], Model]
         try:
             plugins.load_installed()
             for name in job.plugins:

@@ -29,7 +29,7 @@ SUMS = (*COUNTS.values(), "num_objects", "idtp", "idfp", "idfn")
 
 
 def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
-    """Count one clip of boxes; boxes of different classes never match.
+    """Count one clip of boxes; boxes of different classes never match, nor is an identity shared between classes.
 
     Args:
         truth: Ids and boxes of each frame, classes if there are several.
@@ -48,13 +48,15 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     import motmetrics  # it loads pandas, of which boards that pool stored tallies need nothing
 
     known, accumulator = truth_classes(truth), motmetrics.MOTAccumulator()
+    kinds = 1 + max(known | truth_classes(Truth(tuple(prediction))), default=0)
     for t in scored_frames(truth, prediction):
         true, predicted = truth.labels[t], prediction[t]
         check_boxes(predicted, t)
         iou = rle.box_iou(true.boxes, predicted.boxes)
-        same_class = object_classes(true, t, known)[:, None] == object_classes(predicted, t, known)
-        distance = np.where(same_class & (iou >= MATCH), 1 - iou, np.nan)
-        accumulator.update(true.ids, predicted.ids, distance, frameid=t)
+        true_classes, classes = object_classes(true, t, known), object_classes(predicted, t, known)
+        alike = (true_classes[:, None] == classes) & (iou >= MATCH)
+        names = (true.ids * kinds + true_classes, predicted.ids * kinds + classes)
+        accumulator.update(*names, np.where(alike, 1 - iou, np.nan), frameid=t)
     counts = motmetrics.metrics.create().compute(accumulator, metrics=SUMS, return_dataframe=False)
     return {name: float(counts[name]) for name in SUMS}
 

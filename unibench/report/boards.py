@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from unibench.cards import JOINT
 from unibench.errors import OutputError
 from unibench.records import Score
 from unibench.report.comparable import RERUN, check_column, check_weights
@@ -27,6 +28,11 @@ FAMILIES = {
 """First part of a task's name -> how it is written; boards show them in this order, others after them."""
 PUBLISHED = "published"
 """Stands in the place of every hash of a number that a paper printed."""
+TRAINED = "trained for tracking"
+"""Group of the joint trackers, which boards set apart from frozen models."""
+SIGN = "†"
+"""Stands behind their labels."""
+SIGN_NOTE = f"{SIGN} {TRAINED}; the other models are frozen, under training-free heads."
 
 
 def is_count(metric: str) -> bool:
@@ -77,7 +83,7 @@ class Board:
     """Scores in order: models by the facts given, layers by name, settings by task."""
 
     models: tuple[ModelFacts, ...]
-    """Those that have a score."""
+    """Those that have a score; joint trackers last, with `SIGN` behind their labels."""
     layers: Mapping[str, tuple[str, ...]]
     """Model -> its layers."""
     settings: tuple[Setting, ...]
@@ -128,6 +134,11 @@ def arrange(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path | No
         },
         published=scores[0].data_hash == PUBLISHED,
     )
+
+
+def trained(board: Board, model: str) -> bool:
+    """Whether a model is a joint tracker, as the name of its one layer says."""
+    return JOINT in board.layers[model]
 
 
 def best_layer(board: Board, model: str, setting: Setting) -> str | None:
@@ -218,9 +229,10 @@ def titles(board: Board) -> list[str]:
         family, *details, detections = _parts(setting)
         twins = [_parts(other)[1:3] for other in board.settings if _parts(other)[0] == family]
         telling = [detail for detail, *others in zip(details, *twins, strict=True) if len(set(others)) > 1]
+        headline = board.metrics[setting][0]
         partial = ["(partial)"] if setting in board.partial else []
         lines.append(
-            "\n".join(filter(None, [family, *telling, detections, board.metrics[setting][0], *partial]))
+            "\n".join(dict.fromkeys(filter(None, [family, *telling, detections, headline, *partial])))
         )
     return lines
 
@@ -245,7 +257,10 @@ def _order_models(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> tuple
     names = {score.model for score in scores}
     known = {fact.name: fact for fact in facts if fact.name in names}
     unknown = [ModelFacts(name, None, name, False, "") for name in sorted(names - known.keys())]
-    return (*known.values(), *unknown)
+    ordered = [*known.values(), *unknown]
+    joint = {score.model for score in scores if score.layer == JOINT}
+    signed = [replace(one, label=one.label + SIGN, group=TRAINED) for one in ordered if one.name in joint]
+    return (*(one for one in ordered if one.name not in joint), *signed)
 
 
 def _layers(scores: Sequence[Score], model: str) -> tuple[str, ...]:

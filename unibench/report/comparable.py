@@ -97,7 +97,7 @@ def _noted(score: Score, out: Path) -> dict[str, Any]:
     if not isinstance(protocol, dict):
         return {}
     version = str(protocol.get("version", "")).partition(".")[0]
-    return _flat({**protocol, "version": version}, skip=("name", "source", "hash"))
+    return _flat({**protocol, "version": version}, skip=("name", "source", "hash", "kind", "private"))
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "", skip: Sequence[str] = ()) -> dict[str, Any]:

@@ -9,7 +9,7 @@ GROUPS = {"none": "untrained", "self": "self-supervised", "labels": "supervised"
 
 
 def collect(models: Iterable[str]) -> list[ModelFacts]:
-    """Look up models in the order of the cards: untrained ones first, then self-supervised, then supervised.
+    """Look up models in the order of their cards: untrained ones first, then self-supervised, then supervised.
 
     Args:
         models: Names; one without a card (a checkpoint that was scored directly) is left out, and boards show its name.

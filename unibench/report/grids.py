@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unibench.report.boards import PUBLISHED, direction
-from unibench.report.published import TASKS, Row, rows
+from unibench.records import Score
+from unibench.report.boards import PUBLISHED, Board, ModelFacts, arrange, direction, show
+from unibench.report.published import TASKS, Row, family, rows
 from unibench.scores import replace_file
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 _SYSTEM = ("system", "backbone", "layer")
 _SETTING = ("benchmark", "split", "protocol")
+_LABELS = ("paper", "table", *_SYSTEM, "split", "protocol")
+_REFERENCE = "published, for reference; other code, clips and detections"
+OURS = "(ours)"
+"""Stands in the column of the paper where nobody printed a number."""
 _LOWER_IS_BETTER = ("ML%", "ms")  # beyond those of our own boards
 
 
@@ -51,14 +56,62 @@ def beside(tasks: Iterable[str]) -> list[Grid]:
     Returns:
         One table for each task on which something was published, in the order given.
     """
-    labels = ("paper", "table", *_SYSTEM, "split", "protocol")
-    about = "published, for reference; other code, clips and detections"
     grids = [
-        _lay(task, found, labels, ranked=False)
+        _lay(task, found, _LABELS, ranked=False)
         for task in dict.fromkeys(tasks)
         if (found := [row for row in rows() if TASKS.get(row.benchmark) == task])
     ]
-    return [replace(grid, about=about) for grid in grids]
+    return [replace(grid, about=_REFERENCE) for grid in grids]
+
+
+def lines(families: Sequence[str], scores: Sequence[Score], facts: Sequence[ModelFacts]) -> list[Grid]:
+    """Lay out own scores and what was published in one table a task, a line for each model and protocol.
+
+    Args:
+        families: Of tasks, `mot`. What the papers on joint trackers printed of them on benchmarks without own scores
+            stands in further tables.
+        scores: What runs have given on tasks of these families; may be none.
+        facts: What is known of the models, in the order in which they shall stand.
+
+    Returns:
+        The tables; nothing is ranked.
+
+    Raises:
+        OutputError: The scores must not be compared (see `boards.arrange`).
+    """
+    record = [row for row in rows() if family(row) in families]
+    own = _own(arrange(scores, facts), {row.metric for row in record}) if scores else {}
+    others: dict[str, list[Row]] = {}
+    for row in record:
+        task = TASKS.get(row.benchmark)
+        if task in own:
+            own[task].append(replace(row, benchmark=task))
+        elif row.paper != "UniTrack":
+            others.setdefault(row.benchmark, []).append(row)
+    grids = [
+        replace(
+            _lay(task, found, _LABELS, ranked=False),
+            about="ours" if found[-1].paper == OURS else f"ours; below them {_REFERENCE}",
+        )
+        for task, found in own.items()
+    ]
+    return grids + [
+        replace(_lay(name, found, _LABELS, ranked=False), about=_REFERENCE) for name, found in others.items()
+    ]
+
+
+def _own(board: Board, printed: set[str]) -> dict[str, list[Row]]:
+    """Own scores as lines: task -> headline metrics, and those that papers print."""
+    found: dict[str, list[Row]] = {}
+    for model in board.models:
+        for (name, layer, setting, metric), value in board.values.items():
+            if name == model.name and metric in {*printed, board.metrics[setting][0]}:
+                split = "partial" if setting in board.partial else ""
+                found.setdefault(setting.task, []).append(
+                    Row(OURS, "", model.label, "", layer, setting.task, split, setting.protocol, metric,
+                        show(metric, value))
+                )  # fmt: skip
+    return found
 
 
 def write_papers(out: Path) -> list[Path]:

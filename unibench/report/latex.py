@@ -13,7 +13,8 @@ from unibench.scores import replace_file
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "[": "{[}", "*": "{*}",  # the last two would be taken for options of the \\ before them
+    "|": r"\textbar{}", "†": r"$^{\dagger}$",
+    "[": "{[}", "*": "{*}",  # the last two would be taken for options of the \\ before them
 }  # fmt: skip
 _BREAK = r"\\"
 _TIED = rf"$^{{{MARK}}}$"
@@ -106,7 +107,7 @@ def escape(text: str) -> str:
     Returns:
         The text with every character that LaTeX would read as a command in another spelling.
     """
-    return re.sub(r"[\\&%$#_{}~^<>|\[*]", lambda found: _ESCAPES[found[0]], text)
+    return re.sub(r"[\\&%$#_{}~^<>|†\[*]", lambda found: _ESCAPES[found[0]], text)
 
 
 def _caption(board: Board, ties: Ties, intervals: bool) -> list[str]:

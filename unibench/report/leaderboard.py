@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from unibench.records import Score
 from unibench.report.boards import (
+    SIGN_NOTE,
     Board,
     ModelFacts,
     Setting,
@@ -20,6 +21,7 @@ from unibench.report.boards import (
     direction,
     show,
     titles,
+    trained,
 )
 from unibench.scores import replace_file
 from unibench.stats import FEWEST_CLIPS
@@ -70,7 +72,8 @@ def write(
 
     In `leaderboard.csv` fractions are times 100 with two decimals, counts are integers, and a column of which
     only a part was run says so in its head; behind a headline column stand its 95 % interval over clips and how
-    each row stands to the best, where that is known. `long.csv` has every field of every score, in full precision.
+    each row stands to the best, where that is known. Where there are joint trackers, a column `kind` tells them from
+    frozen models. `long.csv` has every field of every score, in full precision.
 
     Args:
         scores: What runs have given.
@@ -94,6 +97,9 @@ def write(
         ["layer", *(layer for _, layer in lines)],
         ["imagenet_top1", *(show("top-1", model.imagenet_top1) for model, _ in lines)],
     ]
+    kinds = ["joint" if trained(board, model.name) else "frozen" for model, _ in lines]
+    if "joint" in kinds:
+        columns.insert(1, ["kind", *kinds])
     for setting, cells in zip(
         board.settings, zip(*headline_cells(board, scores, ties), strict=True), strict=True
     ):
@@ -152,16 +158,16 @@ def table(scores: Sequence[Score], facts: Sequence[ModelFacts], ties: Ties = NO_
 
 
 def notes(board: Board, ties: Ties) -> list[str]:
-    """Say what the marks of a board mean, and which columns could not be tested.
+    """Say what the signs of a board mean, and which columns could not be tested.
 
     Args:
         board: The table.
         ties: How its rows stand.
 
     Returns:
-        Lines of plain text; none where nothing was tested.
+        Lines of plain text; none where there are no signs and nothing was tested.
     """
-    found = []
+    found = [SIGN_NOTE] if any(trained(board, model.name) for model in board.models) else []
     if Standing.TIED in ties.values():
         found.append(
             f"{MARK} cannot be told apart from the best of its column: in a paired permutation test over clips, "

@@ -23,6 +23,14 @@ TASKS = {
     "PoseTrack18": "posetrack/posetrack18",
 }
 """A benchmark as the record names it -> the task that reads it; no task of ours reads the others."""
+FAMILIES = {task: task.partition("/")[0] for task in TASKS.values()} | {
+    "TrackingNet": "sot",
+    "Waymo v1, vehicles": "mot",
+    "Waymo v1.1, vehicles": "mot",
+    "BDD100K": "mot",
+    "BDD100K MOTS": "mots",
+}
+"""A task, or a benchmark of the record that no task reads -> the family that it belongs to."""
 _AXES = {
     ("OTB-2015", "DCF head", "AUC"),
     ("DAVIS-2017", "mask prompt", "J-mean"),
@@ -50,6 +58,11 @@ class Row:
     metric: str
     value: str
     """As printed: percent, a number of things, milliseconds, or frames a second."""
+
+
+def family(row: Row) -> str:
+    """Name the family of tasks that a number belongs to; empty: none, such as image detection."""
+    return FAMILIES.get(TASKS.get(row.benchmark, row.benchmark), "")
 
 
 def folder() -> Path:

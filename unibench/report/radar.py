@@ -15,7 +15,16 @@ from scipy.stats import rankdata
 
 from unibench.errors import OutputError
 from unibench.records import Score
-from unibench.report.boards import Board, ModelFacts, arrange, direction, headlines, titles
+from unibench.report.boards import (
+    SIGN_NOTE,
+    Board,
+    ModelFacts,
+    arrange,
+    direction,
+    headlines,
+    titles,
+    trained,
+)
 from unibench.report.figures import FAINT, GREY, INK, colours, group_colours, group_handles, save
 
 _MOST_NAMED = 9
@@ -225,6 +234,8 @@ def _caption(board: Board, places: Float[np.ndarray, "model setting"]) -> list[s
         f"Radius: rank among {among}, 1 (outermost) is best; equal scores share a rank.",
         "Every model with its better layer. A line is broken where a model was not run.",
     ]
+    if any(trained(board, model.name) for model in board.models):
+        lines.append(SIGN_NOTE)
     if board.published:
         lines.append("All numbers as published: nothing was measured here.")
     ran = np.isfinite(places).sum(axis=0)

@@ -1,0 +1,45 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+from unibench import cards, joint
+from unibench.datasets import BENCHMARKS
+from unibench.joint.common import config as configs
+from unibench.joint.common import sets
+from unibench.joint.common.train import train
+from unibench.joint.retinatrack import SYSTEM
+from unibench.metrics import mot
+
+STEPS, CLIPS = 120, 4
+
+
+def learn(seed, out):
+    """Train the tiny config for a little; losses of each step, IDF1 with and without embeddings on given boxes."""
+    tiny = configs.read("tiny", SYSTEM)
+    options = replace(tiny.train, seed=seed, steps=STEPS)
+    card = train(
+        SYSTEM, replace(tiny, train=options), [sets.read("synthetic:clips", tiny.classes)], out, name="one"
+    )
+    with (out / "log.csv").open() as stream:
+        losses = [float(row["loss"]) for row in csv.DictReader(stream)]
+    _, config, network = joint.build(cards.read(card), out / "one.safetensors")
+    store = replace(config.tracking.store, embeddings=False)
+    blind = replace(config, tracking=replace(config.tracking, store=store))
+    return losses, identified(network, config), identified(network, blind)
+
+
+def identified(network, config):
+    """IDF1 over the first clips, of which the noisy boxes are given: only identities are at stake."""
+    benchmark = BENCHMARKS["mot/shapes"]
+    tallies = []
+    for name in benchmark.names(Path())[:CLIPS]:
+        clip, truth = benchmark.load(Path(), name)
+        tallies.append(mot.tally_boxes(truth, list(SYSTEM.track(network, config, clip, "public"))))
+    return float(mot.pool(tallies)["IDF1"])
+
+
+def test_a_minute_of_training_teaches_to_find_and_to_recognise(tmp_path):
+    losses, seen, blind = learn(0, tmp_path)
+    assert fmean(losses[-20:]) < 0.7 * fmean(losses[:20])
+    assert seen > blind + 0.1

@@ -1,0 +1,57 @@
+"""The tiny config learns to detect, and to tell shapes apart, from stills without identities."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from unibench import cards, joint
+from unibench.experiments.tdt import CLASSES, clip, stills
+from unibench.joint.common import config as configs
+from unibench.joint.common import curve
+from unibench.joint.common.train import train
+from unibench.joint.tdt import SYSTEM
+from unibench.metrics import mot
+
+TINY = replace(configs.read("tiny", SYSTEM), classes=CLASSES)
+STEPS, PICTURES, CLIPS = 300, 600, 3
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("tdt")
+    return learn(out, seed=0), out
+
+
+def learn(out: Path, seed: int):
+    """Train on stills; the network and its config, as a card's weights file gives them back."""
+    config = replace(TINY, train=replace(TINY.train, steps=STEPS, seed=seed))
+    taught = SYSTEM.prepare([stills(PICTURES)], config, out / "embeddings")
+    card = train(SYSTEM, config, taught, out, name="tiny")
+    return joint.build(cards.read(card), card.with_suffix(".safetensors"))[1:]
+
+
+def scores(config, network, embedder):
+    limit = TINY.tracking.cascade.appearance_limit if embedder == "student" else 0.0
+    cascade = replace(config.tracking.cascade, appearance_limit=limit)
+    config = replace(config, tracking=replace(config.tracking, embedder=embedder, cascade=cascade))
+    tallies = []
+    for number in range(CLIPS):
+        shown, truth = clip(f"validation/tdt/{number}")
+        tallies.append(mot.tally_boxes(truth, list(SYSTEM.track(network, config, shown, "private"))))
+    return mot.pool(tallies)
+
+
+def test_every_loss_falls(trained):
+    log = curve.read(trained[1])
+    for term in ("classification", "localisation", "embedding"):
+        first, last = log[term][:10], log[term][-10:]
+        assert sum(last) < 0.8 * sum(first), term
+
+
+def test_the_embeddings_keep_identities_that_overlap_alone_loses(trained):
+    """IDF1 above that of overlap alone by .1 at least."""
+    config, network = trained[0]
+    alone, distilled = (scores(config, network, one) for one in ("none", "student"))
+    assert distilled["IDF1"] > alone["IDF1"] + 0.1
+    assert distilled["IDSW"] < alone["IDSW"]

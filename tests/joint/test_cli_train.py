@@ -1,0 +1,141 @@
+"""`unibench train` and `unibench experiment`: what they write, and one line for every mistake."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.joint.common import toy
+from tests.test_cli import loaded
+from unibench import cards, joint
+from unibench.cli import main
+from unibench.joint.common import curve, sets
+from unibench.joint.common.records import DetectionSet
+
+CONFIG = """
+classes = ["square"]
+[train]
+steps = 30
+batch = 2
+rate = 0.01
+"""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    card: str = "lab-colour"
+    layer: str = "pixels"
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class TaughtConfig(toy.ToyConfig):
+    teacher: Teacher = field(default_factory=Teacher)
+
+
+def unibench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+@pytest.fixture(autouse=True)
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy is registered, with a config, and `--data squares` are its pictures."""
+    (tmp_path / "small.toml").write_text(CONFIG)
+    monkeypatch.setattr(toy, "SYSTEM", replace(toy.TOY, folder=tmp_path))
+    monkeypatch.setitem(joint.SYSTEMS, "toy", "tests.joint.common.toy")
+    monkeypatch.setattr(sets, "read", lambda spec, classes: toy.SQUARES)
+
+
+def test_it_writes_a_card_the_weights_and_the_log(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("train", "toy", "--config", "small", "--data", "squares", "-o", out)
+    done = unibench(*command, "--steps", 7)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"written: {out / 'toy-small.toml'}\n")
+    assert curve.read(out)["step"] == list(range(7))
+    assert cards.find(str(out / "toy-small.toml")).architecture.name == "toy"
+    for more, changed in (
+        (["--steps", 8], "steps = 7, found 8"),
+        (["--steps", 7, "--seed", 1], "seed = 0, found 1"),
+    ):
+        again = unibench(*command, *more)
+        assert again.exit_code == 2
+        assert f"made with config.train.{changed}" in again.output
+
+
+def test_the_model_has_the_name_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "small.toml"
+    unibench(
+        "train", "toy", "--config", config, "--data", "x", "-o", tmp_path, "--model", "mine", "--steps", 1
+    )
+    assert {path.name for path in tmp_path.iterdir()} >= {"mine.toml", "mine.safetensors"}
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy, "SYSTEM", replace(toy.SYSTEM, losses=interrupted))
+    done = unibench("train", "toy", "--config", "small", "--data", "x", "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "interrupted; the same command goes on from the last checkpoint in" in done.output
+
+
+def test_what_is_prepared_is_what_is_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def prepare(
+        data: list[DetectionSet], config: TaughtConfig, folder: Path, *, device: str
+    ) -> list[DetectionSet]:
+        asked.append((config.teacher, folder, device))
+        return [replace(one, name="prepared") for one in data]
+
+    system = replace(toy.SYSTEM, config=TaughtConfig, prepare=prepare)
+    monkeypatch.setattr(toy, "SYSTEM", system)
+    out = tmp_path / "out"
+    command = ("train", "toy", "--config", "small", "--data", "x", "-o", out, "--steps", 1)
+    done = unibench(*command, "--prepare", "--teacher", "hog", "--teacher-weights", "w")
+    assert done.stdout == f"written: {out / 'prepared'}\n"
+    assert not (out / curve.FILE).exists()
+    assert unibench(*command, "--prepared", tmp_path / "there").exit_code == 0
+    assert cards.read(out / "toy-small.toml").pretraining.data == "prepared"
+    layer = cards.find("hog").default_layer
+    assert asked == [
+        (Teacher("hog", layer, "w"), out / "prepared", "cpu"),
+        (Teacher(), tmp_path / "there", "cpu"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["retinatrak"], "no joint tracker 'retinatrak'; did you mean 'retinatrack'"),
+        (["toy", "--config", "big"], "no toy config or TOML file 'big'; there are: small"),
+        (
+            ["toy", "--config", "small", "--prepare"],
+            "toy: needs nothing beside the data; leave out --prepare",
+        ),
+        (["toy", "--config", "small", "--teacher", "hog"], "this system learns from no teacher"),
+        (["toy", "--config", "small", "--warm", "gone.pth"], "gone.pth: no such file"),
+        (["toy", "--config", "small", "--device", "nonsense"], "device 'nonsense': cannot be used"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = unibench("train", *arguments, "--data", "squares", "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert done.output.startswith("unibench: ")
+    assert message in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_help_loads_no_torch() -> None:
+    for command in ("train", "experiment", "detect"):
+        assert loaded(command, "--help") == "[]"
+
+
+def test_an_unknown_experiment_lists_what_there_is(tmp_path: Path) -> None:
+    done = unibench("experiment", "unicorn", "-o", tmp_path)
+    assert done.exit_code == 2
+    assert "is not one of 'retinatrack', 'tdt'" in done.output

@@ -1,0 +1,144 @@
+"""Commands for trackers that are trained as trackers: train one, score what it detects, do a paper's experiment."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OneLine, options
+
+EXPERIMENTS = ("retinatrack", "tdt")
+DATA = click.option(
+    "--data", "specs", multiple=True, required=True, metavar="KIND:PLACE",
+    help="Annotated images: synthetic:clips, coco:FILE.json, ... Repeatable.",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("system_name", metavar="NAME")
+@options(
+    click.option("--config", "config_name", default="tiny", show_default=True, metavar="paper|tiny|FILE",
+                 help="One of the system's configs, or a TOML file like them."),
+    DATA,
+    click.option("-o", "--out", type=DIRECTORY, required=True,
+                 help="Folder of the checkpoint, the log, the weights and the card."),
+    click.option("--model", "model_name", help="Name of the model. Default: NAME-CONFIG."),
+    DEVICE,
+    click.option("--prepare", "only_prepare", is_flag=True,
+                 help="Only make what training needs beside the data, such as a teacher's embeddings."),
+    click.option("--prepared", type=DIRECTORY, help="Folder of that. Default: OUT/prepared."),
+    click.option("--teacher", metavar="CARD", help="Model card of the teacher, for systems that have one."),
+    click.option("--teacher-weights", type=ANY_PATH, help="Its weights, or their folder. Default: the caches."),
+    click.option("--warm", type=ANY_PATH,
+                 help="Weights to begin with: torchvision's RetinaNet or ResNet, or a training's."),
+    click.option("--seed", type=click.IntRange(min=0), help="In place of the config's."),
+    click.option("--steps", type=click.IntRange(min=1), help="In place of the config's."),
+)  # fmt: skip
+def train(
+    system_name: str,
+    config_name: str,
+    specs: tuple[str, ...],
+    out: Path,
+    model_name: str | None,
+    device: str,
+    only_prepare: bool,
+    prepared: Path | None,
+    teacher: str | None,
+    teacher_weights: Path | None,
+    warm: Path | None,
+    seed: int | None,
+    steps: int | None,
+) -> None:
+    """Train the joint tracker NAME; the same command goes on after an interruption.
+
+    Several GPUs: torchrun --nproc-per-node 8 -m unibench train NAME ... --device cuda
+    """
+    from unibench import joint
+    from unibench.joint.common import config as configs
+    from unibench.joint.common import sets
+    from unibench.joint.common.train import train as train_system
+
+    system = joint.find(system_name)
+    config = _timed(configs.read(config_name, system), seed, steps)
+    if teacher or teacher_weights:
+        config = _taught(config, teacher, teacher_weights)
+    data = [sets.read(spec, config.classes) for spec in specs]
+    if system.prepare is not None:
+        folder = prepared or out / "prepared"
+        data = system.prepare(data, config, folder, device=device)
+        if only_prepare:
+            click.echo(f"written: {folder}")
+            return
+    elif only_prepare or prepared:
+        raise OneLine(f"{system_name}: needs nothing beside the data; leave out --prepare and --prepared")
+    name = model_name or f"{system_name}-{Path(config_name).stem}"
+    try:
+        card = train_system(system, config, data, out, name=name, device=device, warm=warm)
+    except KeyboardInterrupt as error:
+        raise OneLine(f"interrupted; the same command goes on from the last checkpoint in {out}") from error
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"written: {card}\nto score it: unibench run -m {card} -t mot/... --data ... -o ...")
+
+
+def _timed(config: Any, seed: int | None, steps: int | None) -> Any:
+    """What the command line says in place of the config's seed and steps."""
+    changes = {name: value for name, value in (("seed", seed), ("steps", steps)) if value is not None}
+    return replace(config, train=replace(config.train, **changes))
+
+
+def _taught(config: Any, name: str | None, weights: Path | None) -> Any:
+    """What the command line says of the teacher; of another card than the config's, the default layer is learnt."""
+    if not hasattr(config, "teacher"):
+        raise OneLine("--teacher: this system learns from no teacher; leave it out")
+    teacher = config.teacher
+    if name and name != teacher.card:
+        from unibench import cards
+
+        teacher = replace(teacher, card=name, layer=cards.find(name).default_layer)
+    return replace(config, teacher=replace(teacher, weights=str(weights or teacher.weights)))
+
+
+@click.command()
+@options(
+    click.option("-m", "--model", "name", required=True,
+                 help="Joint model: the name of its card, or the card that a training wrote (DIR/NAME.toml)."),
+    DATA,
+    click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds it."),
+    click.option("--images", type=click.IntRange(min=1), help="Only the first N images of each data set."),
+    click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file for the scores."),
+    DEVICE,
+)  # fmt: skip
+def detect(
+    name: str, specs: tuple[str, ...], weights: Path | None, images: int | None, out: Path | None, device: str
+) -> None:
+    """Score what a joint tracker detects as COCO does: AP, AP50, ... over the classes that it knows."""
+    from unibench import cards
+    from unibench.joint import detect as detection
+    from unibench.joint.common import sets
+
+    card = cards.find(name)
+    if name.endswith(".toml"):
+        weights = weights or Path(name).parent
+    rows = []
+    for spec in specs:
+        found = detection.detect(card, sets.read(spec), given=weights, device=device, limit=images)
+        rows.append(detection.row(card.name, spec, found))
+        click.echo("  ".join(f"{column} {value}" for column, value in rows[-1].items() if value))
+    if out is not None:
+        detection.write(rows, out)
+        click.echo(f"written: {out}")
+
+
+@click.command()
+@click.argument("name", type=click.Choice(EXPERIMENTS))
+@options(
+    click.option("-o", "--out", type=DIRECTORY, required=True, help="Folder of the trainings, the CSV and the plot."),
+    click.option("--quick", is_flag=True, help="A minute in place of several: one seed, few steps."),
+)  # fmt: skip
+def experiment(name: str, out: Path, quick: bool) -> None:
+    """Do a paper's comparison at the size of a toy, on rendered clips: train, track, score, plot."""
+    from importlib import import_module
+
+    import_module(f"unibench.experiments.{name}").run(out, quick=quick)

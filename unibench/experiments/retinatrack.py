@@ -1,0 +1,201 @@
+"""RetinaTrack's comparison of joint and separate training (its figure 8), at the size of a toy, on `mot/shapes`.
+
+As in the paper there is one class, and a detector is trained first; from it training goes on with and without the
+triplet loss. The same detector is then tracked by overlap alone, by its instance features, and by a re-identification
+model on its crops.
+"""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import nn
+
+from unibench import cards, joint
+from unibench.datasets import BENCHMARKS
+from unibench.experiments import reid
+from unibench.joint import detect
+from unibench.joint.common import config as configs
+from unibench.joint.common import sets
+from unibench.joint.common.records import DetectionSet, Picture
+from unibench.joint.common.train import train
+from unibench.joint.retinatrack import SYSTEM
+from unibench.joint.retinatrack.config import VARIANTS, RetinaTrackConfig, TrackingOptions, changed
+from unibench.metrics import mot
+from unibench.records import Labels, Tally, Truth
+from unibench.scores import replace_file
+
+SEEDS = (0, 1, 2)
+METRICS = ("MOTA", "IDF1", "IDSW", "FP", "FN", "AP")
+CLASS = "shape"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained and scored."""
+
+    seeds: tuple[int, ...]
+    before: int
+    """Steps of the detector that both ways start from."""
+    after: int
+    """Steps with, or without, the triplet loss."""
+    teacher: int
+    """Steps of the re-identification model."""
+    clips: int
+    images: int
+    """For average precision."""
+
+
+FULL = Size(SEEDS, 500, 400, 300, 8, 320)
+QUICK = Size(SEEDS[:1], 40, 40, 30, 2, 20)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one tracker got with one seed."""
+
+    tracker: str
+    seed: int
+    scores: Mapping[str, float]
+
+
+def run(out: Path, *, quick: bool = False) -> None:
+    """Train, track, score; write `retinatrack.csv`, `retinatrack_summary.csv` and `retinatrack.png`.
+
+    Trainings that are finished are not done again, and one that was interrupted goes on.
+
+    Args:
+        out: Folder of all of it.
+        quick: One seed and few steps, to see that it works; the figures mean nothing then.
+    """
+    size = QUICK if quick else FULL
+    rows = [row for seed in size.seeds for row in _rows(out / f"seed-{seed}", seed, size)]
+    replace_file(out / "retinatrack.csv", _table(rows))
+    summary = summarise(rows)
+    replace_file(out / "retinatrack_summary.csv", _summary_table(summary))
+    picture = io.BytesIO()
+    draw(rows).savefig(picture, format="png", dpi=150)
+    replace_file(out / "retinatrack.png", picture.getvalue())
+
+
+def one_class(data: DetectionSet) -> DetectionSet:
+    """The same pictures, whose objects are all of one class."""
+
+    def merged(row: int) -> Picture:
+        picture = data.pictures[row]
+        labels = replace(picture.labels, classes=np.zeros_like(picture.labels.classes))
+        return replace(picture, labels=labels, ignored_classes=np.zeros_like(picture.ignored_classes))
+
+    return DetectionSet(f"{data.name}, one class", (CLASS,), sets.Lazy(len(data.pictures), merged))
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Mean and standard deviation over the seeds.
+
+    Args:
+        rows: Of all trackers and seeds.
+
+    Returns:
+        Tracker -> metric -> (mean, spread); the spread is 0 with one seed.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for name, value in row.scores.items():
+            values.setdefault(row.tracker, {}).setdefault(name, []).append(value)
+    return {
+        tracker: {
+            name: (statistics.fmean(some), statistics.stdev(some) if len(some) > 1 else 0.0)
+            for name, some in metrics.items()
+        }
+        for tracker, metrics in values.items()
+    }
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Draw MOTA, IDF1 and ID switches: a bar is the mean, a dot one seed."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    summary = summarise(rows)
+    names = list(summary)
+    for axes, metric in zip(figure.subplots(1, 3), ("MOTA", "IDF1", "IDSW"), strict=True):
+        axes.barh(names, [summary[name][metric][0] for name in names], color="0.8")
+        axes.plot([row.scores[metric] for row in rows], [row.tracker for row in rows], "k.", markersize=5)
+        axes.set_title(metric)
+        axes.invert_yaxis()
+        axes.label_outer()
+    return figure
+
+
+def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
+    """Train and score all trackers of a seed."""
+    tiny = replace(_seeded(configs.read("tiny", SYSTEM), seed, size.after), classes=(CLASS,))
+    plain = changed(tiny, VARIANTS["retinatrack-without-triplet"])
+    data = [one_class(sets.read("synthetic:clips"))]
+    first = _seeded(plain, seed, size.before)
+    start = train(SYSTEM, first, data, folder / "start", name="start").with_suffix(".safetensors")
+    detector = train(SYSTEM, plain, data, folder / "detector", name="detector", warm=start)
+    both = train(SYSTEM, tiny, data, folder / "joint", name="joint", warm=start)
+    teacher = folder / "reid" / "reid.toml"
+    if not teacher.exists():
+        teacher = reid.train(folder / "reid", steps=size.teacher, seed=seed, name="reid")
+    store = tiny.tracking.store
+    seen, blind = tiny.tracking, replace(tiny.tracking, store=replace(store, embeddings=False))
+    crops = replace(seen, reid=str(teacher), reid_size=reid.SIZE)
+    ways = {"overlap only": blind, "without triplet loss": seen, "offline re-id": crops}
+    scores = _scores(detector, ways, size) | _scores(
+        both, {"RetinaTrack, overlap only": blind, "RetinaTrack": seen}, size
+    )
+    return [Row(tracker, seed, values) for tracker, values in scores.items()]
+
+
+def _seeded(config: RetinaTrackConfig, seed: int, steps: int) -> RetinaTrackConfig:
+    return replace(config, train=replace(config.train, seed=seed, steps=steps))
+
+
+def _scores(card: Path, ways: Mapping[str, TrackingOptions], size: Size) -> dict[str, dict[str, float]]:
+    """Track the benchmark's clips with a trained model in several ways: name of the way -> metric -> score."""
+    system, config, network = joint.build(cards.read(card), card.with_suffix(".safetensors"))
+    data = one_class(sets.read("synthetic:test"))
+    precision = detect.score(system, config, network, data, limit=size.images).scores["AP"]
+    scores = {}
+    for name, tracking in ways.items():
+        pooled = mot.pool([*_tallies(network, replace(config, tracking=tracking), size)])
+        scores[name] = {metric: float((pooled | {"AP": precision})[metric]) for metric in METRICS}
+    return scores
+
+
+def _tallies(network: nn.Module, config: RetinaTrackConfig, size: Size) -> Iterator[Tally]:
+    benchmark, root = BENCHMARKS["mot/shapes"], Path()
+    for name in benchmark.names(root)[: size.clips]:
+        clip, truth = benchmark.load(root, name)
+        found = list(SYSTEM.track(network, config, replace(clip, vocabulary=()), "private"))
+        yield mot.tally_boxes(_blind(truth), found)
+
+
+def _blind(truth: Truth) -> Truth:
+    """The truth without classes: only boxes and identities are scored."""
+    return replace(truth, labels=tuple(replace(one, classes=Labels().classes) for one in truth.labels))
+
+
+def _table(rows: Sequence[Row]) -> bytes:
+    lines = [[row.tracker, row.seed, *(f"{row.scores[name]:.4f}" for name in METRICS)] for row in rows]
+    return _csv([["tracker", "seed", *METRICS], *lines])
+
+
+def _summary_table(summary: Mapping[str, Mapping[str, tuple[float, float]]]) -> bytes:
+    head = ["tracker", *(column for name in METRICS for column in (name, f"{name} spread"))]
+    lines = [
+        [tracker, *(f"{value:.4f}" for name in METRICS for value in metrics[name])]
+        for tracker, metrics in summary.items()
+    ]
+    return _csv([head, *lines])
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()

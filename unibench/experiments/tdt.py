@@ -1,0 +1,285 @@
+"""TDT's comparisons (its tables 1, 3 and 6) at the size of a toy, on `mot/shapes`.
+
+Students learn on rendered stills without identities. One is tracked by overlap alone, by its own embeddings (one
+stage), and a detector that was trained alone by the teacher's on crops (two stages); students of a random, an ImageNet
+and a re-identification teacher are compared, and those that learn fewer elements of an embedding. The limit of the
+appearance cost depends on the embedding space, so each tracker gets its own, chosen on clips that nothing else uses.
+All shapes are of one class here: naming kinds takes most of a toy's training, and identities are the matter.
+"""
+
+import csv
+import io
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import nn
+
+from heads.associate import CascadeState
+from unibench import cards, joint
+from unibench.datasets import synthetic_shapes
+from unibench.datasets.synthetic_shapes import NAMES, TASK
+from unibench.experiments import reid
+from unibench.joint import detect
+from unibench.joint.common import config as configs
+from unibench.joint.common import sets
+from unibench.joint.common.records import DetectionSet
+from unibench.joint.common.train import train
+from unibench.joint.tdt import SYSTEM
+from unibench.joint.tdt.config import TdtConfig, TeacherOptions, TrackingOptions
+from unibench.joint.tdt.tracker import Seen, advance, looking
+from unibench.metrics import mot
+from unibench.records import Clip, Labels, Truth
+from unibench.report import figures
+from unibench.scores import replace_file
+
+METRICS = ("MOTA", "IDF1", "HOTA", "IDSW", "FP", "FN", "AP", "limit", "fps")
+LIMITS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Of the appearance cost, to choose from by IDF1."""
+VALIDATION = "validation/tdt"
+"""First part of the words of the clips on which that is done."""
+RANDOM = TeacherOptions("random-resnet18", "layer3", reid.SIZE)
+IMAGENET = TeacherOptions("efficientnet-lite0", "stage5", reid.SIZE)
+CLASSES = ("shape",)
+DISTILLED = "TDT, one stage"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained and scored."""
+
+    seeds: tuple[int, ...]
+    steps: int
+    teacher: int
+    """Steps of the re-identification teacher."""
+    pictures: int
+    dims: tuple[int, ...]
+    """Lengths of embeddings beside the config's."""
+    clips: int
+    validation: int
+    """Clips."""
+    images: int
+    """For average precision."""
+
+
+FULL = Size((0, 1, 2), 300, 300, 1000, (4, 16), 8, 4, 160)
+QUICK = Size((0,), 30, 30, 64, (16,), 1, 1, 20)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one tracker got with one seed."""
+
+    comparison: str
+    tracker: str
+    seed: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A clip as a tracker's network saw it: association can be done again without the network."""
+
+    clip: Clip
+    truth: Truth
+    seen: Sequence[Seen]
+    seconds: float
+    """That it took to look."""
+
+
+def run(out: Path, *, quick: bool = False) -> None:
+    """Train, track, score; write `tdt.csv`, `tdt_summary.csv` and `tdt.png`.
+
+    Trainings that are finished are not done again, and one that was interrupted goes on.
+
+    Args:
+        out: Folder of all of it.
+        quick: One seed and few steps, to see that it works; the figures mean nothing then.
+    """
+    size = QUICK if quick else FULL
+    card = out / "teacher" / "reid.toml"
+    if not card.exists():
+        card = reid.train(out / "teacher", steps=size.teacher, name="reid")
+    best = TeacherOptions(str(card), "embedding", reid.SIZE)
+    rows = [row for seed in size.seeds for row in _rows(out, best, seed, size)]
+    replace_file(out / "tdt.csv", _table(rows))
+    replace_file(out / "tdt_summary.csv", _summary_table(rows))
+    figures.save(draw(rows), out / "tdt.png")
+
+
+def _rows(out: Path, best: TeacherOptions, seed: int, size: Size) -> list[Row]:
+    """Train and score everything of a seed."""
+    tiny = configs.read("tiny", SYSTEM)
+    tiny = replace(
+        tiny, classes=CLASSES, teacher=best, train=replace(tiny.train, seed=seed, steps=size.steps)
+    )
+    alone = replace(tiny, losses=replace(tiny.losses, embedding=0.0))
+    work = partial(_student, out, size)
+    student = work(f"reid-{seed}", tiny)
+    scores = _scores(*student, size)
+    rows = [
+        Row("stages", "overlap only", seed, _scores(*_embedding_by(student, "none"), size)),
+        Row("stages", DISTILLED, seed, scores),
+        Row(
+            "stages",
+            "two stages",
+            seed,
+            _scores(*_embedding_by(work(f"detector-{seed}", alone), "teacher"), size),
+        ),
+    ]
+    for name, teacher in (("random", RANDOM), ("ImageNet", IMAGENET)):
+        other = work(f"{name}-{seed}", replace(tiny, teacher=teacher))
+        rows.append(Row("teacher", name, seed, _scores(*other, size)))
+    rows.append(Row("teacher", "re-identification", seed, scores))
+    for dim in size.dims:
+        shorter = replace(tiny, network=replace(tiny.network, dim=dim))
+        rows.append(Row("elements", str(dim), seed, _scores(*work(f"dim-{dim}-{seed}", shorter), size)))
+    return [*rows, Row("elements", str(tiny.network.dim), seed, scores)]
+
+
+Trained = tuple[nn.Module, TdtConfig]
+
+
+def stills(count: int) -> DetectionSet:
+    """Rendered stills on which all shapes are of one class."""
+    pictures = sets.read("synthetic:stills").pictures[:count]
+    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in pictures]
+    return DetectionSet("synthetic:stills, one class", CLASSES, plain)
+
+
+def clip(word: str) -> tuple[Clip, Truth]:
+    """A clip like those of the benchmark, or one of them, whose truth names no classes."""
+    shown, truth = synthetic_shapes.clip(word, synthetic_shapes.LENGTH)
+    return shown, replace(truth, labels=tuple(_unnamed(one) for one in truth.labels))
+
+
+def _unnamed(labels: Labels, *, keep: bool = False) -> Labels:
+    """The same objects; with `keep` all are of class 0, else of none."""
+    return replace(labels, classes=np.zeros(len(labels.boxes) if keep else 0, dtype=np.int64))
+
+
+def _student(out: Path, size: Size, name: str, config: TdtConfig) -> Trained:
+    taught = SYSTEM.prepare([stills(size.pictures)], config, out / "embeddings")  # type: ignore[misc]
+    card = train(SYSTEM, config, taught, out / name, name="student")
+    _, read, network = joint.build(cards.read(card), card.with_suffix(".safetensors"))
+    return network, read
+
+
+def _embedding_by(student: Trained, embedder: str) -> Trained:
+    network, config = student
+    limit = 0.0 if embedder == "none" else config.tracking.cascade.appearance_limit
+    cascade = replace(config.tracking.cascade, appearance_limit=limit)
+    return network, replace(config, tracking=replace(config.tracking, embedder=embedder, cascade=cascade))
+
+
+def _scores(network: nn.Module, config: TdtConfig, size: Size) -> dict[str, float]:
+    """Choose the limit on the validation clips, then score the benchmark's."""
+    limit = config.tracking.cascade.appearance_limit
+    if config.tracking.embedder != "none":
+        watched = [_watch(network, config, *clip(f"{VALIDATION}/{one}")) for one in range(size.validation)]
+        limit = max(LIMITS, key=lambda one: _pooled(watched, config.tracking, one)["IDF1"])
+    watched = [_watch(network, config, *clip(f"{TASK}/{name}")) for name in NAMES[: size.clips]]
+    began = time.perf_counter()
+    scores = _pooled(watched, config.tracking, limit)
+    logic = time.perf_counter() - began
+    precision = detect.score(SYSTEM, config, network, _test(), limit=size.images).scores["AP"]
+    frames = sum(len(one.seen) for one in watched)
+    speed = frames / (logic + sum(one.seconds for one in watched))
+    found = {**scores, "AP": precision, "limit": limit, "fps": speed}
+    return {metric: float(found[metric]) for metric in METRICS}
+
+
+def _test() -> DetectionSet:
+    data = sets.read("synthetic:test")
+    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in data.pictures]
+    return replace(data, classes=CLASSES, pictures=plain)
+
+
+def _watch(network: nn.Module, config: TdtConfig, clip: Clip, truth: Truth) -> Watched:
+    frames = list(clip.frames())
+    look = looking(network, config, public=False)
+    look(frames[0])  # the teacher is loaded, caches are filled
+    began = time.perf_counter()
+    seen = [look(frame) for frame in frames]
+    return Watched(clip, truth, seen, time.perf_counter() - began)
+
+
+def _pooled(watched: Sequence[Watched], options: TrackingOptions, limit: float) -> Mapping[str, float]:
+    """Associate what was seen, and score it."""
+    options = replace(options, cascade=replace(options.cascade, appearance_limit=limit))
+    tallies = []
+    for one in watched:
+        state, labels = CascadeState(), []
+        for seen in one.seen:
+            state, found = advance(state, seen, options, one.clip.fps)
+            labels.append(found)
+        tallies.append(mot.tally_boxes(one.truth, labels))
+    return mot.pool(tallies)
+
+
+def summarise(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
+    """Mean and standard deviation over the seeds.
+
+    Args:
+        rows: Of all trackers and seeds.
+
+    Returns:
+        (comparison, tracker) -> metric -> (mean, spread); the spread is 0 with one seed.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.comparison, row.tracker), []).append(row)
+    return {
+        key: {metric: _mean_spread([row.scores[metric] for row in some]) for metric in METRICS}
+        for key, some in groups.items()
+    }
+
+
+def _mean_spread(values: Sequence[float]) -> tuple[float, float]:
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Draw MOTA and IDF1 of each comparison: a bar is the mean, a dot one seed."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    summary = summarise(rows)
+    comparisons = list(dict.fromkeys(row.comparison for row in rows))
+    grid = figure.subplots(2, len(comparisons), sharey="row", squeeze=False)
+    for column, comparison in enumerate(comparisons):
+        some = [row for row in rows if row.comparison == comparison]
+        names = list(dict.fromkeys(row.tracker for row in some))
+        for line, metric in enumerate(("MOTA", "IDF1")):
+            axes = grid[line, column]
+            axes.bar(names, [summary[comparison, name][metric][0] for name in names], color="0.8")
+            axes.plot([row.tracker for row in some], [row.scores[metric] for row in some], "k.", markersize=5)
+            axes.set_ylabel(metric if column == 0 else "")
+            axes.set_title(comparison if line == 0 else "")
+    return figure
+
+
+def _table(rows: Sequence[Row]) -> bytes:
+    lines = [
+        [row.comparison, row.tracker, row.seed, *(f"{row.scores[name]:.4f}" for name in METRICS)]
+        for row in rows
+    ]
+    return _csv([["comparison", "tracker", "seed", *METRICS], *lines])
+
+
+def _summary_table(rows: Sequence[Row]) -> bytes:
+    head = ["comparison", "tracker", *(column for name in METRICS for column in (name, f"{name} spread"))]
+    lines = [
+        [*key, *(f"{value:.4f}" for name in METRICS for value in metrics[name])]
+        for key, metrics in summarise(rows).items()
+    ]
+    return _csv([head, *lines])
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()

@@ -1,0 +1,108 @@
+"""The backbone of a joint tracker as a frozen appearance model, on a card of its own: the same file, other uses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unibench import joint, models, weights
+from unibench.cards import Architecture, Card, Layer, Preprocessing, Weights
+from unibench.download import sha256
+from unibench.errors import CardError
+from unibench.joint.common import config as configs
+from unibench.joint.common import export
+from unibench.joint.common.pyramid import MEAN, STD
+from unibench.joint.common.records import System
+
+PROBE = 256
+"""Side of the image with which strides are measured, pixels."""
+CELL = 8
+"""Pixels per cell that UniTrack's protocols were made for."""
+
+
+def build(system: str, config: str) -> nn.Module:
+    """Build the backbone of a joint tracker with random parameters; cards of the loader `python` name this function.
+
+    Args:
+        system: A key of `unibench.joint.SYSTEMS`.
+        config: The system's config as its weights file has it (JSON), or the name of one that it brings (`tiny`).
+
+    Raises:
+        UnknownNameError: There is no such system or config.
+        CardError: The config is no JSON.
+        TrainingError: The config does not fit the system.
+    """
+    found = joint.find(system)
+    return found.backbone(found.build(_config(config, found)))
+
+
+def _config(text: str, system: System) -> Any:
+    if not text.startswith("{"):
+        return configs.read(text, system)
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CardError(f"architecture.options.config: no JSON ({error}); write the card anew") from error
+    return configs.fill(table, system, "architecture.options.config")
+
+
+def draft(card: Card, given: Path | None = None) -> Card:
+    """Make the card of a joint tracker's backbone; strides and channels are measured, and the weights are loaded.
+
+    Args:
+        card: Of the joint tracker.
+        given: A weights file, or the folder that holds it.
+
+    Returns:
+        A frozen model `NAME-backbone`. Its default layer is the first map at stride 8.
+
+    Raises:
+        CardError: The card is not that of a joint tracker.
+        UnibenchError: Its weights are missing or damaged, or do not fit.
+    """
+    if card.kind != "joint":
+        raise CardError(
+            f"model {card.name!r}: a frozen model already, expected a joint tracker; run it as it is"
+        )
+    path = weights.locate(card, given)
+    joint.build(card, path)  # whatever is wrong with the file is said of the file
+    assert path is not None
+    _, table = export.metadata(path)
+    config = json.dumps(table, sort_keys=True, separators=(",", ":"))
+    name = card.architecture.name
+    network = build(name, config).eval()
+    layers = _layers(network)
+    made = Card(
+        name=f"{card.name}-backbone",
+        kind="frozen",
+        description=f"backbone of {card.name}",
+        paper=card.paper,
+        license=card.license,
+        default_layer=min(layers, key=lambda one: abs(layers[one].stride - CELL)),
+        architecture=Architecture(
+            "python",
+            f"{__name__}:build",
+            parameters=models.parameters(network, ()),
+            options={"system": name, "config": config},
+        ),
+        weights=replace(
+            Weights(card.weights.source), sha256=sha256(path), verified=True, mirrors=card.weights.mirrors
+        ),
+        preprocessing=Preprocessing("rgb", 1.0, MEAN, STD),
+        pretraining=card.pretraining,
+        layers=layers,
+    )
+    models.load(made, given=path)
+    return made
+
+
+@torch.inference_mode()
+def _layers(network: nn.Module) -> dict[str, Layer]:
+    maps = network(torch.zeros(1, 3, PROBE, PROBE))
+    return {
+        name: Layer(name, stride=round(PROBE / one.shape[-1]), channels=one.shape[1])
+        for name, one in maps.items()
+    }

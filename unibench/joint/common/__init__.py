@@ -1,0 +1,1 @@
+"""What jointly trained trackers share; nothing here knows a system's name."""

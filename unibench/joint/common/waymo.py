@@ -1,0 +1,134 @@
+"""Waymo Open Dataset, unpacked into folders, as COCO JSON of videos.
+
+The data set comes as Parquet (v2). Unpacked here means: the table `camera_box` of a segment as CSV, with its own
+column names, and the pictures of its table `camera_image` as files:
+
+    <root>/<segment>/camera_box.csv
+    <root>/<segment>/<camera>/<timestamp>.jpg       camera 1 to 5, timestamp in microseconds
+
+Every camera of a segment becomes a video: identities are not shared between cameras.
+"""
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unibench.datasets.files import fail, found_clips, inside, read_text, require_folder, subfolders
+from unibench.datasets.images import SUFFIXES, frame_number, image_size
+
+TYPES = {1: "vehicle", 2: "pedestrian", 3: "sign", 4: "cyclist"}
+BOX = "[CameraBoxComponent].box."
+COLUMNS = {
+    "frame": "key.frame_timestamp_micros",
+    "camera": "key.camera_name",
+    "object": "key.camera_object_id",
+    "type": "[CameraBoxComponent].type",
+    "x": f"{BOX}center.x",
+    "y": f"{BOX}center.y",
+    "width": f"{BOX}size.x",
+    "height": f"{BOX}size.y",
+}
+LAYOUT = "<segment>/camera_box.csv and <segment>/<camera>/<timestamp>.jpg"
+
+
+def convert(root: Path) -> dict[str, Any]:
+    """Convert all segments.
+
+    Args:
+        root: folder of the segments.
+
+    Returns:
+        COCO JSON of videos: `videos`, `images`, `annotations` and `categories`; `file_name`s start from `root`.
+
+    Raises:
+        DataError: there are no segments, or a table or a picture is missing or malformed.
+    """
+    segments = [one for one in subfolders(require_folder(root, LAYOUT)) if (one / "camera_box.csv").is_file()]
+    found_clips([one.name for one in segments], root, LAYOUT)
+    table: dict[str, Any] = {"videos": [], "images": [], "annotations": []}
+    table["categories"] = [{"id": number, "name": name} for number, name in TYPES.items()]
+    for segment in segments:
+        images: dict[tuple[str, int], int] = {}
+        for camera in subfolders(segment):
+            images |= _add_video(table, root, camera)
+        _add_boxes(table, segment / "camera_box.csv", images)
+    return table
+
+
+def _add_video(table: dict[str, Any], root: Path, camera: Path) -> dict[tuple[str, int], int]:
+    """Add one camera's pictures; (camera, timestamp) -> number of the image."""
+    number = len(table["videos"]) + 1
+    table["videos"].append({"id": number, "name": str(camera.relative_to(root))})
+    paths = sorted((one for one in camera.iterdir() if one.suffix.lower() in SUFFIXES), key=frame_number)
+    known = {}
+    for index, path in enumerate(paths):
+        height, width = image_size(path)
+        image = len(table["images"]) + 1
+        known[camera.name, frame_number(path)] = image
+        table["images"].append(
+            {
+                "id": image,
+                "file_name": str(path.relative_to(root)),
+                "height": height,
+                "width": width,
+                "video_id": number,
+                "frame_id": index,
+            }
+        )
+    return known
+
+
+def _add_boxes(table: dict[str, Any], file: Path, images: Mapping[tuple[str, int], int]) -> None:
+    tracks: dict[str, int] = {}
+    for number, cells in enumerate(csv.DictReader(read_text(file).splitlines()), start=2):
+        where = f"{file}:{number}"
+        row = _row(cells, where)
+        place = (str(row["camera"]), row["frame"])
+        if place not in images:
+            picture = inside(file.parent, f"{place[0]}/{place[1]}.jpg")
+            fail(
+                where,
+                f"a box in {str(picture)!r}, which is not there",
+                "unpack this camera, or remove the line",
+            )
+        if row["type"] not in TYPES:
+            fail(
+                where,
+                f"type {row['type']}, expected one of {', '.join(map(str, TYPES))}",
+                "correct this line",
+            )
+        width, height = row["width"], row["height"]
+        table["annotations"].append(
+            {
+                "id": len(table["annotations"]) + 1,
+                "image_id": images[place],
+                "category_id": row["type"],
+                "instance_id": tracks.setdefault(str(row["object"]), len(tracks) + 1),
+                "bbox": [row["x"] - width / 2, row["y"] - height / 2, width, height],
+                "area": width * height,
+                "iscrowd": 0,
+            }
+        )
+
+
+def _row(cells: Mapping[str, str | None], where: str) -> dict[str, Any]:
+    """One line of the table under short names, numbers as numbers."""
+    row: dict[str, Any] = {}
+    for name, column in COLUMNS.items():
+        text = cells.get(column)
+        if text is None:
+            fail(where, f"no column {column!r}", "write the table camera_box as it is")
+        row[name] = text if name == "object" else _number(text, name, f"{where}: {column}")
+    return row
+
+
+def _number(text: str, name: str, where: str) -> float | int:
+    try:
+        number = int(text) if name in ("frame", "camera", "type") else float(text)
+    except ValueError:
+        fail(where, f"found {text!r}, expected a number", "correct this line")
+    if not math.isfinite(number) or (number < 0 and name in ("width", "height")):
+        fail(where, f"found {text!r}, expected a finite number, of a size none below 0", "correct this line")
+    return number

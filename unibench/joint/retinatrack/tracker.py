@@ -1,0 +1,130 @@
+"""RetinaTrack at work: objects of an image, and tracks of a clip.
+
+Reference: Lu et al., "RetinaTrack", CVPR 2020, section 3.5.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from unibench.errors import TrackerError
+from unibench.joint.common import boxes, sets, view
+from unibench.joint.common.records import Found
+from unibench.joint.common.view import View
+from unibench.joint.retinatrack.config import RetinaTrackConfig
+from unibench.joint.retinatrack.network import Outputs
+from unibench.joint.retinatrack.reid import embedder
+from unibench.joint.retinatrack.store import Sights, Store, step
+from unibench.records import Clip, Frame, Labels
+
+
+@torch.inference_mode()
+def detect(network: nn.Module, images: Tensor, config: RetinaTrackConfig) -> list[Found]:
+    """Find what is in each image; one at a time, so that no image changes the last bits of another's numbers.
+
+    Args:
+        network: `network.RetinaTrack`, in evaluation mode.
+        images: (batch, 3, height, width) RGB, 0 to 255.
+        config: Says what counts as an object.
+    """
+    return [_found(network(image[None]), config) for image in images]
+
+
+def track(network: nn.Module, config: RetinaTrackConfig, clip: Clip, protocol_name: str) -> Iterator[Labels]:
+    """Track all objects of a clip, one frame at a time.
+
+    Args:
+        network: `network.RetinaTrack`, in evaluation mode.
+        config: Says what counts as an object, and how objects become tracks.
+        clip: The video.
+        protocol_name: `private`: the network finds the objects. `public`: they are given, and each has the embedding of
+            the anchor that overlaps it most.
+
+    Raises:
+        TrackerError: The network knows none of the clip's classes.
+    """
+    see = _given if protocol_name == "public" else _own
+    vocabulary = _vocabulary(config.classes, clip) if see is _own else np.zeros(0, dtype=np.int64)
+    store = Store()
+    for frame in clip.frames():
+        labels, embeddings = see(network, config, frame, vocabulary)
+        if config.tracking.reid:
+            embeddings = embedder(config.tracking.reid, config.tracking.reid_size)(frame.image, labels.boxes)
+        store, ids = step(store, Sights(labels.boxes, labels.classes, embeddings), config.tracking.store)
+        yield replace(labels, ids=ids)
+
+
+def _found(outputs: Outputs, config: RetinaTrackConfig) -> Found:
+    options = config.detections
+    scores = outputs.logits[0].sigmoid()
+    best, kinds = scores.max(dim=1)
+    places = boxes.decode(outputs.offsets[0], outputs.anchors, config.anchors.weights)
+    rows, classes = boxes.select(
+        best[:, None] if options.across_classes else scores,
+        places,
+        min_score=options.min_score,
+        iou=options.nms_iou,
+        per_class=options.per_class,
+        total=options.total,
+    )
+    if options.across_classes:
+        classes = kinds[rows]
+    return Found(places[rows], scores[rows, classes], classes, outputs.embeddings[0, rows])
+
+
+def _own(
+    network: nn.Module, config: RetinaTrackConfig, frame: Frame, vocabulary: Int[np.ndarray, " class"]
+) -> tuple[Labels, np.ndarray]:
+    """What the network finds, in pixels of the frame, of the clip's classes."""
+    image, place = _placed(network, config, frame)
+    found = detect(network, image, config)[0]
+    classes = vocabulary[found.classes.cpu().numpy()]
+    kept = (found.scores >= config.tracking.min_score).cpu().numpy() & (classes >= 0)
+    places = view.back(found.boxes.double(), place).cpu().numpy()[kept]
+    labels = Labels(
+        boxes=np.clip(places, 0, [place.width, place.height] * 2),
+        scores=found.scores.double().cpu().numpy()[kept],
+        classes=classes[kept],
+    )
+    return labels, found.embeddings.double().cpu().numpy()[kept]
+
+
+@torch.inference_mode()
+def _given(
+    network: nn.Module, config: RetinaTrackConfig, frame: Frame, _: Int[np.ndarray, " class"]
+) -> tuple[Labels, np.ndarray]:
+    """What is given, and the embedding of the anchor that overlaps each object most."""
+    labels = frame.detections
+    classes = labels.classes if len(labels.classes) else np.zeros(len(labels.boxes), dtype=np.int64)
+    image, place = _placed(network, config, frame)
+    outputs: Outputs = network(image)
+    places = torch.from_numpy(view.forth(labels.boxes, place)).to(outputs.anchors)
+    rows = boxes.iou(places, outputs.anchors).argmax(dim=1)
+    return replace(labels, classes=classes), outputs.embeddings[0, rows].double().cpu().numpy()
+
+
+def _placed(network: nn.Module, config: RetinaTrackConfig, frame: Frame) -> tuple[Tensor, View]:
+    """The frame as the network sees it: one image on its canvas."""
+    image, place = view.place(frame.image, (config.view.height, config.view.width))
+    return image[None].to(next(network.parameters()).device), place
+
+
+def _vocabulary(classes: tuple[str, ...], clip: Clip) -> Int[np.ndarray, " class"]:
+    """Index in the clip's vocabulary of each class of the network; -1: the clip has none of it."""
+    known = [_meaning(name) for name in clip.vocabulary or classes]
+    rows = np.array([known.index(one) if one in known else -1 for one in map(_meaning, classes)])
+    if (rows < 0).all():
+        raise TrackerError(
+            f"clip {clip.name!r}: its classes are {', '.join(filter(None, clip.vocabulary))}, expected one of those "
+            f"that the network finds ({', '.join(classes)}); choose another model"
+        )
+    return rows
+
+
+def _meaning(name: str) -> str:
+    """As `sets.align` tells classes."""
+    return sets.SAME.get(name.lower(), name.lower())

@@ -1,0 +1,43 @@
+"""TDT: a detector learns the embeddings of a frozen teacher, so that it tracks without having seen a video.
+
+Reference: Yu et al., "TDT: Teaching Detectors to Track without Fully Annotated Videos", CVPRW 2022.
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from unibench.joint.common.records import System
+from unibench.joint.tdt.config import TdtConfig
+from unibench.joint.tdt.loss import losses
+from unibench.joint.tdt.network import Tdt
+from unibench.joint.tdt.teacher import prepare
+from unibench.joint.tdt.tracker import detect, track
+
+_NO_MASKS = "it finds boxes, not masks"
+_NO_PROMPT = "it finds objects of its classes; nothing tells it which one to follow"
+_NO_POSES = "it finds boxes, not joints"
+
+
+def _backbone(network: nn.Module) -> nn.Module:
+    return network.get_submodule("backbone")
+
+
+SYSTEM = System(
+    name="tdt",
+    config=TdtConfig,
+    folder=Path(__file__).parent,
+    build=Tdt,
+    losses=losses,
+    detect=detect,
+    track=track,
+    backbone=_backbone,
+    unsupported={
+        "sot": _NO_PROMPT,
+        "vos": _NO_MASKS,
+        "mots": _NO_MASKS,
+        "pose": _NO_POSES,
+        "posetrack": _NO_POSES,
+    },
+    prepare=prepare,
+)
