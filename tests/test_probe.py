@@ -132,9 +132,12 @@ def test_the_middle_of_the_scaled_image_is_seen() -> None:
 
 @pytest.mark.parametrize("name", sorted(cards.paths()))
 def test_the_last_layer_of_every_card_is_its_deepest(name: str) -> None:
-    """Numbers in the names of nodes count layers in every library."""
+    """Numbers in the names of nodes count layers in every library; a pyramid and an embedding come behind them."""
     nodes = [str(layer.node) for layer in cards.read(cards.paths()[name]).layers.values()]
-    depths = [[int(number) for number in re.findall(r"\d+", node)] for node in nodes]
+    depths = [
+        (node == "embedding", bool(re.fullmatch(r"p\d", node)), *map(int, re.findall(r"\d+", node)))
+        for node in nodes
+    ]
     assert depths == sorted(depths), nodes
 
 

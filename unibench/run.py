@@ -156,7 +156,10 @@ def fingerprints(
         WeightsError: Weights are missing or have another sha256.
     """
     chosen = {unit.card.name: unit.card for unit in units}
-    hashes = {name: models.fingerprint(card, weights.locate(card, given)) for name, card in chosen.items()}
+    hashes = {
+        name: (joint if card.kind == "joint" else models).fingerprint(card, weights.locate(card, given))
+        for name, card in chosen.items()
+    }
     rounded = [name for name, card in chosen.items() if features is not None and card.kind == "frozen"]
     return hashes | {name: feature_cache.fingerprint(hashes[name]) for name in rounded}
 

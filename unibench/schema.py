@@ -52,6 +52,8 @@ def _value(hint: Any, value: object, where: str) -> Any:
         if len(each) == len(value):
             return tuple(_value(one, item, where) for one, item in zip(each, value, strict=True))
     elif origin is UnionType:
+        if value is None and NoneType in arguments:
+            return None
         plain = [one for one in arguments if one is not NoneType]
         if any(is_dataclass(one) for one in plain):
             return _value(plain[0], value, where)

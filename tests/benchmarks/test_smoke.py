@@ -19,6 +19,7 @@ from tests.benchmarks.timing import LEAST_SECONDS, Timing, measure
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow  # two test workers share the cores: the gates run the same command on its own
 def test_nothing_is_grossly_slower_than_its_limit() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks", "--quick"], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},

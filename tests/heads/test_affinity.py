@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from heads import affinity
-from heads.affinity import LARGE_TILE, TILE, Source, Window, attend, nearest, reference
+from heads.affinity import LARGE_TILE, TILE, WHOLE_TILE, Source, Window, attend, nearest, reference
 
 WINDOWS = [
     Window(3.0, "circle"),
@@ -182,7 +182,7 @@ def test_nothing_of_the_size_of_the_affinity_matrix_is_ever_held(dtype):
     with _Largest() as largest:
         attend(queries, sources, 10, 0.05)
     # One frame's scores of a tile; the keys that a tile sees in two frames.
-    assert largest.numel <= max(TILE**2 * 45 * 60, 2 * (TILE + 2 * 11) ** 2 * max(16, TILE**2))
+    assert largest.numel <= max(WHOLE_TILE**2 * 45 * 60, 2 * (TILE + 2 * 11) ** 2 * max(16, TILE**2))
     with _Largest() as largest:
         reference(queries, sources, 10, 0.05)
     assert largest.numel == 3 * (45 * 60) ** 2

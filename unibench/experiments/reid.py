@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from unibench.archs.crops import CropNet
 from unibench.datasets import synthetic_shapes
 from unibench.download import sha256
-from unibench.joint.tdt.teacher import crop
+from unibench.joint.common.teachers import crop
 
 CHANNELS, DIM = [32, 64, 96], 64
 SIZE = (48, 48)

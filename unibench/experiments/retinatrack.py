@@ -23,6 +23,7 @@ from unibench.joint import detect
 from unibench.joint.common import config as configs
 from unibench.joint.common import sets
 from unibench.joint.common.records import DetectionSet, Picture
+from unibench.joint.common.teachers import TeacherOptions
 from unibench.joint.common.train import train
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import VARIANTS, RetinaTrackConfig, TrackingOptions, changed
@@ -51,7 +52,7 @@ class Size:
     """For average precision."""
 
 
-FULL = Size(SEEDS, 500, 400, 300, 8, 320)
+FULL = Size(SEEDS, 500, 800, 300, 8, 320)
 QUICK = Size(SEEDS[:1], 40, 40, 30, 2, 20)
 
 
@@ -144,7 +145,7 @@ def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
         teacher = reid.train(folder / "reid", steps=size.teacher, seed=seed, name="reid")
     store = tiny.tracking.store
     seen, blind = tiny.tracking, replace(tiny.tracking, store=replace(store, embeddings=False))
-    crops = replace(seen, reid=str(teacher), reid_size=reid.SIZE)
+    crops = replace(seen, reid=TeacherOptions(str(teacher), "embedding", reid.SIZE))
     ways = {"overlap only": blind, "without triplet loss": seen, "offline re-id": crops}
     scores = _scores(detector, ways, size) | _scores(
         both, {"RetinaTrack, overlap only": blind, "RetinaTrack": seen}, size
@@ -182,14 +183,14 @@ def _blind(truth: Truth) -> Truth:
 
 
 def _table(rows: Sequence[Row]) -> bytes:
-    lines = [[row.tracker, row.seed, *(f"{row.scores[name]:.4f}" for name in METRICS)] for row in rows]
+    lines = [[row.tracker, row.seed, *(f"{row.scores[name]:.4g}" for name in METRICS)] for row in rows]
     return _csv([["tracker", "seed", *METRICS], *lines])
 
 
 def _summary_table(summary: Mapping[str, Mapping[str, tuple[float, float]]]) -> bytes:
     head = ["tracker", *(column for name in METRICS for column in (name, f"{name} spread"))]
     lines = [
-        [tracker, *(f"{value:.4f}" for name in METRICS for value in metrics[name])]
+        [tracker, *(f"{value:.4g}" for name in METRICS for value in metrics[name])]
         for tracker, metrics in summary.items()
     ]
     return _csv([head, *lines])

@@ -29,13 +29,14 @@ from unibench.joint import detect
 from unibench.joint.common import config as configs
 from unibench.joint.common import sets
 from unibench.joint.common.records import DetectionSet
+from unibench.joint.common.teachers import TeacherOptions
 from unibench.joint.common.train import train
 from unibench.joint.tdt import SYSTEM
-from unibench.joint.tdt.config import TdtConfig, TeacherOptions, TrackingOptions
+from unibench.joint.tdt.config import TdtConfig, TrackingOptions
 from unibench.joint.tdt.tracker import Seen, advance, looking
 from unibench.metrics import mot
 from unibench.records import Clip, Labels, Truth
-from unibench.report import figures
+from unibench.report import figures, overlay
 from unibench.scores import replace_file
 
 METRICS = ("MOTA", "IDF1", "HOTA", "IDSW", "FP", "FN", "AP", "limit", "fps")
@@ -47,6 +48,8 @@ RANDOM = TeacherOptions("random-resnet18", "layer3", reid.SIZE)
 IMAGENET = TeacherOptions("efficientnet-lite0", "stage5", reid.SIZE)
 CLASSES = ("shape",)
 DISTILLED = "TDT, one stage"
+SHOWN = (8, 10, 12, 14, 16)
+"""Frames that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,11 @@ class Watched:
     """That it took to look."""
 
 
+Trained = tuple[nn.Module, TdtConfig]
+
+
 def run(out: Path, *, quick: bool = False) -> None:
-    """Train, track, score; write `tdt.csv`, `tdt_summary.csv` and `tdt.png`.
+    """Train, track, score; write `tdt.csv`, `tdt_summary.csv`, `tdt.png` and tracks of a clip, `tdt_tracks.png`.
 
     Trainings that are finished are not done again, and one that was interrupted goes on.
 
@@ -110,14 +116,30 @@ def run(out: Path, *, quick: bool = False) -> None:
     replace_file(out / "tdt.csv", _table(rows))
     replace_file(out / "tdt_summary.csv", _summary_table(rows))
     figures.save(draw(rows), out / "tdt.png")
+    figures.save(_tracks(_student(out, size, "reid-0", _config(best, 0, size))), out / "tdt_tracks.png")
+
+
+def _tracks(student: Trained) -> Figure:
+    """Draw what one student says of the benchmark's first clip, with and without its embeddings."""
+    network, config = student
+    shown, truth = clip(f"{TASK}/{NAMES[0]}")
+    said = {
+        "truth": truth.labels,
+        DISTILLED: list(SYSTEM.track(network, config, shown, "private")),
+        "overlap only": list(SYSTEM.track(*_embedding_by(student, "none"), shown, "private")),
+    }
+    return overlay.strips([one.image for one in shown.frames()], list(said.items()), SHOWN)
+
+
+def _config(teacher: TeacherOptions, seed: int, size: Size) -> TdtConfig:
+    tiny: TdtConfig = configs.read("tiny", SYSTEM)
+    taught = replace(tiny, classes=CLASSES, teacher=teacher)
+    return replace(taught, train=replace(tiny.train, seed=seed, steps=size.steps))
 
 
 def _rows(out: Path, best: TeacherOptions, seed: int, size: Size) -> list[Row]:
     """Train and score everything of a seed."""
-    tiny = configs.read("tiny", SYSTEM)
-    tiny = replace(
-        tiny, classes=CLASSES, teacher=best, train=replace(tiny.train, seed=seed, steps=size.steps)
-    )
+    tiny = _config(best, seed, size)
     alone = replace(tiny, losses=replace(tiny.losses, embedding=0.0))
     work = partial(_student, out, size)
     student = work(f"reid-{seed}", tiny)
@@ -142,9 +164,6 @@ def _rows(out: Path, best: TeacherOptions, seed: int, size: Size) -> list[Row]:
     return [*rows, Row("elements", str(tiny.network.dim), seed, scores)]
 
 
-Trained = tuple[nn.Module, TdtConfig]
-
-
 def stills(count: int) -> DetectionSet:
     """Rendered stills on which all shapes are of one class."""
     pictures = sets.read("synthetic:stills").pictures[:count]
@@ -155,7 +174,7 @@ def stills(count: int) -> DetectionSet:
 def clip(word: str) -> tuple[Clip, Truth]:
     """A clip like those of the benchmark, or one of them, whose truth names no classes."""
     shown, truth = synthetic_shapes.clip(word, synthetic_shapes.LENGTH)
-    return shown, replace(truth, labels=tuple(_unnamed(one) for one in truth.labels))
+    return replace(shown, vocabulary=()), replace(truth, labels=tuple(_unnamed(one) for one in truth.labels))
 
 
 def _unnamed(labels: Labels, *, keep: bool = False) -> Labels:
@@ -187,22 +206,23 @@ def _scores(network: nn.Module, config: TdtConfig, size: Size) -> dict[str, floa
     began = time.perf_counter()
     scores = _pooled(watched, config.tracking, limit)
     logic = time.perf_counter() - began
-    precision = detect.score(SYSTEM, config, network, _test(), limit=size.images).scores["AP"]
+    precision = detect.score(SYSTEM, config, network, _test(size.images)).scores["AP"]
     frames = sum(len(one.seen) for one in watched)
     speed = frames / (logic + sum(one.seconds for one in watched))
     found = {**scores, "AP": precision, "limit": limit, "fps": speed}
     return {metric: float(found[metric]) for metric in METRICS}
 
 
-def _test() -> DetectionSet:
+def _test(count: int) -> DetectionSet:
+    """The benchmark's first frames."""
     data = sets.read("synthetic:test")
-    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in data.pictures]
+    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in data.pictures[:count]]
     return replace(data, classes=CLASSES, pictures=plain)
 
 
 def _watch(network: nn.Module, config: TdtConfig, clip: Clip, truth: Truth) -> Watched:
     frames = list(clip.frames())
-    look = looking(network, config, public=False)
+    look = looking(network, config, np.arange(len(config.classes)))
     look(frames[0])  # the teacher is loaded, caches are filled
     began = time.perf_counter()
     seen = [look(frame) for frame in frames]

@@ -4,6 +4,7 @@ A trained tracker is one safetensors file. Its metadata name the system and hold
 says how the network is built, what it is shown and how it tracks.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +18,7 @@ from unibench import checkpoints, models, weights
 from unibench.cards import Card
 from unibench.errors import TrainingError, UnibenchError, UnknownNameError, WeightsError
 from unibench.joint.common import config as configs
-from unibench.joint.common import export
+from unibench.joint.common import export, teachers
 from unibench.joint.common.records import System
 from unibench.records import Clip, Labels
 
@@ -80,7 +81,24 @@ def load(card: Card, given: Path | None = None, device: str = "cpu") -> JointMod
                 return
             yield labels
 
-    return JointModel(card.name, models.fingerprint(card, path), place, track, system.unsupported)
+    return JointModel(card.name, fingerprint(card, path), place, track, system.unsupported)
+
+
+def fingerprint(card: Card, path: Path | None) -> str:
+    """Hash over everything that changes what a tracker says: its file, and the frozen models that take part.
+
+    Args:
+        card: Of kind `joint`.
+        path: Its weights file.
+
+    Raises:
+        UnknownNameError, WeightsError: As for `load`; also of those models.
+    """
+    assert path is not None, "a joint card names a file"
+    system = find(card.architecture.name)
+    others = [teachers.fingerprint(one) for one in system.companions(_config(system, path))]
+    mine = models.fingerprint(card, path)
+    return hashlib.sha256(" ".join([mine, *others]).encode()).hexdigest()[:12] if others else mine
 
 
 def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:

@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from unibench.joint.common import config as configs
+from unibench.joint.common import warm
 from unibench.joint.common.records import UNKNOWN, Batch, Targets
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import VARIANTS, changed
@@ -174,3 +175,27 @@ def test_unknown_identities_take_no_part():
 
 def _without_ids(one):
     return Targets(one.boxes, one.classes, torch.full_like(one.ids, UNKNOWN), one.embeddings, one.ignored)
+
+
+def test_towers_begin_as_copies_of_those_of_torchvisions_retinanet(tmp_path):
+    """Four convolutions a task there; the first three become the task-shared ones of every anchor shape."""
+    held = {
+        f"head.{task}_head.conv.{index}.0.weight": torch.randn(32, 32, 3, 3)
+        for task in ("classification", "regression")
+        for index in range(4)
+    }
+    torch.save(held, tmp_path / "retinanet.pt")
+    network = build(TINY)
+    report = warm.start(network, tmp_path / "retinanet.pt")
+    assert [one.partition(" <- ")[2] for one in report.replicated] == [
+        f"6 x head.classification_head.conv.{index}.0.weight" for index in range(3)
+    ]
+    shared = network.head.shared.blocks[1].conv.weight.reshape(6, 32, 32, 3, 3)
+    for own in shared:
+        assert torch.equal(own, held["head.classification_head.conv.1.0.weight"])
+    for task, there in (
+        (network.head.classification, "classification"),
+        (network.head.localisation, "regression"),
+    ):
+        assert torch.equal(task.blocks[0].conv.weight, held[f"head.{there}_head.conv.3.0.weight"])
+    assert set(report.left_over) == {f"head.regression_head.conv.{index}.0.weight" for index in range(3)}

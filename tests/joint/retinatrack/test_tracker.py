@@ -7,10 +7,10 @@ import torch
 from unibench.errors import TrackerError
 from unibench.joint.common import boxes
 from unibench.joint.common import config as configs
+from unibench.joint.common.teachers import TeacherOptions
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import changed
 from unibench.joint.retinatrack.network import Outputs
-from unibench.joint.retinatrack.reid import crop
 from unibench.records import Clip, Frame, Labels
 
 TINY = configs.read("tiny", SYSTEM)
@@ -151,22 +151,11 @@ def test_a_model_card_can_stand_in_for_the_embedding():
     colours[0][..., 0], colours[1][..., 2], colours[2][..., 0] = 200, 200, 190
     clip = replace(a_clip(), frames=lambda: (Frame(index, image) for index, image in enumerate(colours)))
     one = Says(([0.0, 0.0, 40.0, 40.0], 0, 0.9), looks=[0])
-    config = replace(TINY, tracking=replace(TINY.tracking, reid="lab-colour", reid_size=(32, 32)))
+    config = replace(TINY, tracking=replace(TINY.tracking, reid=TeacherOptions("lab-colour", "", (32, 32))))
     assert [labels.ids.tolist() for labels in run(one, clip)] == [[1], [1], [1]]
     assert [labels.ids.tolist() for labels in run(one, clip, config)] == [[1], [2], [1]]
     given = [Labels(boxes=np.tile([0.0, 0.0, 40.0, 40.0], (count, 1))) for count in (1, 0, 1)]
     assert [len(labels.ids) for labels in run(one, a_clip(given=given), config, "public")] == [1, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("box", "corner"),
-    [([2.2, 1.9, 3.5, 3.0], 12.0), ([-5.0, -5.0, 1.0, 1.0], 0.0), ([90.0, 90.0, 99.0, 99.0], 99.0)],
-)
-def test_a_crop_holds_at_least_a_pixel_of_the_image(box, corner):
-    image = np.repeat(np.arange(100, dtype=np.uint8).reshape(10, 10, 1), 3, axis=2)
-    taken = crop(image, np.array(box), (6, 4))
-    assert taken.shape == (6, 4, 3)
-    assert taken[0, 0, 0] == corner
 
 
 def test_images_of_a_batch_do_not_change_what_is_found():

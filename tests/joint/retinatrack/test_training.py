@@ -40,6 +40,10 @@ def identified(network, config):
 
 
 def test_a_minute_of_training_teaches_to_find_and_to_recognise(tmp_path):
+    """Ten seeds, 0 to 9, gave an IDF1 of .424 .444 .407 .444 .431 .442 .485 .386 .389 .408; without embeddings .148.
+
+    The loss of the last 20 steps was .51 to .56 of that of the first 20. It takes 15 to 18 s of one core.
+    """
     losses, seen, blind = learn(0, tmp_path)
     assert fmean(losses[-20:]) < 0.7 * fmean(losses[:20])
-    assert seen > blind + 0.1
+    assert seen > blind + 0.15

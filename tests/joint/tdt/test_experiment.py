@@ -18,6 +18,7 @@ def test_a_summary_has_mean_and_spread_over_the_seeds():
     assert found["stages", "b"]["IDF1"] == (0.7, 0.0)
 
 
+@pytest.mark.slow
 def test_the_experiment_writes_its_tables_and_its_plot(tmp_path, monkeypatch):
     """Two steps of everything: that it runs, not what comes out."""
     monkeypatch.setattr(tdt, "QUICK", replace(tdt.QUICK, steps=2, teacher=2, pictures=12, images=2))
@@ -34,7 +35,9 @@ def test_the_experiment_writes_its_tables_and_its_plot(tmp_path, monkeypatch):
         ("elements", "16"),
         ("elements", "64"),
     ]
-    assert {"tdt.csv", "tdt_summary.csv", "tdt.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"tdt.csv", "tdt_summary.csv", "tdt.png", "tdt_tracks.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
     first = (tmp_path / "reid-0" / "student.safetensors").read_bytes()
     tdt.run(tmp_path, quick=True)
     assert (tmp_path / "reid-0" / "student.safetensors").read_bytes() == first

@@ -50,8 +50,12 @@ def test_every_loss_falls(trained):
 
 
 def test_the_embeddings_keep_identities_that_overlap_alone_loses(trained):
-    """IDF1 above that of overlap alone by .1 at least."""
+    """IDF1 above that of overlap alone by .3 at least; with ten seeds the margin was .405 at least.
+
+    Seeds 0 to 9: .484 .499 .470 .488 .492 .527 .517 .504 .597 .614; overlap alone .063 to .070. Identity switches
+    were 93 to 162, against 375 to 399; half a minute of one core each.
+    """
     config, network = trained[0]
     alone, distilled = (scores(config, network, one) for one in ("none", "student"))
-    assert distilled["IDF1"] > alone["IDF1"] + 0.1
-    assert distilled["IDSW"] < alone["IDSW"]
+    assert distilled["IDF1"] > alone["IDF1"] + 0.3
+    assert distilled["IDSW"] < 0.6 * alone["IDSW"]

@@ -8,8 +8,9 @@ from heads.associate import CascadeState, Observation, step
 from unibench.datasets import synthetic_shapes
 from unibench.joint.common import boxes, view
 from unibench.joint.common import config as configs
+from unibench.joint.common.teachers import TeacherOptions
 from unibench.joint.tdt import SYSTEM, tracker
-from unibench.joint.tdt.config import EMBEDDERS, TeacherOptions
+from unibench.joint.tdt.config import EMBEDDERS
 from unibench.joint.tdt.tracker import Seen, advance, similarity, smoothed
 from unibench.records import Clip, Frame, Labels
 
@@ -147,7 +148,7 @@ def test_private_boxes_come_back_to_the_frames_own_pixels():
     canvas, where = view.place(frame.image, (128, 128))
     assert where.scale == 0.5
     (found,) = tracker.detect(network(), canvas[None], sure)
-    look = tracker.looking(network(), sure, public=False)
+    look = tracker.looking(network(), sure, np.arange(len(sure.classes)))
     np.testing.assert_allclose(look(frame).boxes, found.boxes.numpy() * 2, rtol=1e-6)
     assert len(look(frame).boxes) == 5
 
@@ -158,7 +159,7 @@ def test_embeddings_come_from_where_the_config_says(embedder):
     image, labels, _ = synthetic_shapes.paint(plan, 0)
     options = TeacherOptions("random-resnet18", "layer3", (32, 32))
     config = replace(TINY, teacher=options, tracking=replace(TINY.tracking, embedder=embedder))
-    look = tracker.looking(network(), config, public=True)
+    look = tracker.looking(network(), config, None)
     found = look(Frame(0, image, detections=Labels(boxes=labels.boxes)))
     lengths = {"student": TINY.network.dim, "teacher": 256, "none": 1}
     assert found.embeddings.shape == (len(labels.boxes), lengths[embedder])

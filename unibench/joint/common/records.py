@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from unibench.joint.common.teachers import TeacherOptions
 from unibench.records import Clip, Labels
 
 UNKNOWN = -1
@@ -105,9 +106,11 @@ class System:
     track: Callable[[nn.Module, Any, Clip, str], Iterator[Labels]]
     """Network, config, clip, name of the protocol (`private`, `public`) -> labels of frame 0, 1, 2, ..."""
     backbone: Callable[[nn.Module], nn.Module]
-    """The part that can enter as a frozen appearance model: images, as `pyramid.normalise` gives them -> name -> map."""
+    """The part that can enter as a frozen model: images, as `pyramid.normalise` gives them -> name -> map."""
     unsupported: Mapping[str, str]
     """Family of tasks -> why this system cannot do them; all others it can."""
     prepare: Callable[..., list[DetectionSet]] | None = None
     """Sets, config, folder (keyword `device`) -> the sets with what training needs beside the data: what is stored in
     the folder is read, what is not is made and stored, so that it is made once."""
+    companions: Callable[[Any], Sequence[TeacherOptions]] = lambda config: ()
+    """Config -> frozen models that take part when it tracks, beside its own network."""

@@ -15,11 +15,10 @@ from unibench.datasets.files import read_text
 from unibench.datasets.images import read_image
 from unibench.errors import DataError, UnknownNameError
 from unibench.joint.common import coco, crowdhuman, waymo
+from unibench.joint.common.classes import meaning
 from unibench.joint.common.records import DetectionSet, Picture
 from unibench.records import EXCUSED, Labels
 
-SAME = {"pedestrian": "person"}
-"""Words for the same class."""
 STILLS, CLIPS, LENGTH = 20_000, 1_000, 40
 """Pictures of `synthetic:stills`; clips of `synthetic:clips` and the frames of each: all rendered when drawn."""
 
@@ -81,8 +80,8 @@ def align(data: DetectionSet, classes: Sequence[str]) -> DetectionSet:
     """
     if data.classes == tuple(classes):
         return data
-    wanted = [_meaning(name) for name in classes]
-    number = [wanted.index(_meaning(name)) if _meaning(name) in wanted else -1 for name in data.classes]
+    wanted = [meaning(name) for name in classes]
+    number = [wanted.index(meaning(name)) if meaning(name) in wanted else -1 for name in data.classes]
     if max(number, default=-1) < 0:
         raise DataError(
             f"data {data.name!r}: classes {', '.join(data.classes)}, expected some of {', '.join(classes)}; "
@@ -91,10 +90,6 @@ def align(data: DetectionSet, classes: Sequence[str]) -> DetectionSet:
     pictures = data.pictures
     make = partial(_aligned, pictures, np.array(number))
     return replace(data, classes=tuple(classes), pictures=Lazy(len(pictures), make))
-
-
-def _meaning(name: str) -> str:
-    return SAME.get(name.lower(), name.lower())
 
 
 def _aligned(pictures: Sequence[Picture], number: Int[np.ndarray, " class"], row: int) -> Picture:

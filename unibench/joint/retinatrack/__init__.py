@@ -33,4 +33,5 @@ SYSTEM = System(
         "mots": _NEEDS_MORE,
         "posetrack": _NEEDS_MORE,
     },
+    companions=lambda config: [config.tracking.reid] if config.tracking.reid else [],
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unibench.joint.common.config import AnchorOptions, SampleOptions, TrainOptions, ViewOptions
+from unibench.joint.common.teachers import TeacherOptions
 from unibench.joint.retinatrack.store import StoreOptions
 
 
@@ -71,11 +72,8 @@ class TrackingOptions:
     min_score: float
     """Objects below it are not tracked; given detections are all tracked."""
     store: StoreOptions
-    reid: str = ""
-    """A model card, by name or path: its features of each object's crop stand in for the embedding (the paper's offline
-    re-id)."""
-    reid_size: tuple[int, int] = (256, 128)
-    """Height and width to which crops are resized for it, pixels."""
+    reid: TeacherOptions | None = None
+    """A frozen model whose embedding of each object's crop stands in for the network's (the paper's offline re-id)."""
 
 
 @dataclass(frozen=True)

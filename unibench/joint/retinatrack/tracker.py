@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from unibench.errors import TrackerError
-from unibench.joint.common import boxes, sets, view
+from unibench.joint.common import boxes, teachers, view
+from unibench.joint.common.classes import in_clip
 from unibench.joint.common.records import Found
 from unibench.joint.common.view import View
 from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.network import Outputs
-from unibench.joint.retinatrack.reid import embedder
 from unibench.joint.retinatrack.store import Sights, Store, step
 from unibench.records import Clip, Frame, Labels
 
@@ -48,12 +47,14 @@ def track(network: nn.Module, config: RetinaTrackConfig, clip: Clip, protocol_na
         TrackerError: The network knows none of the clip's classes.
     """
     see = _given if protocol_name == "public" else _own
-    vocabulary = _vocabulary(config.classes, clip) if see is _own else np.zeros(0, dtype=np.int64)
+    vocabulary = in_clip(config.classes, clip) if see is _own else np.zeros(0, dtype=np.int64)
     store = Store()
+    device = next(network.parameters()).device
+    reid = teachers.load(config.tracking.reid, str(device)) if config.tracking.reid else None
     for frame in clip.frames():
         labels, embeddings = see(network, config, frame, vocabulary)
-        if config.tracking.reid:
-            embeddings = embedder(config.tracking.reid, config.tracking.reid_size)(frame.image, labels.boxes)
+        if reid:
+            embeddings = reid.embed(frame.image, labels.boxes).astype(np.float64)
         store, ids = step(store, Sights(labels.boxes, labels.classes, embeddings), config.tracking.store)
         yield replace(labels, ids=ids)
 
@@ -111,20 +112,3 @@ def _placed(network: nn.Module, config: RetinaTrackConfig, frame: Frame) -> tupl
     """The frame as the network sees it: one image on its canvas."""
     image, place = view.place(frame.image, (config.view.height, config.view.width))
     return image[None].to(next(network.parameters()).device), place
-
-
-def _vocabulary(classes: tuple[str, ...], clip: Clip) -> Int[np.ndarray, " class"]:
-    """Index in the clip's vocabulary of each class of the network; -1: the clip has none of it."""
-    known = [_meaning(name) for name in clip.vocabulary or classes]
-    rows = np.array([known.index(one) if one in known else -1 for one in map(_meaning, classes)])
-    if (rows < 0).all():
-        raise TrackerError(
-            f"clip {clip.name!r}: its classes are {', '.join(filter(None, clip.vocabulary))}, expected one of those "
-            f"that the network finds ({', '.join(classes)}); choose another model"
-        )
-    return rows
-
-
-def _meaning(name: str) -> str:
-    """As `sets.align` tells classes."""
-    return sets.SAME.get(name.lower(), name.lower())

@@ -40,4 +40,5 @@ SYSTEM = System(
         "posetrack": _NO_POSES,
     },
     prepare=prepare,
+    companions=lambda config: [config.teacher] if config.tracking.embedder == "teacher" else [],
 )

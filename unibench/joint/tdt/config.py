@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from heads.cascade import CascadeOptions
 from unibench.joint.common.config import AnchorOptions, SampleOptions, TrainOptions, ViewOptions
+from unibench.joint.common.teachers import TeacherOptions
 
 EMBEDDERS = ("student", "teacher", "none")
 
@@ -43,23 +44,6 @@ class LossOptions:
     localisation: float
     embedding: float
     """0: a detector alone, as the two-stage counterpart has it; nothing is asked of a teacher then."""
-
-
-@dataclass(frozen=True)
-class TeacherOptions:
-    """The frozen model whose embeddings the network learns."""
-
-    card: str
-    """Name of a model card, or path of one (`.toml`)."""
-    layer: str
-    """The map whose mean over an object's crop is the embedding."""
-    size: tuple[int, int]
-    """Height and width to which every crop is resized, pixels."""
-    rectify: bool = False
-    """Whether negative elements of the mean become 0: with OSNet's layer `embedding`, torchreid's embedding."""
-    weights: str = ""
-    """The weights' file or its folder, for cards whose `weights.source` is `file:NAME`; empty: the card's folder,
-    where `card` is a path, and the caches."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +87,7 @@ class TdtConfig:
     anchors: AnchorOptions
     losses: LossOptions
     teacher: TeacherOptions
+    """The frozen model whose embeddings the network learns."""
     detections: DetectionOptions
     tracking: TrackingOptions
     view: ViewOptions

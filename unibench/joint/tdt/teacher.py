@@ -12,112 +12,22 @@ Reference: Yu et al., "TDT", CVPRW 2022, section 3.3.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch.nn import functional as F
 
-from unibench import cards, models
-from unibench.errors import TrainingError, UnknownNameError
+from unibench.errors import TrainingError
 from unibench.joint.common.records import DetectionSet, Picture
-from unibench.joint.tdt.config import TdtConfig, TeacherOptions
-from unibench.models import FrozenModel
+from unibench.joint.common.teachers import Teacher, load
+from unibench.joint.tdt.config import TdtConfig
 
 CHUNK = 64
 """Pictures of one file."""
-CROPS = 64
-"""Crops of one pass through the teacher."""
 KEY = "unibench_teacher"
 """Metadata of a file: the address of the teacher that made it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Teacher:
-    """A frozen model that embeds what is in a box."""
-
-    model: FrozenModel
-    options: TeacherOptions
-
-    @cached_property
-    def address(self) -> str:
-        """Hash of everything that changes an embedding: model, weights, layer, crop."""
-        parts = [self.model.fingerprint, self.options.layer, self.options.size, self.options.rectify]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-    def embed(
-        self, image: UInt8[np.ndarray, "height width 3"], boxes: Float[np.ndarray, "object 4"]
-    ) -> Float[np.ndarray, "object dim"]:
-        """Embed objects of an image.
-
-        Each object's crop is shown to the model alone; the layer's mean over it, rectified if the options say so, is
-        scaled to length 1.
-
-        Args:
-            image: RGB, 0 to 255.
-            boxes: xyxy, pixels.
-
-        Returns:
-            Float32; an object of which the layer says nothing at all has zeros.
-        """
-        crops = [self.model.prepare(one) for one in crop(image, boxes, self.options.size)]
-        layer = self.options.layer
-        parts = [
-            self.model.network(torch.stack(crops[start : start + CROPS]), [layer])[layer].mean(dim=(2, 3))
-            for start in range(0, len(crops), CROPS)
-        ]
-        if not parts:
-            return np.zeros((0, 0), dtype=np.float32)
-        means = torch.cat(parts).float()
-        embeddings = F.normalize(means.clamp(min=0) if self.options.rectify else means)
-        result: np.ndarray = embeddings.cpu().numpy()
-        return result
-
-
-def crop(
-    image: UInt8[np.ndarray, "height width 3"], boxes: Float[np.ndarray, "object 4"], size: tuple[int, int]
-) -> list[UInt8[np.ndarray, "rows columns 3"]]:
-    """Cut objects out of an image, each resized whatever its aspect.
-
-    Args:
-        image: RGB, 0 to 255.
-        boxes: xyxy, pixels; what lies outside the image is cut off, and at least one pixel is seen.
-        size: Height and width of every crop, pixels.
-    """
-    height, width = image.shape[:2]
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    cut = []
-    for left, top, right, bottom in boxes.tolist():
-        x, y = min(max(int(left), 0), width - 1), min(max(int(top), 0), height - 1)
-        part = pixels[:, :, y : max(round(bottom), y + 1), x : max(round(right), x + 1)]
-        resized = F.interpolate(part, size, mode="bilinear", align_corners=False, antialias=True)
-        cut.append(resized[0].permute(1, 2, 0).numpy())
-    return cut
-
-
-def load(options: TeacherOptions, device: str = "cpu") -> Teacher:
-    """Build the teacher that a config names.
-
-    Args:
-        options: Names its card.
-        device: A torch device.
-
-    Raises:
-        UnknownNameError: There is no such card, or it has no such layer.
-        WeightsError: Its weights are not here.
-    """
-    path = Path(options.card)
-    at = options.card.endswith(".toml")
-    card = cards.read(path) if at else cards.find(options.card)
-    if options.layer not in card.layers:
-        raise UnknownNameError(f"layer of the teacher {card.name!r}", options.layer, card.layers)
-    given = Path(options.weights) if options.weights else path.parent if at else None
-    return Teacher(models.load(card, given=given, place=device), options)
 
 
 def prepare(

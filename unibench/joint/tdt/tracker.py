@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.associate import CascadeState, Observation, Track, step
-from unibench.joint.common import boxes, view
+from unibench.joint.common import boxes, teachers, view
+from unibench.joint.common.classes import in_clip
 from unibench.joint.common.records import Found
-from unibench.joint.tdt import teacher
 from unibench.joint.tdt.config import TdtConfig, TrackingOptions
 from unibench.joint.tdt.network import Outputs
 from unibench.records import Clip, Frame, Labels
@@ -105,31 +105,37 @@ def track(network: nn.Module, config: TdtConfig, clip: Clip, protocol_name: str)
         clip: The video.
         protocol_name: `private`: the network finds the objects. `public`: they are given, and each has the embedding
             of the anchor that overlaps it most.
+
+    Raises:
+        TrackerError: The network knows none of the clip's classes.
     """
-    look = looking(network, config, public=protocol_name == "public")
+    look = looking(network, config, in_clip(config.classes, clip) if protocol_name == "private" else None)
     state = CascadeState()
     for frame in clip.frames():
         state, labels = advance(state, look(frame), config.tracking, clip.fps)
         yield labels
 
 
-def looking(network: nn.Module, config: TdtConfig, *, public: bool) -> Look:
+def looking(network: nn.Module, config: TdtConfig, vocabulary: Int[np.ndarray, " class"] | None) -> Look:
     """Make the function that says what is in a frame.
 
     Args:
         network: `network.Tdt`, in evaluation mode.
         config: If its tracking embeds by the teacher, that is loaded here.
-        public: Whether objects are given.
+        vocabulary: Number in the clip of each class of the network, -1 for none; None: objects are given.
     """
     place = next(network.parameters()).device
     canvas = (config.view.height, config.view.width)
-    see = _given if public else _own
     mode = config.tracking.embedder
-    embed = teacher.load(config.teacher, str(place)).embed if mode == "teacher" else None
+    embed = teachers.load(config.teacher, str(place)).embed if mode == "teacher" else None
 
     def look(frame: Frame) -> Seen:
         image, where = view.place(frame.image, canvas)
-        seen = see(network, image.to(place), where, frame, config)
+        image = image.to(place)
+        if vocabulary is None:
+            seen = _given(network, image, where, frame)
+        else:
+            seen = _own(network, image, where, vocabulary, config)
         if mode == "none":
             return replace(seen, embeddings=seen.embeddings.new_zeros(len(seen.boxes), 1))
         if embed is None or not len(seen.boxes):
@@ -140,22 +146,25 @@ def looking(network: nn.Module, config: TdtConfig, *, public: bool) -> Look:
 
 
 def _own(
-    network: nn.Module, image: UInt8[Tensor, "3 h w"], where: view.View, frame: Frame, config: TdtConfig
+    network: nn.Module,
+    image: UInt8[Tensor, "3 h w"],
+    where: view.View,
+    vocabulary: Int[np.ndarray, " class"],
+    config: TdtConfig,
 ) -> Seen:
     found = detect(network, image[None], config)[0]
-    keep = found.scores >= config.tracking.min_score
+    classes = vocabulary[found.classes.cpu().numpy()]
+    keep = (found.scores >= config.tracking.min_score) & torch.from_numpy(classes >= 0).to(image.device)
     places = view.back(found.boxes[keep].double().cpu().numpy(), where)
     return Seen(
         places,
         found.scores[keep].double().cpu().numpy(),
-        found.classes[keep].cpu().numpy(),
+        classes[keep.cpu().numpy()],
         found.embeddings[keep],
     )
 
 
-def _given(
-    network: nn.Module, image: UInt8[Tensor, "3 h w"], where: view.View, frame: Frame, config: TdtConfig
-) -> Seen:
+def _given(network: nn.Module, image: UInt8[Tensor, "3 h w"], where: view.View, frame: Frame) -> Seen:
     known = frame.detections
     count = len(known.boxes)
     places = torch.from_numpy(view.forth(known.boxes, where)).float().to(image.device)

@@ -1,0 +1,51 @@
+"""What a tracker says, drawn over the frames: boxes with their track ids, some frames side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from unibench.records import Labels
+from unibench.report.figures import colours
+
+INCHES = 2.0
+"""Side of a frame."""
+
+
+def strips(
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]],
+    rows: Sequence[tuple[str, Sequence[Labels]]],
+    shown: Sequence[int],
+) -> Figure:
+    """Draw the same frames under the labels of several trackers, one tracker a row.
+
+    Args:
+        frames: Of one clip, RGB, 0 to 255.
+        rows: Name of each tracker, and its labels of every frame.
+        shown: Indices of the frames that are drawn, from left to right.
+
+    Returns:
+        A figure in which an id has one colour throughout its row.
+    """
+    size = (INCHES * len(shown), INCHES * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), len(shown), squeeze=False)
+    for (name, labels), line in zip(rows, grid, strict=True):
+        ids = sorted({int(one) for frame in labels for one in frame.ids})
+        colour = colours([str(one) for one in ids])
+        for index, axes in zip(shown, line, strict=True):
+            axes.imshow(frames[index])
+            for identity, (left, top, right, bottom) in zip(
+                labels[index].ids, labels[index].boxes, strict=True
+            ):
+                shade = colour[str(identity)]
+                axes.add_patch(
+                    Rectangle((left, top), right - left, bottom - top, fill=False, color=shade, linewidth=2)
+                )
+                axes.text(left + 1, top + 1, str(identity), fontsize=6, color="white", va="top",
+                          bbox={"facecolor": shade, "edgecolor": "none", "pad": 0.8}, clip_on=True)  # fmt: skip
+            axes.set(xticks=[], yticks=[], title=f"frame {index}" if name == rows[0][0] else "")
+        line[0].set_ylabel(name)
+    return figure
