@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 
@@ -52,13 +52,10 @@ def _value(hint: Any, value: object, where: str) -> Any:
         if len(each) == len(value):
             return tuple(_value(one, item, where) for one, item in zip(each, value, strict=True))
     elif origin is UnionType:
-        if value is None and NoneType in arguments:
-            return None
-        plain = [one for one in arguments if one is not NoneType]
-        if any(is_dataclass(one) for one in plain):
-            return _value(plain[0], value, where)
-        if any(_is(one, value) for one in plain):
+        if any(_is(one, value) for one in arguments if not is_dataclass(one)):
             return value
+        if records := [one for one in arguments if is_dataclass(one)]:
+            return _value(records[0], value, where)
     elif _is(hint, value):
         return float(value) if hint is float else value  # type: ignore[arg-type]
     raise SchemaError(f"{where}: found {value!r}, expected {_type_name(hint)}")

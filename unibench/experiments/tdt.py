@@ -10,6 +10,7 @@ All shapes are of one class here: naming kinds takes most of a toy's training, a
 import csv
 import io
 import statistics
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,7 @@ RANDOM = TeacherOptions("random-resnet18", "layer3", reid.SIZE)
 IMAGENET = TeacherOptions("efficientnet-lite0", "stage5", reid.SIZE)
 CLASSES = ("shape",)
 DISTILLED = "TDT, one stage"
+TITLES = {"stages": "stages", "teacher": "teacher", "elements": "elements of an embedding"}
 SHOWN = (8, 10, 12, 14, 16)
 """Frames that are drawn."""
 
@@ -278,7 +280,10 @@ def draw(rows: Sequence[Row]) -> Figure:
             axes.bar(names, [summary[comparison, name][metric][0] for name in names], color="0.8")
             axes.plot([row.tracker for row in some], [row.scores[metric] for row in some], "k.", markersize=5)
             axes.set_ylabel(metric if column == 0 else "")
-            axes.set_title(comparison if line == 0 else "")
+            axes.set_xticks(
+                range(len(names)), [textwrap.fill(one, 12, break_long_words=False) for one in names]
+            )
+            axes.set_title(TITLES[comparison] if line == 0 else "")
     return figure
 
 

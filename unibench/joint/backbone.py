@@ -81,6 +81,7 @@ def draft(card: Card, given: Path | None = None) -> Card:
         description=f"backbone of {card.name}",
         paper=card.paper,
         license=card.license,
+        released=card.released,
         default_layer=min(layers, key=lambda one: abs(layers[one].stride - CELL)),
         architecture=Architecture(
             "python",
