@@ -63,4 +63,4 @@ class PluginError(UnibenchError):
 
 
 class PlanError(UnibenchError):
-    """A plan cannot be read, or does not fit the cards, weights, data or version that are here."""
+    """A plan cannot be read, leaves nothing to run, or does not fit the cards, weights, data or version here."""

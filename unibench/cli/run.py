@@ -65,7 +65,7 @@ def run(
     executor: str, workers: int | None, cache: Path | None, budget: int, checkpoint: Path | None, arch: str | None,
     save_card: str | None,
 ) -> None:  # fmt: skip
-    """Score frozen models on tasks; running the same command again does only what is missing."""
+    """Score models on tasks; running the same command again does only what is missing."""
     from unibench import cards, console, drafts
     from unibench import tasks as table
     from unibench.feature_cache import FeatureCache
