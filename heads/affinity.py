@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-TILE = 14
+TILE = 12
 """Side in cells of the square of queries that share one product: larger wastes products, smaller wastes calls."""
-WHOLE_TILE = 18
+WHOLE_TILE = 16
 """The same where every key is seen, so that no product is wasted; larger takes more memory."""
 LARGE_TILE = 32
 """The same where calls cost more than products: off the CPU."""

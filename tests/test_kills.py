@@ -12,7 +12,7 @@ import pytest
 
 from tests import sweeps
 
-CLIPS = 30
+CLIPS = 60
 FEW = 4
 """Clips that a worker is at most allowed to finish before it is killed."""
 MOMENT = 0.05
