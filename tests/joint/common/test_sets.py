@@ -273,6 +273,9 @@ def test_real_clips_of_motchallenge(shared_data, place):
 
 def test_synthetic_stills_have_no_identities_and_clips_have():
     stills, clips = sets.read("synthetic:stills"), sets.read("synthetic:clips")
+    assert [one.name for one in sets.read("synthetic:stills#3").pictures] == [
+        one.name for one in stills.pictures[:3]
+    ]
     assert stills.classes == clips.classes == synthetic_shapes.VOCABULARY
     assert len({one.image().tobytes() for one in stills.pictures[:4]}) == 4
     assert all(one.video == "" and len(one.labels.ids) == 0 for one in stills.pictures[:4])
@@ -302,11 +305,13 @@ def test_training_never_shows_the_benchmark():
     [
         (
             "cocoa:x.json",
-            "data 'cocoa:x.json': no kind 'cocoa'; there are: synthetic:stills, synthetic:clips",
+            "data 'cocoa:x.json': no kind 'cocoa'; there are: synthetic:stills[#N], synthetic:clips",
         ),
         ("x.json", "data 'x.json': no kind 'x.json'; there are:"),
         ("coco:", "data 'coco:': nothing after 'coco:'; there are:"),
         ("synthetic:still", "no synthetic data 'still'; did you mean 'stills'"),
+        ("synthetic:stills#0", "data 'synthetic:stills#0': #0, expected stills#N with N of 1 to 20000"),
+        ("synthetic:clips#3", "data 'synthetic:clips#3': #3, expected stills#N"),
     ],
 )
 def test_an_unknown_spec_is_named(spec, message):

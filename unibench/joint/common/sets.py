@@ -153,10 +153,16 @@ def _shapes(word: str, length: int, index: int) -> Picture:
 
 
 def _synthetic(place: str) -> DetectionSet:
+    """`stills[#N]`, `clips`, `test`."""
+    name, some, count = place.partition("#")
     made = {"stills": stills, "clips": clips, "test": test}
-    if place not in made:
-        raise UnknownNameError("synthetic data", place, made)
-    return made[place]()
+    if name not in made:
+        raise UnknownNameError("synthetic data", name, made)
+    if not some:
+        return made[name]()
+    if name != "stills" or not count.isdecimal() or not 1 <= int(count) <= STILLS:
+        raise DataError(f"data 'synthetic:{place}': #{count}, expected stills#N with N of 1 to {STILLS}")
+    return replace(stills(), pictures=Lazy(int(count), _still))
 
 
 def _beside(place: str) -> tuple[Path, Path]:
@@ -210,7 +216,7 @@ KINDS: Mapping[str, Callable[[str], DetectionSet]] = {
     "mot": _motchallenge,
 }
 USAGE = (
-    "synthetic:stills",
+    "synthetic:stills[#N]",
     "synthetic:clips",
     "synthetic:test",
     "coco:FILE.json[@IMAGES]",
