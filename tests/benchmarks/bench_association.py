@@ -19,7 +19,7 @@ FRAMES_A_SECOND = 2000.0
 
 def cases(*, quick: bool = False) -> list[Case]:
     """MOT-like sets: 40 objects of 40 points a side, and others as ragged as masks; 20 boxes a frame."""
-    objects, points, channels, frames = (8, 16, 64, 40) if quick else (40, 40, 256, 300)
+    objects, points, channels, frames = 40, 40, 256, 40 if quick else 300
     rng = np.random.default_rng(0)
     even = _objects([points] * objects, channels), _objects([points] * objects, channels)
     ragged = tuple(_objects(rng.integers(1, 2 * points, objects), channels) for _ in range(2))

@@ -16,7 +16,7 @@ SECONDS_OF_MOT17, FRAMES_OF_MOT17 = 15.0, 15948
 
 def cases(*, quick: bool = False) -> list[Case]:
     """Objects of DAVIS' size and outline; as many people as in MOT17."""
-    (height, width), frames = ((120, 214), 30) if quick else ((480, 854), 200)
+    height, width, frames = 480, 854, 30 if quick else 200
     rng = np.random.default_rng(0)
     pictures = [
         (_star(height, width, 0.03 * t), _star(height, width, 0.03 * t + 0.03, 0.9)) for t in range(10)
