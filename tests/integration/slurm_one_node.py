@@ -147,10 +147,9 @@ def disturb(out: Path, run: subprocess.Popen[str]) -> None:
     )
     shell("scancel", "--signal=USR2", first)
     before = done()
-    others = lambda: {one: found for one in running() if one != first and (found := processes(one))}  # noqa: E731
-    until("another job at work", lambda: done() > before and others(), 300)
-    second, found = next(iter(others().items()))
-    say(f"{done()} clips are done; kill -9, job {second}: {kill(*found)}")
+    until("another job", lambda: done() > before and set(running()) - {first}, 300)
+    second = next(one for one in running() if one != first)
+    say(f"{done()} clips are done; kill -9, job {second}: {kill(*processes(second))}")
 
 
 def main() -> int:
