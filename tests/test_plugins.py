@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.test_cards import CARD
-from unibench import cards, models, plugins
+from tests.models.test_cards import CARD
+from unibench import plugins
 from unibench.cli import main
 from unibench.errors import PluginError
+from unibench.models import frozen
 
 CODE = """
 from torch import nn
 from torch.nn import functional as F
-from unibench import models
+from unibench.models import frozen
 
 CARDS = "my_cards"
 
@@ -27,7 +28,7 @@ class Squares(nn.Module):
 def squares():
     return Squares()
 
-models.LOADERS["mine"] = models.LOADERS["python"]
+frozen.LOADERS["mine"] = frozen.LOADERS["python"]
 """
 MINE = (
     CARD.replace('"torchvision"', '"mine"')
@@ -44,8 +45,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "my_cards").mkdir()
     (tmp_path / "my_cards" / "squares.toml").write_text(MINE)
     (tmp_path / "my_plugin.py").write_text(CODE)
-    monkeypatch.setattr(cards, "FOLDERS", [])
-    monkeypatch.setattr(models, "LOADERS", dict(models.LOADERS))
+    monkeypatch.setattr(plugins, "CARD_FOLDERS", [])
+    monkeypatch.setattr(frozen, "LOADERS", dict(frozen.LOADERS))
     yield tmp_path / "my_plugin.py"
     sys.modules.pop("my_plugin", None)
 
@@ -71,7 +72,7 @@ def test_the_option_stands_with_the_program_or_with_models(plugin: Path, place: 
     assert done.exit_code == 0, done.output
     assert "my_plugin:squares" in done.output
     assert unibench(*words).exit_code == 0  # again: the module is there already
-    assert len(cards.FOLDERS) == 1
+    assert len(plugins.CARD_FOLDERS) == 1
 
 
 def test_without_the_plugin_there_is_no_such_model(plugin: Path) -> None:

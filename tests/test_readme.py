@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from unibench import protocols
 from unibench.datasets import BENCHMARKS
+from unibench.tasks import protocols
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

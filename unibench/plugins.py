@@ -13,9 +13,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from unibench import cards
 from unibench.errors import PluginError
 
+CARD_FOLDERS: list[Path] = []
+"""Where plug-ins keep model cards."""
 GROUPS = ("unibench.models", "unibench.tasks")
 """Entry point groups; each entry names a module."""
 
@@ -38,8 +39,8 @@ def load(name: str) -> ModuleType:
             raise PluginError(
                 f"plug-in {name!r}: CARDS is {str(folder)!r}, expected a folder beside the module"
             )
-        if beside not in cards.FOLDERS:
-            cards.FOLDERS.append(beside)
+        if beside not in CARD_FOLDERS:
+            CARD_FOLDERS.append(beside)
     return module
 
 

@@ -1,7 +1,7 @@
 """The nouns: frozen records that every part of unibench speaks in. None of them computes.
 
 Boxes are xyxy in pixels of the original frame (x right, y down, 0-based; width = x2 - x1). Masks are COCO
-run-length encodings (`unibench.rle` encodes and decodes). Scores and metric values are fractions.
+run-length encodings (`unibench.geometry.masks` encodes and decodes). Scores and metric values are fractions.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -8,6 +8,6 @@ It makes the inputs (seeded, no files) and returns what is to be timed; `quick` 
 takes well under a second: pytest runs those (`test_smoke.py`). See `cases.py`.
 """
 
-from unibench import threads
+from unibench.cli import threads
 
 threads.wait_briefly()  # as the command line does

@@ -8,8 +8,8 @@ from tempfile import mkdtemp
 import torch
 
 from tests.benchmarks.cases import Case
-from unibench import cards, models
-from unibench.feature_cache import FeatureCache, cached
+from unibench.features.cache import FeatureCache, cached
+from unibench.models import cards, frozen
 
 
 def cases(*, quick: bool = False) -> list[Case]:
@@ -17,7 +17,7 @@ def cases(*, quick: bool = False) -> list[Case]:
     name, layer, size = (
         ("random-resnet18", "layer3", (120, 160)) if quick else ("random-resnet50", "layer3", (480, 854))
     )
-    model = models.load(cards.find(name))
+    model = frozen.load(cards.find(name))
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     folder = Path(mkdtemp())
     atexit.register(rmtree, folder, ignore_errors=True)

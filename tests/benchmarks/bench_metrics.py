@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.benchmarks.calibration import standard
 from tests.benchmarks.cases import Case
-from unibench import rle
+from unibench.geometry import masks
 from unibench.metrics import mot, vos
 from unibench.records import Labels, Truth
 
@@ -22,7 +22,7 @@ def cases(*, quick: bool = False) -> list[Case]:
         (_star(height, width, 0.03 * t), _star(height, width, 0.03 * t + 0.03, 0.9)) for t in range(10)
     ]
     true, guess = (
-        tuple(Labels(np.array([1]), masks=(rle.encode(one),)) for one in side)
+        tuple(Labels(np.array([1]), masks=(masks.encode(one),)) for one in side)
         for side in zip(*pictures, strict=True)
     )
     truth, prediction = _people(rng, frames, 24)

@@ -16,12 +16,16 @@ from torch import Tensor
 from heads import mask, rsm
 from heads.associate import CascadeState, step
 from tests.benchmarks.cases import Case
-from unibench import cards, models, passes, rle, run, tasks
-from unibench.models import FrozenModel
-from unibench.plan import Unit
+from unibench.evaluation import run_clip
+from unibench.evaluation.units import Unit
+from unibench.features import batching
+from unibench.geometry import masks as rle
+from unibench.models import cards, frozen
+from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels, Truth
-from unibench.trackers import observations
-from unibench.trackers.observations import Grid
+from unibench.tasks import registry
+from unibench.tasks.association import observations
+from unibench.tasks.association.observations import Grid
 
 LAYER = "layer3"
 
@@ -41,7 +45,7 @@ def cases(*, quick: bool = False) -> list[Case]:
 
 
 def _model(name: str) -> FrozenModel:
-    return models.load(cards.find(name))
+    return frozen.load(cards.find(name))
 
 
 def _vos(
@@ -49,18 +53,18 @@ def _vos(
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     clip, truth = _objects(frames, size)
     units = _units(names, clip, truth)
-    options = [tasks.options(unit.task.family.options, unit.task.protocol.knobs) for unit in units]
+    options = [registry.options(unit.task.family.options, unit.task.protocol.knobs) for unit in units]
 
     @cache
     def labels() -> Tensor:
-        features = passes.see([next(clip().frames()).image], model(), [LAYER])[0][LAYER]
+        features = batching.see([next(clip().frames()).image], model(), [LAYER])[0][LAYER]
         cells = torch.nn.functional.one_hot(torch.arange(features[0].numel()) % 3, 3).T.float()
         return cells.reshape(3, *features.shape[1:])
 
     def reference() -> None:
         states: list[mask.MaskState | None] = [None for _ in options]
         for frame in _frames(clip()):
-            features = passes.see([frame.image], model(), [LAYER])[0][LAYER]
+            features = batching.see([frame.image], model(), [LAYER])[0][LAYER]
             for place, one in enumerate(options):
                 state = states[place]
                 states[place] = (
@@ -77,7 +81,7 @@ def _mot(
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     clip, truth = _people(frames, size)
     (unit,) = _units(["mot/mot17"], clip, truth)
-    options = tasks.options(unit.task.family.options, replace(unit.task.protocol, detections="").knobs)
+    options = registry.options(unit.task.family.options, replace(unit.task.protocol, detections="").knobs)
 
     @cache
     def canvases() -> list[np.ndarray]:
@@ -86,7 +90,7 @@ def _mot(
     def reference() -> None:
         state = CascadeState()
         for frame, canvas in zip(_frames(clip()), canvases(), strict=True):
-            maps = passes.see([canvas], model(), [LAYER])[0]
+            maps = batching.see([canvas], model(), [LAYER])[0]
             grids = {LAYER: Grid(model().strides[LAYER], model().offsets[LAYER])}
             observed = observations.observe(frame, maps, grids, options)[LAYER]
             similarity = partial(rsm.similarity, variant=options.rsm)
@@ -99,14 +103,14 @@ def _running(units: Sequence[Unit], model: Callable[[], FrozenModel]) -> Callabl
     out = TemporaryDirectory()
 
     def do() -> None:
-        for done in run.attempt(units, model, "", Path(out.name), always=True):
+        for done in run_clip.attempt(units, model, "", Path(out.name), always=True):
             assert not done.error, done.error
 
     return do
 
 
 def _units(names: Sequence[str], clip: Callable[[], Clip], truth: Truth) -> list[Unit]:
-    found = [tasks.find(name) for name in names]
+    found = [registry.find(name) for name in names]
     benchmark = replace(found[0].benchmark, load=lambda root, name: (clip(), truth))
     card = cards.find("random-resnet50")  # its name only
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unibench import rle
+from unibench.geometry import masks
 
 HEIGHT, WIDTH = 24, 32
 
@@ -40,7 +40,7 @@ def rectangle(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
 
 
 def rle_row(frame: int, identity: int, kind: int, mask: np.ndarray) -> str:
-    counts = rle.encode(mask)["counts"].decode()
+    counts = masks.encode(mask)["counts"].decode()
     return f"{frame} {identity} {kind} {mask.shape[0]} {mask.shape[1]} {counts}\n"
 
 

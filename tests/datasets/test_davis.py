@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.datasets import layouts
-from unibench import rle
 from unibench.datasets import davis
 from unibench.errors import DataError
+from unibench.geometry import masks
 
 
 def write(root, name, annotations, mode="P"):
@@ -41,7 +41,7 @@ def test_2016_is_object_or_background(value, tmp_path):
     write(tmp_path, "dog", [annotation((value, 2)), annotation((value, 3))], mode=None)
     clip, truth = davis.load_2016(tmp_path, "dog")
     assert [labels.ids.tolist() for labels in truth.labels] == [[1], [1]]
-    np.testing.assert_array_equal(rle.decode(truth.labels[1].masks[0]), annotation((1, 3)) > 0)
+    np.testing.assert_array_equal(masks.decode(truth.labels[1].masks[0]), annotation((1, 3)) > 0)
     frames = list(clip.frames())
     assert frames[0].prompt.masks == truth.labels[0].masks
     assert frames[1].prompt.masks == ()
@@ -52,7 +52,7 @@ def test_2017_follows_the_objects_of_the_first_frame(tmp_path):
     write(tmp_path, "dogs", [first, annotation((1, 2), (2, 20))])
     _, truth = davis.load_2017(tmp_path, "dogs")
     assert [labels.ids.tolist() for labels in truth.labels] == [[1, 3], [1, 3]]
-    assert [rle.area(mask) for mask in truth.labels[1].masks] == [24, 0]
+    assert [masks.area(mask) for mask in truth.labels[1].masks] == [24, 0]
 
 
 def test_errors(tmp_path):
@@ -85,7 +85,7 @@ def test_real_clips(shared_data):
     for name in davis.names_2016(root):
         clip, truth = davis.load_2016(root, name)
         assert (clip.length, clip.width, clip.height, len(truth.labels)) == (30, 854, 480, 30)
-        shares = [rle.area(labels.masks[0]) / (854 * 480) for labels in truth.labels]
+        shares = [masks.area(labels.masks[0]) / (854 * 480) for labels in truth.labels]
         assert 0.001 < min(shares) < max(shares) < 0.5
         assert next(clip.frames()).prompt.masks[0]["size"] == [480, 854]
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.datasets import layouts
 from tests.datasets.layouts import person, rectangle, rle_row
-from unibench import rle
 from unibench.datasets import kitti_mots, motchallenge, posetrack, truncate, with_detections
 from unibench.datasets.detections import Noise
 from unibench.errors import DataError
+from unibench.geometry import masks as rle
 from unibench.records import Labels
 
 GT = "".join(f"{t},{i},{4 * i + t},2,3,9,1,1,1\n" for t in range(1, 21) for i in range(1, 6))

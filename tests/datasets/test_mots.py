@@ -3,9 +3,9 @@ import pytest
 
 from tests.datasets import layouts
 from tests.datasets.layouts import rectangle, rle_row
-from unibench import rle
 from unibench.datasets import kitti_mots, mots
 from unibench.errors import DataError
+from unibench.geometry import masks
 from unibench.records import EXCUSED
 
 FIRST, SECOND, REGION = rectangle(1, 1, 6, 9), rectangle(10, 2, 14, 12), rectangle(20, 0, 32, 24)
@@ -23,9 +23,9 @@ def truth_text(start):
 def check(truth):
     assert [labels.ids.tolist() for labels in truth.labels] == [[1001, 2002], [], [2002]]
     assert [labels.classes.tolist() for labels in truth.labels] == [[1, 2], [], [2]]
-    np.testing.assert_array_equal(rle.decode(truth.labels[0].masks[1]), SECOND)
+    np.testing.assert_array_equal(masks.decode(truth.labels[0].masks[1]), SECOND)
     assert [labels.classes.tolist() for labels in truth.ignored] == [[EXCUSED], [], []]
-    np.testing.assert_array_equal(rle.decode(truth.ignored[0].masks[0]), REGION)
+    np.testing.assert_array_equal(masks.decode(truth.ignored[0].masks[0]), REGION)
 
 
 def test_mots20(tmp_path):
@@ -75,7 +75,7 @@ def test_run_lengths_that_do_not_fill_the_frame_are_found():
     rng = np.random.default_rng(0)
     for share in (0.0, 0.02, 0.5, 1.0):
         mask = rng.random((40, 50)) < share
-        counts = rle.encode(mask)["counts"]
+        counts = masks.encode(mask)["counts"]
         assert mots._covers(counts, mask.size)
         assert not mots._covers(counts, mask.size + 1)
         assert not mots._covers(counts[:-1], mask.size)

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from tests.datasets import layouts
-from unibench import cards, models, rle, tasks
 from unibench.datasets import truncate, youtube_vos
 from unibench.errors import DataError
+from unibench.geometry import masks
+from unibench.models import cards, frozen
+from unibench.tasks import registry
 
 RED, GREEN = layouts.rectangle(2, 3, 10, 12), layouts.rectangle(14, 5, 24, 20)
 
@@ -36,8 +38,8 @@ def test_an_object_is_given_in_the_first_frame_that_shows_it(tmp_path):
     assert (clip.length, clip.fps, clip.height, clip.width) == (5, 6.0, layouts.HEIGHT, layouts.WIDTH)
     assert prompts_of(clip) == {0: [1], 2: [4]}
     assert [labels.ids.tolist() for labels in truth.labels] == [[1], [1], [1, 4], [1, 4], [1, 4]]
-    assert [rle.area(mask) for mask in truth.labels[3].masks] == [0, GREEN.sum()]
-    np.testing.assert_array_equal(rle.decode(list(clip.frames())[2].prompt.masks[0]), GREEN)
+    assert [masks.area(mask) for mask in truth.labels[3].masks] == [0, GREEN.sum()]
+    np.testing.assert_array_equal(masks.decode(list(clip.frames())[2].prompt.masks[0]), GREEN)
     assert truth.scored == (0, 1, 2, 3, 4)
 
 
@@ -57,9 +59,9 @@ def test_objects_that_come_later_are_tracked_and_scored(tmp_path):
     red, both = annotation((1, RED)), annotation((1, RED), (4, GREEN))
     split = tmp_path / "YouTube-VOS" / "train"
     write(split, range(0, 30, 5), {0: red, 5: red, 10: both, 15: both, 20: both, 25: both})
-    task, card = tasks.find("vos/youtube-vos"), cards.find("lab-colour")
-    ((clip, truth),) = tasks.clips(task, tmp_path)
-    prediction = list(tasks.bind(task, models.load(card), card.default_layer)(clip))
+    task, card = registry.find("vos/youtube-vos"), cards.find("lab-colour")
+    ((clip, truth),) = registry.clips(task, tmp_path)
+    prediction = list(registry.bind(task, frozen.load(card), card.default_layer)(clip))
     assert [labels.ids.tolist() for labels in prediction] == [[1], [1], [1, 4], [1, 4], [1, 4], [1, 4]]
     assert task.tally(truth, prediction)["objects"] == 2
     assert task.pool([task.tally(truth, truth.labels)])["J&F"] == 1

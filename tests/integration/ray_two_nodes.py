@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests import sweeps
+from tests.evaluation import sweeps
 from tests.integration.processes import family, kill, say, unibench
 
 ASKED = ("-m", "lab-colour", "-m", "hog", "-m", "random-resnet18", "-t", "vos/davis2016")

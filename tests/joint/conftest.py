@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.joint import toy
-from unibench import joint
+from unibench.joint import systems
 
 CARD = """
 kind = "joint"
@@ -40,7 +40,7 @@ def save(path: Path, config: toy.ToyConfig = toy.DEFAULT, **changed: Tensor) -> 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(joint.SYSTEMS, "toy", "tests.joint.toy")
+    monkeypatch.setitem(systems.SYSTEMS, "toy", "tests.joint.toy")
     (tmp_path / "model_cards").mkdir()
     (tmp_path / "model_cards/toy.toml").write_text(CARD)
     (tmp_path / "weights").mkdir()

@@ -7,12 +7,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from unibench import cards, joint, models, scores
 from unibench.cli import main
 from unibench.errors import CardError, TrainingError, UnknownNameError
-from unibench.joint import backbone
-from unibench.joint.common import pyramid
-from unibench.tasks import FAMILIES
+from unibench.joint import backbone, systems
+from unibench.joint.layers import resnet_fpn
+from unibench.models import cards, frozen
+from unibench.results import store
+from unibench.tasks.registry import FAMILIES
 
 
 def unibench(line: str) -> Result:
@@ -40,12 +41,12 @@ def test_the_card_is_written_once_and_is_valid(written: Path) -> None:
 
 
 def test_its_maps_are_those_inside_the_tracker(written: Path) -> None:
-    model = models.load(cards.find("toy-backbone"), given=written.parents[1] / "weights")
-    network = joint.build(cards.find("toy"), written.parents[1] / "weights/toy.safetensors")[2]
+    model = frozen.load(cards.find("toy-backbone"), given=written.parents[1] / "weights")
+    network = systems.build(cards.find("toy"), written.parents[1] / "weights/toy.safetensors")[2]
     image = torch.randint(0, 256, (64, 96, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     maps = model.network(model.prepare(image.numpy())[None], ["c2", "c3"])
     with torch.no_grad():
-        expected = network.backbone(pyramid.normalise(image.permute(2, 0, 1).float()[None]))
+        expected = network.backbone(resnet_fpn.normalise(image.permute(2, 0, 1).float()[None]))
     assert maps.keys() == expected.keys()
     for name in maps:
         assert torch.allclose(maps[name], expected[name], atol=1e-5)
@@ -55,7 +56,7 @@ def test_its_maps_are_those_inside_the_tracker(written: Path) -> None:
 def test_the_same_file_runs_all_tasks_through_the_heads(written: Path) -> None:
     done = unibench("run -m toy-backbone -m toy -t */synthetic-easy --weights weights --frames 3 -o out")
     assert done.exit_code == 0, done.output
-    tasks = {model: {one.task.partition("/")[0] for one in scores.read_scores(Path("out")) if one.model == model}
+    tasks = {model: {one.task.partition("/")[0] for one in store.read_scores(Path("out")) if one.model == model}
              for model in ("toy", "toy-backbone")}  # fmt: skip
     assert tasks["toy-backbone"] == set(FAMILIES)
     assert tasks["toy"] == {"mot"}

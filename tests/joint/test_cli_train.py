@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.joint.common import toy
-from tests.test_cli import loaded
-from unibench import cards, joint
+from tests.cli.test_cli import loaded
+from tests.joint.training import toy
 from unibench.cli import main
-from unibench.joint.common import curve, sets
-from unibench.joint.common.records import DetectionSet
+from unibench.joint import systems
+from unibench.joint.data import registry
+from unibench.joint.system import DetectionSet
+from unibench.joint.training import log
+from unibench.models import cards
 
 CONFIG = """
 classes = ["square"]
@@ -44,8 +46,8 @@ def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy is registered, with a config, and `--data squares` are its pictures."""
     (tmp_path / "small.toml").write_text(CONFIG)
     monkeypatch.setattr(toy, "SYSTEM", replace(toy.TOY, folder=tmp_path))
-    monkeypatch.setitem(joint.SYSTEMS, "toy", "tests.joint.common.toy")
-    monkeypatch.setattr(sets, "read", lambda spec, classes: toy.SQUARES)
+    monkeypatch.setitem(systems.SYSTEMS, "toy", "tests.joint.training.toy")
+    monkeypatch.setattr(registry, "read", lambda spec, classes: toy.SQUARES)
 
 
 def test_it_writes_a_card_the_weights_and_the_log(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_it_writes_a_card_the_weights_and_the_log(tmp_path: Path) -> None:
     done = unibench(*command, "--steps", 7)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"written: {out / 'toy-small.toml'}\n")
-    assert curve.read(out)["step"] == list(range(7))
+    assert log.read(out)["step"] == list(range(7))
     assert cards.find(str(out / "toy-small.toml")).architecture.name == "toy"
     for more, changed in (
         (["--steps", 8], "steps = 7, found 8"),
@@ -98,7 +100,7 @@ def test_what_is_prepared_is_what_is_learnt_from(tmp_path: Path, monkeypatch: py
     command = ("train", "toy", "--config", "small", "--data", "x", "-o", out, "--steps", 1)
     done = unibench(*command, "--prepare", "--teacher", "hog", "--teacher-weights", "w")
     assert done.stdout == f"written: {out / 'prepared'}\n"
-    assert not (out / curve.FILE).exists()
+    assert not (out / log.FILE).exists()
     assert unibench(*command, "--prepared", tmp_path / "there").exit_code == 0
     assert cards.read(out / "toy-small.toml").pretraining.data == "prepared"
     layer = cards.find("hog").default_layer

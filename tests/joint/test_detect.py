@@ -14,15 +14,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.test_cli import loaded
-from unibench import joint
+from tests.cli.test_cli import loaded
 from unibench.cli import main
 from unibench.errors import DataError, OutputError
-from unibench.joint import detect
-from unibench.joint.common import config as configs
-from unibench.joint.common import view
-from unibench.joint.common.config import SampleOptions, TrainOptions, ViewOptions
-from unibench.joint.common.records import DetectionSet, Found, Picture, System
+from unibench.geometry import canvas
+from unibench.joint import detect, systems
+from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.system import DetectionSet, Found, Picture, System
+from unibench.joint.training import config as configs
+from unibench.joint.training.config import TrainOptions
 from unibench.metrics.detection import ORDER
 from unibench.records import Labels
 
@@ -47,7 +47,7 @@ def things(image: Tensor) -> Iterator[tuple[list[float], int]]:
 
 def find(network: nn.Module, images: Tensor, config: Config) -> list[Found]:
     inside = images[0].clone()
-    inside[:, (images[0] == torch.tensor(view.BORDER)[:, None, None]).all(dim=0)] = 0
+    inside[:, (images[0] == torch.tensor(canvas.BORDER)[:, None, None]).all(dim=0)] = 0
     rows = list(things(inside))
     return [
         Found(
@@ -158,7 +158,7 @@ supervision = "none"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a training leaves it, with data beside; the working directory."""
-    monkeypatch.setitem(joint.SYSTEMS, "seer", "tests.joint.test_detect")
+    monkeypatch.setitem(systems.SYSTEMS, "seer", "tests.joint.test_detect")
     monkeypatch.chdir(tmp_path)
     Path("out").mkdir()
     Path("out/seer.toml").write_text(CARD)

@@ -7,13 +7,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.evaluation.sweeps import left
 from tests.joint import toy
-from tests.sweeps import left
-from unibench import cards, joint, models, plan, run, scores, tasks
 from unibench.cli import main
 from unibench.errors import CardError, PlanError, TrackerError, UnknownNameError
-from unibench.feature_cache import FeatureCache
+from unibench.evaluation import run_clip
+from unibench.evaluation import units as plan
+from unibench.features.cache import FeatureCache
+from unibench.joint import systems
+from unibench.models import cards
+from unibench.models import frozen as models
 from unibench.records import Clip, Labels
+from unibench.results import store
+from unibench.tasks import registry
 
 FRAMES = 5
 FIELDS = {
@@ -28,7 +34,7 @@ def unibench(*arguments: object) -> Result:
 
 
 def asked(home: Path, *names: str, model: str = "toy") -> list[plan.Unit]:
-    return plan.units([cards.find(model)], [tasks.find(name) for name in names], None, frames=FRAMES)
+    return plan.units([cards.find(model)], [registry.find(name) for name in names], None, frames=FRAMES)
 
 
 def changed(home: Path, old: str, new: str) -> Path:
@@ -95,7 +101,7 @@ def test_a_run_scores_what_can_be_done_and_says_what_is_left_out(
         *("--weights", "weights", "--frames", FRAMES, "-o", "out"),
     )
     assert done.exit_code == 0, done.output
-    stored = scores.read_scores(Path("out"))
+    stored = store.read_scores(Path("out"))
     assert {(one.model, one.layer, one.task, one.protocol, one.detections) for one in stored} == {
         ("toy", "joint", "mot/synthetic-easy", "private", ""),
         ("lab-colour", "pooled", "mot/synthetic-easy", "unitrack+public", "public"),
@@ -142,45 +148,45 @@ def test_a_task_without_a_protocol_is_run_under_the_default_for_the_kind_of_mode
     assert both == asked(home, "mot/synthetic@private")
     assert {unit.layers for unit in both} == {("joint",)}
     with pytest.raises(UnknownNameError, match="no layer of model 'toy' 'layer3'; there are: joint"):
-        plan.units([cards.find("toy")], [tasks.find("mot/synthetic")], None, layers=["layer3"])
+        plan.units([cards.find("toy")], [registry.find("mot/synthetic")], None, layers=["layer3"])
 
 
 def test_private_takes_published_detections_away_and_public_gives_them() -> None:
     seen = {}
     for name in ("private", "public"):
-        task = tasks.find(f"mot/synthetic@{name}")
-        clip, _ = next(tasks.clips(task, frames=FRAMES))
+        task = registry.find(f"mot/synthetic@{name}")
+        clip, _ = next(registry.clips(task, frames=FRAMES))
         seen[name] = [len(frame.detections.boxes) for frame in clip.frames()]
     assert seen["private"] == [0] * FRAMES
     assert min(seen["public"]) > 0
-    assert tasks.find("mot/synthetic@private", "oracle").protocol.detections == ""
-    assert tasks.find("mot/synthetic@public", "oracle").protocol.detections == "oracle"
+    assert registry.find("mot/synthetic@private", "oracle").protocol.detections == ""
+    assert registry.find("mot/synthetic@public", "oracle").protocol.detections == "oracle"
 
 
 def test_from_python_a_joint_tracker_is_bound_like_a_frozen_model(home: Path) -> None:
-    model = joint.load(cards.find("toy"), home / "weights")
-    clip, _ = next(tasks.clips(task := tasks.find("mot/synthetic", kind="joint"), frames=FRAMES))
-    assert len(list(tasks.bind(task, model, "joint")(clip))) == FRAMES
+    model = systems.load(cards.find("toy"), home / "weights")
+    clip, _ = next(registry.clips(task := registry.find("mot/synthetic", kind="joint"), frames=FRAMES))
+    assert len(list(registry.bind(task, model, "joint")(clip))) == FRAMES
     with pytest.raises(UnknownNameError, match="no layer of model 'toy' 'c3'; there are: joint"):
-        tasks.bind(task, model, "c3")
+        registry.bind(task, model, "c3")
     with pytest.raises(
         TrackerError, match="model 'toy': protocol 'unitrack' is not for joint trackers; there are"
     ):
-        tasks.bind(tasks.find("mot/synthetic"), model, "joint")
+        registry.bind(registry.find("mot/synthetic"), model, "joint")
     with pytest.raises(TrackerError, match="model 'toy': it draws no masks"):
-        tasks.bind(tasks.find("vos/synthetic"), model, "joint")
+        registry.bind(registry.find("vos/synthetic"), model, "joint")
 
 
 def test_results_do_not_depend_on_order_interruption_or_workers(home: Path) -> None:
     (home / "brings_toy.py").write_text(
-        'from unibench import joint\njoint.SYSTEMS["toy"] = "tests.joint.toy"\n'
+        'from unibench.joint import systems\nsystems.SYSTEMS["toy"] = "tests.joint.toy"\n'
     )
     command = ("run", "-m", "toy", "-t", "mot/synthetic-easy", "-t", "mot/synthetic-easy@public", "--plugin",
                "brings_toy.py", "--weights", "weights", "--frames", FRAMES, "-o")  # fmt: skip
     assert unibench(*command, "whole").exit_code == 0
     units = asked(home, "mot/synthetic-easy", "mot/synthetic-easy@public")
     for unit in reversed(units):
-        list(run.execute([unit], home / "pieces", home / "weights"))
+        list(run_clip.execute([unit], home / "pieces", home / "weights"))
     again = unibench(*command, "pieces")
     assert again.output.count("there already") == len(units) == 4
     shared = unibench(*command, "shared", "--workers", 2)
@@ -203,12 +209,12 @@ def test_other_weights_are_other_work(home: Path) -> None:
     from tests.joint.conftest import save
 
     units = asked(home, "mot/synthetic-easy")
-    first = run.fingerprints(units, home / "weights")["toy"]
-    assert all(one.seconds > 0 for one in run.execute(units, home / "out", home / "weights"))
-    assert all(one.seconds == 0 for one in run.execute(units, home / "out", home / "weights"))
+    first = run_clip.fingerprints(units, home / "weights")["toy"]
+    assert all(one.seconds > 0 for one in run_clip.execute(units, home / "out", home / "weights"))
+    assert all(one.seconds == 0 for one in run_clip.execute(units, home / "out", home / "weights"))
     save(home / "weights/toy.safetensors", toy.ToyConfig(least=0.4))
-    assert run.fingerprints(units, home / "weights")["toy"] != first
-    assert all(one.seconds > 0 for one in run.execute(units, home / "out", home / "weights"))
+    assert run_clip.fingerprints(units, home / "weights")["toy"] != first
+    assert all(one.seconds > 0 for one in run_clip.execute(units, home / "out", home / "weights"))
 
 
 def rushed(network: object, config: object, clip: Clip, protocol: str) -> Iterator[Labels]:
@@ -239,7 +245,9 @@ def test_a_joint_tracker_keeps_to_the_protocol(
 ) -> None:
     monkeypatch.setattr(toy, "SYSTEM", replace(toy.SYSTEM, track=track))
     for name in ("private", "public"):
-        done = list(run.execute(asked(home, f"mot/synthetic-easy@{name}"), home / "out", home / "weights"))
+        done = list(
+            run_clip.execute(asked(home, f"mot/synthetic-easy@{name}"), home / "out", home / "weights")
+        )
         assert all(message in one.error for one in done), done
     assert not list((home / "out").rglob("clips/*.json"))
 
@@ -247,12 +255,12 @@ def test_a_joint_tracker_keeps_to_the_protocol(
 def test_a_feature_cache_leaves_joint_trackers_as_they_are(home: Path) -> None:
     units = asked(home, "mot/synthetic-easy")
     cache = FeatureCache(home / "maps")
-    hashes = [run.fingerprints(units, home / "weights", features) for features in (None, cache)]
+    hashes = [run_clip.fingerprints(units, home / "weights", features) for features in (None, cache)]
     assert hashes[0] == hashes[1]
     frozen = asked(home, "mot/synthetic-easy", model="lab-colour")
-    assert run.fingerprints(frozen, None) != run.fingerprints(frozen, None, cache)
+    assert run_clip.fingerprints(frozen, None) != run_clip.fingerprints(frozen, None, cache)
     for out, features in (("with", cache), ("without", None)):
-        assert not [one.error for one in run.execute(units, home / out, home / "weights", features=features)
+        assert not [one.error for one in run_clip.execute(units, home / out, home / "weights", features=features)
                     if one.error]  # fmt: skip
     assert left(home / "with") == left(home / "without")
 
@@ -301,8 +309,8 @@ def test_lists_and_checks_show_joint_trackers(home: Path) -> None:
 
 
 def test_a_loaded_tracker_says_what_it_is(home: Path) -> None:
-    model = joint.load(cards.find("toy"), home / "weights")
+    model = systems.load(cards.find("toy"), home / "weights")
     assert (model.name, model.device.type, len(model.fingerprint)) == ("toy", "cpu", 12)
     assert model.unsupported == toy.SYSTEM.unsupported
     with pytest.raises(UnknownNameError, match="no device 'nono'; there are: cpu"):
-        joint.load(cards.find("toy"), home / "weights", "nono")
+        systems.load(cards.find("toy"), home / "weights", "nono")

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from tests.joint import toy
 from tests.joint.conftest import save
-from unibench import cards, joint
 from unibench.cli import main
 from unibench.errors import WeightsError
+from unibench.joint import systems
+from unibench.models import cards
 
 WEIGHT = "backbone.first.weight"
 CONFIG = json.dumps({"width": 4, "view": {"height": 64, "width": 64}, "sample": {}, "train": {}})
@@ -95,7 +96,7 @@ def test_what_is_wrong_with_a_file_is_one_line(name: str, home: Path) -> None:
     with pytest.raises(
         WeightsError, match=rf"toy\.safetensors: .*({message})|toy\.safetensors: ({message})"
     ) as caught:
-        joint.load(cards.find("toy"), home / "weights")
+        systems.load(cards.find("toy"), home / "weights")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
 
@@ -113,7 +114,7 @@ def test_no_other_clip_would_fare_better_so_the_run_ends(home: Path) -> None:
 
 def test_parameters_are_those_of_the_file_and_frozen(home: Path) -> None:
     save(home / "weights/toy.safetensors", **{WEIGHT: torch.full((4, 3, 3, 3), 0.25)})
-    system, config, network = joint.build(cards.find("toy"), home / "weights/toy.safetensors")
+    system, config, network = systems.build(cards.find("toy"), home / "weights/toy.safetensors")
     assert (system, config) == (toy.SYSTEM, toy.DEFAULT)
     assert (network.get_parameter(WEIGHT) == 0.25).all()
     assert not network.training
@@ -122,5 +123,5 @@ def test_parameters_are_those_of_the_file_and_frozen(home: Path) -> None:
 
 def test_building_leaves_the_random_state_as_it_was(home: Path) -> None:
     before = torch.random.get_rng_state()
-    joint.load(cards.find("toy"), home / "weights")
+    systems.load(cards.find("toy"), home / "weights")
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -9,9 +9,10 @@ import torch
 from scipy.ndimage import find_objects, label
 from torch import Tensor, nn
 
-from unibench.joint.common.boxes import iou
-from unibench.joint.common.config import SampleOptions, TrainOptions, ViewOptions
-from unibench.joint.common.records import Batch, Found, System
+from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.layers.box_coder import iou
+from unibench.joint.system import Batch, Found, System
+from unibench.joint.training.config import TrainOptions
 from unibench.records import Clip, Labels
 
 VIEW, SAMPLE, TRAIN = ViewOptions(64, 64), SampleOptions(), TrainOptions(steps=1, batch=1, rate=0.1)

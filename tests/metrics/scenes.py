@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unibench import rle
+from unibench.geometry import masks as rle
 from unibench.records import Labels, Truth
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "metrics"

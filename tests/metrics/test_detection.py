@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unibench.errors import DataError
-from unibench.joint.common import coco
+from unibench.joint.data import coco
 from unibench.metrics import detection
 from unibench.metrics.detection import Annotated
 from unibench.records import Labels

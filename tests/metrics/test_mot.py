@@ -10,8 +10,8 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 
 from tests.metrics import gold_mot
 from tests.metrics.scenes import block, boxes, drawn_masks, drawn_tracks, masks, moved, square
-from unibench import rle
 from unibench.errors import DataError, TrackerError
+from unibench.geometry import masks as rle
 from unibench.metrics import mot
 from unibench.metrics.association import (
     HOTA_COUNTS,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.scenes import read_golden
-from unibench.scoring import SCORING
+from unibench.tasks.scoring import SCORING
 
 GOLDEN = {"pose": "pck"}  # the others are named as their family
 

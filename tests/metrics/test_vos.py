@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 from trackeval.metrics import JAndF
 
 from tests.metrics.scenes import block, drawn_masks, masks, moved
-from unibench import rle
 from unibench.errors import DataError, TrackerError
+from unibench.geometry import masks as rle
 from unibench.metrics import vos
 from unibench.records import Labels, Truth
 

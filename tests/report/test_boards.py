@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from tests.report.fakes import fact, score
-from unibench import protocols, scores
 from unibench.errors import OutputError
 from unibench.report import boards
 from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, show, titles
+from unibench.results import store
+from unibench.tasks import protocols
 
 VOS = Setting("vos/davis2017", "unitrack", "")
 
@@ -140,7 +141,7 @@ def noted(out, model, layer, **changes):
         "propagation": {**protocol.knobs["propagation"], **changes.pop("propagation", {})},
     }
     described = protocols.describe(replace(protocol, knobs=knobs, **changes))
-    scores.write_run(
+    store.write_run(
         out,
         model=model,
         task="vos/davis2017",
@@ -172,7 +173,7 @@ def test_without_notes_of_the_runs_the_hashes_are_named(tmp_path):
     rows = [score(), score("mae", protocol_hash="p2")]
     with pytest.raises(OutputError, match="protocol_hash is p1 for dino/layer3 and p2 for mae/layer3"):
         arrange(rows, [], tmp_path)
-    path = scores.write_run(
+    path = store.write_run(
         tmp_path,
         model="mae",
         task="vos/davis2017",

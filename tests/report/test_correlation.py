@@ -6,7 +6,7 @@ from tests.report.fakes import board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import correlation
 from unibench.report.figures import GREY, INK
-from unibench.stats import holm
+from unibench.stats.tests import holm
 
 
 def _rows(path):

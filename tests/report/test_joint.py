@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from tests.report.fakes import fact, score
-from unibench import scores as store
 from unibench.cli import main
-from unibench.report import boards, grids, latex, leaderboard, published, radar
+from unibench.report import boards, latex, leaderboard, published, published_tables, radar
+from unibench.results import store
 
 MOT = {"task": "mot/mot17", "metric": "IDF1"}
 PRIVATE = {**MOT, "layer": "joint", "protocol": "private"}
@@ -70,13 +70,13 @@ def test_latex_writes_the_sign_as_a_command() -> None:
     assert r" \addlinespace" in text
 
 
-def cells(grid: grids.Grid) -> list[dict[str, str]]:
+def cells(grid: published_tables.Grid) -> list[dict[str, str]]:
     heads = [" ".join(words) for words in grid.head]
     return [dict(zip(heads, line, strict=True)) for line in grid.lines]
 
 
 def test_own_lines_stand_above_the_published_ones_of_the_same_task_with_their_protocols() -> None:
-    first, *others = grids.lines(["mot"], SCORES[:1] + SCORES[2:], FACTS)
+    first, *others = published_tables.lines(["mot"], SCORES[:1] + SCORES[2:], FACTS)
     assert first.name == "mot/mot17"
     assert first.about == "ours; below them published, for reference; other code, clips and detections"
     lines = cells(first)
@@ -125,9 +125,11 @@ def test_the_leaderboard_of_a_family(tmp_path) -> None:
     )
 
 
-@pytest.mark.parametrize("grid", grids.lines(["mot", "mots", "sot"], [], []), ids=lambda grid: grid.name)
-def test_every_table_can_be_printed(grid: grids.Grid) -> None:
+@pytest.mark.parametrize(
+    "grid", published_tables.lines(["mot", "mots", "sot"], [], []), ids=lambda grid: grid.name
+)
+def test_every_table_can_be_printed(grid: published_tables.Grid) -> None:
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(grids.table(grid))
+        console.print(published_tables.table(grid))
     assert grid.lines[0][0] in capture.get()

@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 from tests.report import printed
 from tests.report.fakes import score
-from unibench import cards, scores
 from unibench.cli import main
 from unibench.errors import OutputError
-from unibench.report import correlation, grids, published, radar
+from unibench.models import cards
+from unibench.report import correlation, published, published_tables, radar
 from unibench.report.boards import arrange, headlines
-from unibench.stats import correlate
+from unibench.results import store
+from unibench.stats.tests import correlate
 
 NAMES = dict(zip(published.PAPERS, ("UniTrack", "RetinaTrack", "TDT", "Unicorn", "TrIVD"), strict=True))
 
@@ -154,7 +155,7 @@ def test_published_scores_are_marked_where_measured_ones_have_hashes():
 
 
 def test_the_best_of_a_column_is_marked_whichever_way_is_better():
-    tables = {grid.name: grid for grid in grids.papers()}
+    tables = {grid.name: grid for grid in published_tables.papers()}
     assert len(tables) == 30
     mot = tables["Unicorn, Table 2"]
     assert mot.about == "MOT17, test, private"
@@ -174,7 +175,7 @@ def test_the_best_of_a_column_is_marked_whichever_way_is_better():
 
 
 def test_the_best_is_sought_among_systems_that_were_given_the_same():
-    (vos,) = (grid for grid in grids.papers() if grid.name == "Unicorn, Table 4")
+    (vos,) = (grid for grid in published_tables.papers() if grid.name == "Unicorn, Table 4")
     heads = [" ".join(words) for words in vos.head]
     column = heads.index("DAVIS-2017 J&F")
     marked = [vos.lines[line] for line, place in sorted(vos.best) if place == column]
@@ -185,7 +186,7 @@ def test_the_best_is_sought_among_systems_that_were_given_the_same():
 
 
 def test_reference_lines_say_where_they_come_from_and_are_not_ranked():
-    (grid,) = grids.beside(["synthetic/none", "mots/mots20", "mots/mots20"])
+    (grid,) = published_tables.beside(["synthetic/none", "mots/mots20", "mots/mots20"])
     assert (grid.name, grid.best) == ("mots/mots20", frozenset())
     assert grid.about == "published, for reference; other code, clips and detections"
     heads = [" ".join(words) for words in grid.head]
@@ -197,7 +198,7 @@ def test_reference_lines_say_where_they_come_from_and_are_not_ranked():
 def own(tmp_path):
     """A folder with the scores of two models that never ran."""
     for index, model in enumerate(("a", "b")):
-        scores.write_result(tmp_path, [score(model, value=0.5 + 0.1 * index)])
+        store.write_result(tmp_path, [score(model, value=0.5 + 0.1 * index)])
     return tmp_path
 
 
@@ -219,8 +220,8 @@ def test_the_leaderboard_shows_published_rows_below_and_its_files_stay_as_they_w
 
 
 def test_nothing_is_written_where_nothing_was_published(tmp_path):
-    assert grids.write_beside(["vos/synthetic"], tmp_path) == []
-    assert grids.beside(["vos/synthetic"]) == []
+    assert published_tables.write_beside(["vos/synthetic"], tmp_path) == []
+    assert published_tables.beside(["vos/synthetic"]) == []
 
 
 def test_the_record_alone_is_printed_and_written_table_by_table(tmp_path):

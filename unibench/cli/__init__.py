@@ -4,8 +4,19 @@ from typing import Any
 
 import click
 
-from unibench import threads
-from unibench.cli import boards, cache, checks, compare, joint, machines, models, probe, run, sensitivity
+from unibench.cli import (
+    boards,
+    cache,
+    checks,
+    compare,
+    joint,
+    machines,
+    models,
+    probe,
+    run,
+    sensitivity,
+    threads,
+)
 from unibench.cli.common import PLUGIN, OneLine
 from unibench.errors import UnibenchError
 

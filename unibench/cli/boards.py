@@ -42,55 +42,57 @@ def leaderboard(
     if families:
         _show_families(families, out)
         return
-    from unibench import listing, scores
-    from unibench.report import facts, grids
+    from unibench.cli import tables
+    from unibench.report import card_facts, published_tables
     from unibench.report import latex as tex
     from unibench.report import leaderboard as board
+    from unibench.results import store
 
-    if published and not latex and not (out and scores.result_files(out)):
+    if published and not latex and not (out and store.result_files(out)):
         _show_papers(out)
         return
     if not out:
         raise click.UsageError("Missing option '-o' / '--out'.")
-    from unibench import compare  # pools tallies: slow to import
+    from unibench.report import compare  # pools tallies: slow to import
 
-    stored = scores.read_scores(out)
-    known = facts.collect(score.model for score in stored)
+    stored = store.read_scores(out)
+    known = card_facts.collect(score.model for score in stored)
     tied = compare.ties(stored, out)
     paths = board.write(stored, known, out, tied)
     if latex:
         paths.append(tex.write(stored, known, out, tied, intervals=intervals))
-    listing.show(board.table(stored, known, tied))
+    tables.show(board.table(stored, known, tied))
     if published:
         tasks = [score.task for score in stored]
-        for grid in grids.beside(tasks):
-            listing.show(grids.table(grid))
-        paths += grids.write_beside(tasks, out)
-    listing.show_paths(paths)
+        for grid in published_tables.beside(tasks):
+            tables.show(published_tables.table(grid))
+        paths += published_tables.write_beside(tasks, out)
+    tables.show_paths(paths)
 
 
 def _show_families(families: Sequence[str], out: Path | None) -> None:
-    from unibench import listing, scores
-    from unibench.cards import JOINT
-    from unibench.report import boards, facts, grids
+    from unibench.cli import tables
+    from unibench.models.cards import JOINT
+    from unibench.report import boards, card_facts, published_tables
+    from unibench.results import store
 
     for name in families:
         if name not in boards.FAMILIES:
             raise UnknownNameError("family of tasks", name, boards.FAMILIES, "unibench tasks")
-    stored = [one for one in scores.read_scores(out) if one.task.partition("/")[0] in families] if out else []
-    for grid in grids.lines(families, stored, facts.collect(score.model for score in stored)):
-        listing.show(grids.table(grid))
+    stored = [one for one in store.read_scores(out) if one.task.partition("/")[0] in families] if out else []
+    for grid in published_tables.lines(families, stored, card_facts.collect(score.model for score in stored)):
+        tables.show(published_tables.table(grid))
     if any(score.layer == JOINT for score in stored):
-        listing.show(boards.SIGN_NOTE)
+        tables.show(boards.SIGN_NOTE)
 
 
 def _show_papers(out: Path | None) -> None:
-    from unibench import listing
-    from unibench.report import grids
+    from unibench.cli import tables
+    from unibench.report import published_tables
 
-    for grid in grids.papers():
-        listing.show(grids.table(grid))
-    listing.show_paths(grids.write_papers(out) if out else [])
+    for grid in published_tables.papers():
+        tables.show(published_tables.table(grid))
+    tables.show_paths(published_tables.write_papers(out) if out else [])
 
 
 @click.group()
@@ -120,15 +122,16 @@ def plot_correlation(out: Path, published: bool) -> None:
 
 def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
-    from unibench import listing, scores
-    from unibench.report import facts, published
+    from unibench.cli import tables
+    from unibench.report import card_facts, published
+    from unibench.results import store
 
     if figure:
-        if scores.result_files(out) or Path(out, "long.csv").exists():
+        if store.result_files(out) or Path(out, "long.csv").exists():
             raise OneLine(
                 f"{out}: holds boards of runs, whose figure this would replace; choose another folder"
             )
-        listing.show_paths(write(*published.figure(figure), out))
+        tables.show_paths(write(*published.figure(figure), out))
         return
-    stored = scores.read_scores(out)
-    listing.show_paths(write(stored, facts.collect(score.model for score in stored), out))
+    stored = store.read_scores(out)
+    tables.show_paths(write(stored, card_facts.collect(score.model for score in stored), out))

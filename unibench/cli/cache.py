@@ -39,10 +39,12 @@ def build(
     What is there already is not computed again. Tasks of SOT are left out: their windows follow the tracker. So are
     joint trackers, which have no maps to keep.
     """
-    from unibench import cards, feature_build, plan
-    from unibench import tasks as table
-    from unibench.feature_cache import FeatureCache
-    from unibench.feature_store import describe, human
+    from unibench.evaluation import precompute_features
+    from unibench.evaluation import units as plan
+    from unibench.features.cache import FeatureCache
+    from unibench.features.cache_folder import describe, human
+    from unibench.models import cards
+    from unibench.tasks import registry as table
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
     for card in chosen:
@@ -53,22 +55,22 @@ def build(
         raise OneLine("no frozen model; name one with -m (see: unibench models)")
     asked = [table.find(name, detections) for name in expand_tasks(tasks)]
     for task in asked:
-        if not feature_build.can_build(task):
+        if not precompute_features.can_build(task):
             click.echo(f"{task.name}@{task.protocol.name}: left out, {_WHY_NOT[task.protocol.kind]}")
-    buildable = [task for task in asked if feature_build.can_build(task)]
+    buildable = [task for task in asked if precompute_features.can_build(task)]
     wanted = tuple(name for name in layers.split(",") if name)
     running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
     units = plan.units(running, buildable, data, layers=wanted, frames=frames)
     store = FeatureCache(folder, budget)
-    needs = feature_build.needs(units, weights, device)
+    needs = precompute_features.needs(units, weights, device)
     for need in needs:
         click.echo(
             f"{need.model}, {need.layer}: {need.clips} clips, {need.frames} frames, {human(need.bytes)}"
         )
     click.echo(f"to build: {human(sum(need.bytes for need in needs))}; there: {describe(folder)}; "
                f"budget: {human(budget)}")  # fmt: skip
-    feature_build.require_room(store, needs)
-    for count, done in enumerate(feature_build.build(units, store, weights, device), start=1):
+    precompute_features.require_room(store, needs)
+    for count, done in enumerate(precompute_features.build(units, store, weights, device), start=1):
         unit = done.unit
         click.echo(f"[{count}/{len(units)}] {unit.card.name} {unit.task.name} {unit.clip}: {done.frames} frames, "
                    f"{done.seconds:.1f} s")  # fmt: skip
@@ -81,19 +83,20 @@ def info(folder: Path) -> None:
     """Print what a cache holds, one model and layer a row."""
     from rich.table import Table
 
-    from unibench import feature_store, listing
+    from unibench.cli import tables
+    from unibench.features import cache_folder
 
-    feature_store.require(folder)
+    cache_folder.require(folder)
     table = Table(title="Feature maps", title_justify="left")
     for column in ("model", "hash", "layer", "maps", "size", "last used (UTC)"):
         table.add_column(column, overflow="fold")
-    for one in feature_store.holdings(folder):
+    for one in cache_folder.holdings(folder):
         used = datetime.fromtimestamp(one.used, UTC).isoformat(" ", "minutes")[:16]
         table.add_row(
-            one.model, one.fingerprint, one.layer, str(one.maps), feature_store.human(one.bytes), used
+            one.model, one.fingerprint, one.layer, str(one.maps), cache_folder.human(one.bytes), used
         )
-    listing.show(table)
-    click.echo(f"{folder}: {feature_store.describe(folder)}")
+    tables.show(table)
+    click.echo(f"{folder}: {cache_folder.describe(folder)}")
 
 
 @cache.command()
@@ -103,9 +106,9 @@ def info(folder: Path) -> None:
 )
 def prune(folder: Path, budget: int) -> None:
     """Remove the maps that were not used for longest, until the others fit into a budget."""
-    from unibench import feature_store
+    from unibench.features import cache_folder
 
-    feature_store.require(folder)
-    removed = feature_store.prune(folder, budget)
-    freed = feature_store.human(sum(entry.bytes for entry in removed))
-    click.echo(f"removed: {freed} in {len(removed)} maps; left: {feature_store.describe(folder)}")
+    cache_folder.require(folder)
+    removed = cache_folder.prune(folder, budget)
+    freed = cache_folder.human(sum(entry.bytes for entry in removed))
+    click.echo(f"removed: {freed} in {len(removed)} maps; left: {cache_folder.describe(folder)}")

@@ -10,16 +10,17 @@ import click
 from unibench.cli.common import DIRECTORY, options
 
 if TYPE_CHECKING:
-    from unibench.check import Outcome
+    from unibench.evaluation.self_check import Outcome
 
 
 @click.command()
 def tasks() -> None:
     """List the tasks, their protocols and sources of detections."""
-    from unibench import listing, protocols
+    from unibench.cli import tables
     from unibench.datasets import BENCHMARKS
+    from unibench.tasks import protocols
 
-    listing.show_tasks(BENCHMARKS, protocols.PROTOCOLS)
+    tables.show_tasks(BENCHMARKS, protocols.PROTOCOLS)
 
 
 @click.group()
@@ -33,10 +34,10 @@ def data() -> None:
 )
 def check_data(folder: Path) -> None:
     """Read every benchmark that is there: clips, frames, what is missing, damaged, and how to get it."""
-    from unibench import listing
+    from unibench.cli import tables
     from unibench.datasets import BENCHMARKS
 
-    if not listing.check_data(BENCHMARKS, folder):
+    if not tables.check_data(BENCHMARKS, folder):
         sys.exit(1)
 
 
@@ -50,16 +51,16 @@ def check_scores(names: tuple[str, ...], folder: Path | None) -> None:
     """Score predictions with known scores (the truth, nothing, other identities) and demand these scores."""
     from rich.console import Console
 
-    from unibench import check
     from unibench.cli.run import expand
     from unibench.datasets import BENCHMARKS
+    from unibench.evaluation import self_check
 
-    chosen = check.choose(expand("task", names, BENCHMARKS, "unibench tasks"), folder)
+    chosen = self_check.choose(expand("task", names, BENCHMARKS, "unibench tasks"), folder)
     outcomes = []
     with Console(stderr=True).status("checking") as status:
         for benchmark, root in chosen:
             status.update(f"checking {benchmark.task}")
-            outcomes.append(check.check(benchmark, root))
+            outcomes.append(self_check.check(benchmark, root))
     _show(outcomes)
     if any(outcome.problems for outcome in outcomes):
         sys.exit(1)
@@ -69,8 +70,8 @@ def _show(outcomes: Sequence["Outcome"]) -> None:
     """Print one row a task, why a value is what it is, and every problem."""
     from rich.table import Table
 
-    from unibench import listing
-    from unibench.answers import ANSWERS
+    from unibench.cli import tables
+    from unibench.tasks.known_answers import ANSWERS
 
     table = Table(title="Predictions with known scores", title_justify="left")
     for column in ("task", "clips", "frames", "metric", "what it is of these predictions", "all metrics"):
@@ -79,7 +80,7 @@ def _show(outcomes: Sequence["Outcome"]) -> None:
         found = ", ".join(f"{case} {value:.3f}" for case, value in one.found.items())
         state = f"[red]{len(one.problems)} wrong" if one.problems else f"[green]ok[/] ({one.compared} values)"
         table.add_row(one.task, str(one.clips), str(one.frames), one.headline, found, state)
-    listing.show(table)
+    tables.show(table)
     families: dict[str, list[str]] = {}
     for family in dict.fromkeys(one.task.partition("/")[0] for one in outcomes):
         for note in ANSWERS[family].notes if family in ANSWERS else ():

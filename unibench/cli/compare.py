@@ -25,10 +25,10 @@ def compare(first: str, second: str, out: Path, tasks: tuple[str, ...], metric: 
     FIRST and SECOND are models, or model:layer; without a layer, each task's better one. Every task is tested on the
     clips that both models have: paired bootstrap interval, sign-flip permutation test, Holm-adjusted over the tasks.
     """
-    from unibench import compare as comparing
-    from unibench import listing
+    from unibench.cli import tables
+    from unibench.report import compare as comparing
     from unibench.report import comparison
 
     found = comparing.compare(out, first, second, asked=tasks, metric=metric)
-    listing.show(comparison.table(found))
-    listing.show_paths([comparison.write(found, out)])
+    tables.show(comparison.table(found))
+    tables.show_paths([comparison.write(found, out)])

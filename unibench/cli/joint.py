@@ -55,16 +55,16 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node 8 -m unibench train NAME ... --device cuda
     """
-    from unibench import joint
-    from unibench.joint.common import config as configs
-    from unibench.joint.common import sets
-    from unibench.joint.common.train import train as train_system
+    from unibench.joint import systems
+    from unibench.joint.data import registry
+    from unibench.joint.training import config as configs
+    from unibench.joint.training.train import train as train_system
 
-    system = joint.find(system_name)
+    system = systems.find(system_name)
     config = _timed(configs.read(config_name, system), seed, steps)
     if teacher or teacher_weights:
         config = _taught(config, teacher, teacher_weights)
-    data = [sets.read(spec, config.classes) for spec in specs]
+    data = [registry.read(spec, config.classes) for spec in specs]
     if system.prepare is not None:
         folder = prepared or out / "prepared"
         data = system.prepare(data, config, folder, device=device)
@@ -94,7 +94,7 @@ def _taught(config: Any, name: str | None, weights: Path | None) -> Any:
         raise OneLine("--teacher: this system learns from no teacher; leave it out")
     teacher = config.teacher
     if name and name != teacher.card:
-        from unibench import cards
+        from unibench.models import cards
 
         teacher = replace(teacher, card=name, layer=cards.find(name).default_layer)
     return replace(config, teacher=replace(teacher, weights=str(weights or teacher.weights)))
@@ -114,16 +114,16 @@ def detect(
     name: str, specs: tuple[str, ...], weights: Path | None, images: int | None, out: Path | None, device: str
 ) -> None:
     """Score what a joint tracker detects as COCO does: AP, AP50, ... over the classes that it knows."""
-    from unibench import cards
     from unibench.joint import detect as detection
-    from unibench.joint.common import sets
+    from unibench.joint.data import registry
+    from unibench.models import cards
 
     card = cards.find(name)
     if name.endswith(".toml"):
         weights = weights or Path(name).parent
     rows = []
     for spec in specs:
-        found = detection.detect(card, sets.read(spec), given=weights, device=device, limit=images)
+        found = detection.detect(card, registry.read(spec), given=weights, device=device, limit=images)
         rows.append(detection.row(card.name, spec, found))
         click.echo("  ".join(f"{column} {value}" for column, value in rows[-1].items() if value))
     if out is not None:

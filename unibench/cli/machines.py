@@ -31,9 +31,11 @@ def plan(
     frames: int | None, detections: str | None, dtype: str | None, compiled: bool, path: Path,
 ) -> None:  # fmt: skip
     """Write down a sweep, so that many machines can share it: see `work` and `merge`."""
-    from unibench import cards, plans, run, scores
-    from unibench import plan as sweep
-    from unibench import tasks as table
+    from unibench.evaluation import plan_file, run_clip
+    from unibench.evaluation import units as sweep
+    from unibench.models import cards
+    from unibench.results import store
+    from unibench.tasks import registry as table
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
     if not chosen:
@@ -42,9 +44,9 @@ def plan(
     wanted = tuple(name for name in layers.split(",") if name)
     running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
     units = sweep.units(running, asked, data, layers=wanted, frames=frames)
-    hashes = run.fingerprints(units, weights)
-    made = plans.make(units, hashes, data=data, weights=weights, dtype=dtype, compiled=compiled)
-    scores.replace_file(path, plans.dump(made))
+    hashes = run_clip.fingerprints(units, weights)
+    made = plan_file.make(units, hashes, data=data, weights=weights, dtype=dtype, compiled=compiled)
+    store.replace_file(path, plan_file.dump(made))
     click.echo(f"{path}: {len(units)} clips to score; next, on machine I of N:")
     click.echo(f"  unibench work {path} --shard I/N -o DIR")
 
@@ -66,10 +68,11 @@ def work(
     path: Path, shard: tuple[int, int], out: Path, data: Path | None, weights: Path | None, device: str, overwrite: str,
 ) -> None:  # fmt: skip
     """Score one shard of a plan, clip by clip; running the same command again does only what is missing."""
-    from unibench import console, plans
+    from unibench.cli import progress
+    from unibench.evaluation import plan_file
 
     always = overwrite == "always"
-    console.work(plans.read(path), shard, out, data=data, weights=weights, device=device, always=always)
+    progress.work(plan_file.read(path), shard, out, data=data, weights=weights, device=device, always=always)
 
 
 @click.command()
@@ -79,6 +82,6 @@ def merge(out: Path) -> None:
 
     Exits with code 1, and marks the rows as partial, where something is missing.
     """
-    from unibench import console
+    from unibench.cli import progress
 
-    console.merge(out, sys.argv)
+    progress.merge(out, sys.argv)

@@ -19,9 +19,10 @@ WEIGHTS = click.option("--weights", type=ANY_PATH, help="Weights file, or the fo
 def models(context: click.Context) -> None:
     """List the model cards; show, check, download or convert one, or use a joint tracker's backbone as one."""
     if context.invoked_subcommand is None:
-        from unibench import cards, listing
+        from unibench.cli import tables
+        from unibench.models import cards
 
-        listing.show_models([cards.read(path) for path in cards.paths().values()])
+        tables.show_models([cards.read(path) for path in cards.paths().values()])
 
 
 @models.command("show")
@@ -29,24 +30,27 @@ def models(context: click.Context) -> None:
 @WEIGHTS
 def show_model(name: str, weights: Path | None) -> None:
     """Print every field of a card, and where its weights are."""
-    from unibench import cards, fetch, listing
+    from unibench.cli import tables
+    from unibench.models import cards, fetch
 
     card = cards.find(name)
-    listing.show_card(card, cards.paths()[card.name], fetch.standing(card, weights).text)
+    tables.show_card(card, cards.paths()[card.name], fetch.standing(card, weights).text)
 
 
 @models.command("check")
 @options(NAMES, WEIGHTS)
 def check_models(names: tuple[str, ...], weights: Path | None) -> None:
     """Say which models can run here, and why not the others; with names, load their weights as well."""
-    from unibench import cards, console, listing, readiness
+    from unibench.cli import progress, tables
+    from unibench.evaluation import availability
+    from unibench.models import cards
 
     chosen = [cards.find(name) for name in _expand(names or ("*",))]
-    found = [readiness.check(card, weights) for card in chosen]
-    listing.show_readiness(found)
+    found = [availability.check(card, weights) for card in chosen]
+    tables.show_readiness(found)
     for card, one in zip(chosen, found, strict=True):
         if names and one.runs:
-            console.say(f"{card.name}: {readiness.load(card, weights)}")
+            progress.say(f"{card.name}: {availability.load(card, weights)}")
 
 
 @models.command("download")
@@ -57,8 +61,8 @@ def check_models(names: tuple[str, ...], weights: Path | None) -> None:
 )
 def download_models(names: tuple[str, ...], weights: Path | None) -> None:
     """Fetch the weights of models; an interrupted download goes on where it stopped."""
-    from unibench import cards, fetch
     from unibench.errors import WeightsError
+    from unibench.models import cards, fetch
 
     failed = 0
     for card in [cards.find(name) for name in _expand(names)]:
@@ -76,14 +80,15 @@ def download_models(names: tuple[str, ...], weights: Path | None) -> None:
 @options(click.argument("name"), WEIGHTS, OFFLINE)
 def freeze_backbone(name: str, weights: Path | None) -> None:
     """Write a card for the backbone of a joint tracker, which then runs all tasks as a frozen model."""
-    from unibench import cards, console, drafts
+    from unibench.cli import progress
     from unibench.joint import backbone
+    from unibench.models import cards, draft_card
 
     beside = Path(name).parent if name.endswith(".toml") else None
     card = backbone.draft(cards.find(name), weights or beside)
-    console.say(f"card written: {drafts.save(card)}")
+    progress.say(f"card written: {draft_card.save(card)}")
     layers = ", ".join(f"{layer} (stride {one.stride})" for layer, one in card.layers.items())
-    console.say(f"layers: {layers}; default: {card.default_layer}")
+    progress.say(f"layers: {layers}; default: {card.default_layer}")
 
 
 @models.command("convert")
@@ -94,13 +99,13 @@ def freeze_backbone(name: str, weights: Path | None) -> None:
 )
 def convert_model(kind: str, source: Path, target: Path) -> None:
     """Turn a checkpoint of another framework into safetensors with torchvision's names, without running code in it."""
-    from unibench import convert
+    from unibench.models import convert
 
     count = convert.convert(kind, source, target)
     click.echo(f"{count} tensors written: {target}")
 
 
 def _expand(names: Iterable[str]) -> list[str]:
-    from unibench import cards
+    from unibench.models import cards
 
     return expand("model card", names, cards.paths(), "unibench models")

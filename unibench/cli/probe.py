@@ -22,12 +22,13 @@ def probe(
     name: str, folder: Path, layer: str | None, weights: Path | None, device: str, out: Path | None
 ) -> None:
     """Measure k-NN top-1 accuracy of frozen features on a folder of images."""
-    from unibench import cards, listing, models
-    from unibench import probe as probing
+    from unibench.cli import tables
+    from unibench.features import knn_probe as probing
+    from unibench.models import cards, frozen
 
     card = cards.find(name)
     images = probing.find_images(folder)
-    model = models.load(card, given=weights, place=device)
+    model = frozen.load(card, given=weights, place=device)
     probed = probing.probe(model, layer or probing.deepest(card), images, watch=_watch)
     click.echo(f"{card.name}: {probed.top1:.1%}  {probing.describe(probed)}")
     click.echo(
@@ -39,7 +40,7 @@ def probe(
             f"{probed.classes} classes are not ImageNet-1k: compare only with models probed on the same images"
         )
     if out:
-        listing.show_paths([probing.write(out, probed)])
+        tables.show_paths([probing.write(out, probed)])
 
 
 def _watch(paths: Sequence[Path]) -> Iterable[Path]:

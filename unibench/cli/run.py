@@ -66,19 +66,20 @@ def run(
     save_card: str | None,
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
-    from unibench import cards, console, drafts
-    from unibench import tasks as table
-    from unibench.feature_cache import FeatureCache
+    from unibench.cli import progress
+    from unibench.features.cache import FeatureCache
+    from unibench.models import cards, draft_card
+    from unibench.tasks import registry as table
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
     weights = weights or next((Path(name).parent for name in models if name.endswith(".toml")), None)
     if checkpoint or arch or save_card:
         if not checkpoint or not arch:
             raise OneLine("--checkpoint and --arch go together; give both")
-        card, report = drafts.draft(checkpoint, arch, save_card)
-        console.say(f"{card.name}: {report}")
+        card, report = draft_card.draft(checkpoint, arch, save_card)
+        progress.say(f"{card.name}: {report}")
         if save_card:
-            console.say(f"card written: {drafts.save(card)}")
+            progress.say(f"card written: {draft_card.save(card)}")
         chosen.append(card)
         weights = weights or checkpoint.parent
     if not chosen:
@@ -86,12 +87,12 @@ def run(
     asked = [table.find(name, detections) for name in expand_tasks(tasks)]
     wanted = tuple(name for name in layers.split(",") if name)
     running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
-    request = console.Request(
+    request = progress.Request(
         running, asked, out, sys.argv, data, weights, wanted, frames, device, always=overwrite == "always",
         executor=executor, workers=workers, plugins=plugins_asked(),
         features=FeatureCache(cache.resolve(), budget) if cache else None,
     )  # fmt: skip
-    console.perform(request)
+    progress.perform(request)
 
 
 def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:
@@ -108,7 +109,7 @@ def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> 
 def expand_tasks(names: Iterable[str]) -> list[str]:
     """Replace patterns before and behind the @; one behind it stands for the presets of each task's family."""
     from unibench.datasets import BENCHMARKS
-    from unibench.protocols import PROTOCOLS
+    from unibench.tasks.protocols import PROTOCOLS
 
     expanded: dict[str, None] = {}
     for name in names:
@@ -131,6 +132,6 @@ def expand_tasks(names: Iterable[str]) -> list[str]:
 )  # fmt: skip
 def quickstart(out: Path, device: str, overwrite: str) -> None:
     """Run five models through all tasks on rendered clips: no data set, no download of weights."""
-    from unibench import console
+    from unibench.cli import progress
 
-    console.quickstart(out, device=device, always=overwrite == "always", command=sys.argv)
+    progress.quickstart(out, device=device, always=overwrite == "always", command=sys.argv)

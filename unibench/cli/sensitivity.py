@@ -15,17 +15,18 @@ from unibench.cli.common import OUT, options
 )  # fmt: skip
 def sensitivity(out: Path, names: tuple[str, ...]) -> None:
     """Print and write how much scores and ranks move with the protocol: `run -t 'vos/davis2016@*'` first."""
-    from unibench import listing, scores
+    from unibench.cli import tables
     from unibench.cli.run import expand
-    from unibench.report import facts
+    from unibench.report import card_facts
     from unibench.report import sensitivity as report
+    from unibench.results import store
 
-    stored = scores.read_scores(out)
+    stored = store.read_scores(out)
     tasks = list(dict.fromkeys(score.task for score in stored))
     chosen = expand("task with results", names or tasks, tasks, f"unibench leaderboard -o {out}")
     kept = [score for score in stored if score.task in chosen]
-    found = report.compute(kept, facts.collect(score.model for score in kept), out)
+    found = report.compute(kept, card_facts.collect(score.model for score in kept), out)
     paths = report.write(found, out)
     for table in report.tables(found):
-        listing.show(table)
-    listing.show_paths(paths)
+        tables.show(table)
+    tables.show_paths(paths)

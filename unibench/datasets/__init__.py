@@ -10,13 +10,12 @@ from unibench.datasets import (
     mots,
     otb,
     posetrack,
-    synthetic,
-    synthetic_shapes,
     youtube_vos,
 )
 from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
 from unibench.datasets.clips import truncate
 from unibench.datasets.detections import SOURCES, with_detections, without_detections
+from unibench.datasets.synthetic import benchmark, shapes
 
 __all__ = ["BENCHMARKS", "SOURCES", "Benchmark", "truncate", "with_detections", "without_detections"]
 
@@ -121,6 +120,6 @@ _ROWS = (
 )
 
 BENCHMARKS: dict[str, Benchmark] = (
-    {row.task: row for row in _ROWS} | synthetic.benchmarks() | synthetic_shapes.benchmarks()
+    {row.task: row for row in _ROWS} | benchmark.benchmarks() | shapes.benchmarks()
 )
 """Every benchmark by its task name."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from unibench import rle
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, read_list, require_folder, subfolders
 from unibench.datasets.images import image_size, list_images, read_ids
+from unibench.geometry import masks
 from unibench.records import Clip, Labels, Truth
 
 FPS = 24.0
@@ -115,4 +115,4 @@ def _objects(file: Path, size: tuple[int, int], *, binary: bool) -> Int[np.ndarr
 
 def _labels(objects: Int[np.ndarray, "height width"], ids: Int[np.ndarray, " object"]) -> Labels:
     """One row for every object, also where it is not in sight (an empty mask)."""
-    return Labels(ids=ids, masks=tuple(rle.encode(objects == object_id) for object_id in ids))
+    return Labels(ids=ids, masks=tuple(masks.encode(objects == object_id) for object_id in ids))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from unibench import rle
 from unibench.datasets import motchallenge, mots, posetrack
 from unibench.datasets.clips import ImageFrames, frame_numbers
 from unibench.datasets.files import fail, inside, read_text
 from unibench.errors import DataError
+from unibench.geometry import masks
 from unibench.records import Clip, Frame, Labels, Rle, Truth
 
 SOURCES = ("public", "oracle", "oracle+noise")
@@ -190,7 +190,7 @@ def _extents(found: Labels) -> Float[np.ndarray, "row 4"]:
     if len(found.boxes):
         return found.boxes
     if found.masks:
-        return np.stack([rle.box(mask) for mask in found.masks])
+        return np.stack([masks.box(mask) for mask in found.masks])
     seen = found.keypoints[:, :, 2:] > 0
     places = found.keypoints[:, :, :2]
     low = np.where(seen, places, np.inf).min(axis=1)
@@ -202,9 +202,9 @@ def _move_mask(mask: Rle, shift: Int[np.ndarray, " 2"], growth: int) -> Rle:
     """Dilate (growth > 0) or erode a mask by some pixels, unless nothing would be left, and shift it (x, y)."""
     from scipy import ndimage  # here, so that the registry imports quickly
 
-    whole = rle.decode(mask)
+    whole = masks.decode(mask)
     height, width = whole.shape
-    x1, y1, x2, y2 = (int(side) for side in rle.box(mask))
+    x1, y1, x2, y2 = (int(side) for side in masks.box(mask))
     margin = abs(growth) + 1
     part = np.pad(whole[y1:y2, x1:x2], margin)
     change = ndimage.binary_dilation if growth > 0 else ndimage.binary_erosion
@@ -214,7 +214,7 @@ def _move_mask(mask: Rle, shift: Int[np.ndarray, " 2"], growth: int) -> Rle:
     seen = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     moved = np.zeros_like(whole)
     moved[rows[seen], columns[seen]] = True
-    return rle.encode(moved)
+    return masks.encode(moved)
 
 
 def _apart(found: Labels) -> Labels:
@@ -223,8 +223,8 @@ def _apart(found: Labels) -> Labels:
     taken = np.zeros(found.masks[0]["size"], dtype=bool)
     free: list[Rle] = []
     for row in order:
-        mask = rle.decode(found.masks[row])
-        free.append(rle.encode(mask & ~taken))
+        mask = masks.decode(found.masks[row])
+        free.append(masks.encode(mask & ~taken))
         taken |= mask
     parted = replace(_pick(found, order), masks=tuple(free))
-    return _pick(parted, np.flatnonzero([rle.area(mask) > 0 for mask in free]))
+    return _pick(parted, np.flatnonzero([masks.area(mask) > 0 for mask in free]))

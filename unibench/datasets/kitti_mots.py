@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unibench import rle
 from unibench.datasets import mots
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders
 from unibench.datasets.images import frame_number, image_size, list_images, read_ids
+from unibench.geometry import masks
 from unibench.records import Clip, Truth
 
 FPS = 10.0
@@ -80,4 +80,4 @@ def _read_png(file: Path, size: tuple[int, int]) -> list[mots.Row]:
             f"ids {ids.tolist()}, expected 1000 x class + instance",
             "the file is damaged; fetch it again",
         )
-    return [(int(one), int(kind), rle.encode(values == one)) for one, kind in zip(ids, kinds, strict=True)]
+    return [(int(one), int(kind), masks.encode(values == one)) for one, kind in zip(ids, kinds, strict=True)]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from unibench import rle
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders
 from unibench.datasets.images import frame_number, image_size, list_images, read_ids
+from unibench.geometry import masks as rle
 from unibench.records import Clip, Labels, Truth
 
 FPS = 30.0

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unibench.archs.crops import CropNet
-from unibench.datasets import synthetic_shapes
-from unibench.download import sha256
-from unibench.joint.common.teachers import crop
+from unibench.datasets.synthetic import shapes
+from unibench.joint.embedder import crop
+from unibench.models.architectures.crops import CropNet
+from unibench.models.download import sha256
 
 CHANNELS, DIM = [32, 64, 96], 64
 SIZE = (48, 48)
@@ -36,11 +36,11 @@ def crops(word: str, clips: int) -> tuple[UInt8[Tensor, "crop 3 height width"], 
     """
     cut, who = [], []
     for number in range(clips):
-        plan = synthetic_shapes.scene(f"reid/{word}/{number}", FRAMES)
+        plan = shapes.scene(f"reid/{word}/{number}", FRAMES)
         for index in range(FRAMES):
-            image, labels, _ = synthetic_shapes.paint(plan, index)
+            image, labels, _ = shapes.paint(plan, index)
             cut += crop(image, labels.boxes, SIZE)
-            who += [number * synthetic_shapes.CAST + int(one) for one in labels.ids]
+            who += [number * shapes.CAST + int(one) for one in labels.ids]
     _, names = np.unique(who, return_inverse=True)
     return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2), torch.from_numpy(names)
 
@@ -89,7 +89,7 @@ def _write(out: Path, network: nn.Module, name: str) -> Path:
         "default_layer": "embedding",
         "architecture": {
             "loader": "python",
-            "name": "unibench.archs.crops:crop_net",
+            "name": "unibench.models.architectures.crops:crop_net",
             "parameters": sum(one.numel() for one in network.parameters()),
             "options": {"channels": CHANNELS, "dim": DIM},
         },

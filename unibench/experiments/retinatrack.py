@@ -16,20 +16,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
-from unibench import cards, joint
 from unibench.datasets import BENCHMARKS
 from unibench.experiments import reid
-from unibench.joint import detect
-from unibench.joint.common import config as configs
-from unibench.joint.common import sets
-from unibench.joint.common.records import DetectionSet, Picture
-from unibench.joint.common.teachers import TeacherOptions
-from unibench.joint.common.train import train
+from unibench.joint import detect, systems
+from unibench.joint.data import registry
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import VARIANTS, RetinaTrackConfig, TrackingOptions, changed
+from unibench.joint.system import DetectionSet, Picture, TeacherOptions
+from unibench.joint.training import config as configs
+from unibench.joint.training.train import train
 from unibench.metrics import mot
+from unibench.models import cards
 from unibench.records import Labels, Tally, Truth
-from unibench.scores import replace_file
+from unibench.results.store import replace_file
 
 SEEDS = (0, 1, 2)
 METRICS = ("MOTA", "IDF1", "IDSW", "FP", "FN", "AP")
@@ -92,7 +91,7 @@ def one_class(data: DetectionSet) -> DetectionSet:
         labels = replace(picture.labels, classes=np.zeros_like(picture.labels.classes))
         return replace(picture, labels=labels, ignored_classes=np.zeros_like(picture.ignored_classes))
 
-    return DetectionSet(f"{data.name}, one class", (CLASS,), sets.Lazy(len(data.pictures), merged))
+    return DetectionSet(f"{data.name}, one class", (CLASS,), registry.Lazy(len(data.pictures), merged))
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -135,7 +134,7 @@ def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
     """Train and score all trackers of a seed."""
     tiny = replace(_seeded(configs.read("tiny", SYSTEM), seed, size.after), classes=(CLASS,))
     plain = changed(tiny, VARIANTS["retinatrack-without-triplet"])
-    data = [one_class(sets.read("synthetic:clips"))]
+    data = [one_class(registry.read("synthetic:clips"))]
     first = _seeded(plain, seed, size.before)
     start = train(SYSTEM, first, data, folder / "start", name="start").with_suffix(".safetensors")
     detector = train(SYSTEM, plain, data, folder / "detector", name="detector", warm=start)
@@ -159,8 +158,8 @@ def _seeded(config: RetinaTrackConfig, seed: int, steps: int) -> RetinaTrackConf
 
 def _scores(card: Path, ways: Mapping[str, TrackingOptions], size: Size) -> dict[str, dict[str, float]]:
     """Track the benchmark's clips with a trained model in several ways: name of the way -> metric -> score."""
-    system, config, network = joint.build(cards.read(card), card.with_suffix(".safetensors"))
-    data = one_class(sets.read("synthetic:test"))
+    system, config, network = systems.build(cards.read(card), card.with_suffix(".safetensors"))
+    data = one_class(registry.read("synthetic:test"))
     precision = detect.score(system, config, network, data, limit=size.images).scores["AP"]
     scores = {}
     for name, tracking in ways.items():

@@ -22,23 +22,22 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from heads.associate import CascadeState
-from unibench import cards, joint
-from unibench.datasets import synthetic_shapes
-from unibench.datasets.synthetic_shapes import NAMES, TASK
+from unibench.datasets.synthetic import shapes
+from unibench.datasets.synthetic.shapes import NAMES, TASK
 from unibench.experiments import reid
-from unibench.joint import detect
-from unibench.joint.common import config as configs
-from unibench.joint.common import sets
-from unibench.joint.common.records import DetectionSet
-from unibench.joint.common.teachers import TeacherOptions
-from unibench.joint.common.train import train
+from unibench.joint import detect, systems
+from unibench.joint.data import registry
+from unibench.joint.system import DetectionSet, TeacherOptions
 from unibench.joint.tdt import SYSTEM
 from unibench.joint.tdt.config import TdtConfig, TrackingOptions
 from unibench.joint.tdt.tracker import Seen, advance, looking
+from unibench.joint.training import config as configs
+from unibench.joint.training.train import train
 from unibench.metrics import mot
+from unibench.models import cards
 from unibench.records import Clip, Labels, Truth
 from unibench.report import figures, overlay
-from unibench.scores import replace_file
+from unibench.results.store import replace_file
 
 METRICS = ("MOTA", "IDF1", "HOTA", "IDSW", "FP", "FN", "AP", "limit", "fps")
 LIMITS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -168,14 +167,14 @@ def _rows(out: Path, best: TeacherOptions, seed: int, size: Size) -> list[Row]:
 
 def stills(count: int) -> DetectionSet:
     """Rendered stills on which all shapes are of one class."""
-    pictures = sets.read("synthetic:stills").pictures[:count]
+    pictures = registry.read("synthetic:stills").pictures[:count]
     plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in pictures]
     return DetectionSet("synthetic:stills, one class", CLASSES, plain)
 
 
 def clip(word: str) -> tuple[Clip, Truth]:
     """A clip like those of the benchmark, or one of them, whose truth names no classes."""
-    shown, truth = synthetic_shapes.clip(word, synthetic_shapes.LENGTH)
+    shown, truth = shapes.clip(word, shapes.LENGTH)
     return replace(shown, vocabulary=()), replace(truth, labels=tuple(_unnamed(one) for one in truth.labels))
 
 
@@ -187,7 +186,7 @@ def _unnamed(labels: Labels, *, keep: bool = False) -> Labels:
 def _student(out: Path, size: Size, name: str, config: TdtConfig) -> Trained:
     taught = SYSTEM.prepare([stills(size.pictures)], config, out / "embeddings")  # type: ignore[misc]
     card = train(SYSTEM, config, taught, out / name, name="student")
-    _, read, network = joint.build(cards.read(card), card.with_suffix(".safetensors"))
+    _, read, network = systems.build(cards.read(card), card.with_suffix(".safetensors"))
     return network, read
 
 
@@ -217,7 +216,7 @@ def _scores(network: nn.Module, config: TdtConfig, size: Size) -> dict[str, floa
 
 def _test(count: int) -> DetectionSet:
     """The benchmark's first frames."""
-    data = sets.read("synthetic:test")
+    data = registry.read("synthetic:test")
     plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in data.pictures[:count]]
     return replace(data, classes=CLASSES, pictures=plain)
 

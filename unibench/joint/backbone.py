@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from unibench import joint, models, weights
-from unibench.cards import Architecture, Card, Layer, Preprocessing, Weights
-from unibench.download import sha256
 from unibench.errors import CardError
-from unibench.joint.common import config as configs
-from unibench.joint.common import export
-from unibench.joint.common.pyramid import MEAN, STD
-from unibench.joint.common.records import System
+from unibench.joint import systems
+from unibench.joint.layers.resnet_fpn import MEAN, STD
+from unibench.joint.system import System
+from unibench.joint.training import config as configs
+from unibench.joint.training import export
+from unibench.models import frozen, weights
+from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Weights
+from unibench.models.download import sha256
 
 PROBE = 256
 """Side of the image with which strides are measured, pixels."""
@@ -27,7 +28,7 @@ def build(system: str, config: str) -> nn.Module:
     """Build the backbone of a joint tracker with random parameters; cards of the loader `python` name this function.
 
     Args:
-        system: A key of `unibench.joint.SYSTEMS`.
+        system: A key of `unibench.joint.systems.SYSTEMS`.
         config: The system's config as its weights file has it (JSON), or the name of one that it brings (`tiny`).
 
     Raises:
@@ -35,7 +36,7 @@ def build(system: str, config: str) -> nn.Module:
         CardError: The config is no JSON.
         TrainingError: The config does not fit the system.
     """
-    found = joint.find(system)
+    found = systems.find(system)
     return found.backbone(found.build(_config(config, found)))
 
 
@@ -68,7 +69,7 @@ def draft(card: Card, given: Path | None = None) -> Card:
             f"model {card.name!r}: a frozen model already, expected a joint tracker; run it as it is"
         )
     path = weights.locate(card, given)
-    joint.build(card, path)  # whatever is wrong with the file is said of the file
+    systems.build(card, path)  # whatever is wrong with the file is said of the file
     assert path is not None
     _, table = export.metadata(path)
     config = json.dumps(table, sort_keys=True, separators=(",", ":"))
@@ -86,7 +87,7 @@ def draft(card: Card, given: Path | None = None) -> Card:
         architecture=Architecture(
             "python",
             f"{__name__}:build",
-            parameters=models.parameters(network, ()),
+            parameters=frozen.parameters(network, ()),
             options={"system": name, "config": config},
         ),
         weights=replace(
@@ -96,7 +97,7 @@ def draft(card: Card, given: Path | None = None) -> Card:
         pretraining=card.pretraining,
         layers=layers,
     )
-    models.load(made, given=path)
+    frozen.load(made, given=path)
     return made
 
 

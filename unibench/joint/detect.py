@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from unibench import joint, models, weights
-from unibench.cards import Card
 from unibench.errors import DataError, OutputError, UnibenchError
-from unibench.joint.common import sets, view
-from unibench.joint.common.records import DetectionSet, Picture, System
+from unibench.geometry import canvas as view
+from unibench.joint import systems
+from unibench.joint.data import registry
+from unibench.joint.system import DetectionSet, Picture, System
 from unibench.metrics import detection
+from unibench.models import frozen, weights
+from unibench.models.cards import Card
 from unibench.records import Labels
 
 
@@ -61,8 +63,8 @@ def detect(
         raise UnibenchError(
             f"model {card.name!r}: kind {card.kind!r}, expected 'joint'; frozen models detect nothing"
         )
-    system, config, network = joint.build(card, weights.locate(card, given))
-    return score(system, config, network.to(models.device(device)), data, limit=limit)
+    system, config, network = systems.build(card, weights.locate(card, given))
+    return score(system, config, network.to(frozen.device(device)), data, limit=limit)
 
 
 def score(
@@ -81,7 +83,7 @@ def score(
         DataError: as for `detect`.
     """
     truth, found, times = [], [], []
-    for picture in islice(sets.align(data, config.classes).pictures, limit):
+    for picture in islice(registry.align(data, config.classes).pictures, limit):
         labels, seconds = _found(system, config, network, picture)
         truth.append(_annotated(picture, len(config.classes)))
         found.append(labels)

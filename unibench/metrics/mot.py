@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
-from unibench import rle
 from unibench.errors import TrackerError
+from unibench.geometry import masks
 from unibench.metrics.association import (
     Pairing,
     clear_and_identity_counts,
@@ -176,7 +176,7 @@ def _count(frames: Sequence[_Frame]) -> dict[str, float]:
 def _box_frame(truth: Truth, predicted: Labels, frame: int, known: set[int]) -> _Frame:
     check_boxes(predicted, frame)
     true, ignored = truth.labels[frame], _ignored(truth, frame)
-    iou = rle.box_iou(np.concatenate([true.boxes, ignored.boxes]), predicted.boxes)
+    iou = masks.box_iou(np.concatenate([true.boxes, ignored.boxes]), predicted.boxes)
     rows, columns = _match(iou)
     excusing = np.concatenate([np.zeros(len(true.ids), dtype=bool), ignored.classes == EXCUSED])
     taken = columns[excusing[rows]]
@@ -187,10 +187,10 @@ def _mask_frame(truth: Truth, predicted: Labels, frame: int, known: set[int]) ->
     true, ignored = truth.labels[frame], _ignored(truth, frame)
     regions = [mask for mask, kind in zip(ignored.masks, ignored.classes, strict=True) if kind == EXCUSED]
     _check_masks(true, predicted, frame)
-    iou = rle.iou(true.masks, predicted.masks)
+    iou = masks.iou(true.masks, predicted.masks)
     same_class = object_classes(true, frame, known)[:, None] == object_classes(predicted, frame, known)
     _, matched = _match(np.where(same_class, iou, 0.0))
-    within = rle.iou(predicted.masks, [coco.merge(regions)] if regions else [], over_first=True).sum(axis=1)
+    within = masks.iou(predicted.masks, [coco.merge(regions)] if regions else [], over_first=True).sum(axis=1)
     taken = np.setdiff1d(np.flatnonzero(within > MATCH + EPSILON), matched)
     return _frame(true, predicted, iou, taken, frame, known)
 
@@ -230,5 +230,7 @@ def _check_masks(true: Labels, predicted: Labels, frame: int) -> None:
         raise TrackerError(
             f"prediction: frame {frame} has masks of sizes {sorted(sizes)}, expected one; use the frame's own"
         )
-    if predicted.masks and rle.area(coco.merge(list(predicted.masks))) < sum(map(rle.area, predicted.masks)):
+    if predicted.masks and masks.area(coco.merge(list(predicted.masks))) < sum(
+        map(masks.area, predicted.masks)
+    ):
         raise TrackerError(f"prediction: frame {frame} has masks that overlap; give each pixel to one object")

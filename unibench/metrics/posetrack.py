@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pycocotools import mask as coco
 
-from unibench import rle
 from unibench.errors import DataError, TrackerError
+from unibench.geometry import masks as rle
 from unibench.metrics.association import Pairing, hota_counts, hota_scores
 from unibench.metrics.counts import Number, check_objects, mean_counted, ratio, scored_frames, total
 from unibench.records import EXCUSED, Labels, Truth

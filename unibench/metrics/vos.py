@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from unibench import rle
 from unibench.errors import DataError, TrackerError
+from unibench.geometry import masks as rle
 from unibench.metrics.counts import Number, check_objects, scored_frames, total
 from unibench.records import Labels, Rle, Truth
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from unibench.cards import JOINT
 from unibench.errors import OutputError
+from unibench.models.cards import JOINT
 from unibench.records import Score
 from unibench.report.comparable import RERUN, check_column, check_weights
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from unibench.errors import OutputError
 from unibench.records import Score
-from unibench.scores import read_run
+from unibench.results.store import read_run
 
 RERUN = "rerun the older with --overwrite always"
 SEPARATE = "keep the runs in separate folders"

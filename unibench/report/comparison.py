@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from unibench.report.boards import Setting, show
 from unibench.report.leaderboard import no_interval
-from unibench.scores import replace_file
-from unibench.stats import Paired
+from unibench.results.store import replace_file
+from unibench.stats.tests import Paired
 
 if TYPE_CHECKING:
     import rich.table

@@ -19,10 +19,10 @@ from scipy.stats import linregress
 
 from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, arrange, headlines, is_count, titles
+from unibench.report.correlation_tests import Study, Tested, conduct, top1_of
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
-from unibench.report.study import Study, Tested, conduct, top1_of
-from unibench.scores import replace_file
-from unibench.stats import FEWEST_MODELS, Correlation, Interval
+from unibench.results.store import replace_file
+from unibench.stats.tests import FEWEST_MODELS, Correlation, Interval
 
 TOP1 = "imagenet_top1"
 _NEED = f"a correlation needs at least {FEWEST_MODELS}."

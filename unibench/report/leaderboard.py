@@ -23,8 +23,8 @@ from unibench.report.boards import (
     titles,
     trained,
 )
-from unibench.scores import replace_file
-from unibench.stats import FEWEST_CLIPS
+from unibench.results.store import replace_file
+from unibench.stats.tests import FEWEST_CLIPS
 
 if TYPE_CHECKING:
     import rich.table
@@ -34,7 +34,7 @@ BEST = "best"
 
 
 class Standing(StrEnum):
-    """How a row stands to the best of its column, by a paired test over the clips (`unibench.compare.ties`)."""
+    """How a row stands to the best of its column, by a paired test over the clips (`unibench.report.compare.ties`)."""
 
     BEST = "best"
     TIED = "tied"

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from scipy.stats import kendalltau, rankdata
 
 from unibench.errors import OutputError
-from unibench.protocols import PROTOCOLS
 from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, Setting, arrange, direction, show
-from unibench.scores import replace_file
+from unibench.results.store import replace_file
+from unibench.tasks.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     import rich.table

@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from unibench.joint.common import config as configs
-from unibench.joint.common.records import UNKNOWN, Batch, Targets
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import changed
 from unibench.joint.retinatrack.loss import goals
 from unibench.joint.retinatrack.network import Outputs
+from unibench.joint.system import UNKNOWN, Batch, Targets
+from unibench.joint.training import config as configs
 
 TINY = configs.read("tiny", SYSTEM)
 ANCHORS = torch.tensor(

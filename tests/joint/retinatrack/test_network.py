@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unibench.joint.common import config as configs
-from unibench.joint.common import warm
-from unibench.joint.common.records import UNKNOWN, Batch, Targets
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import VARIANTS, changed
+from unibench.joint.system import UNKNOWN, Batch, Targets
+from unibench.joint.training import config as configs
+from unibench.joint.training import pretrained
 
 TINY = configs.read("tiny", SYSTEM)
 PAPER = configs.read("paper", SYSTEM)
@@ -186,7 +186,7 @@ def test_towers_begin_as_copies_of_those_of_torchvisions_retinanet(tmp_path):
     }
     torch.save(held, tmp_path / "retinanet.pt")
     network = build(TINY)
-    report = warm.start(network, tmp_path / "retinanet.pt")
+    report = pretrained.start(network, tmp_path / "retinanet.pt")
     assert [one.partition(" <- ")[2] for one in report.replicated] == [
         f"6 x head.classification_head.conv.{index}.0.weight" for index in range(3)
     ]

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from unibench.errors import TrackerError
-from unibench.joint.common import boxes
-from unibench.joint.common import config as configs
-from unibench.joint.common.teachers import TeacherOptions
+from unibench.joint.layers import box_coder
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import changed
 from unibench.joint.retinatrack.network import Outputs
+from unibench.joint.system import TeacherOptions
+from unibench.joint.training import config as configs
 from unibench.records import Clip, Frame, Labels
 
 TINY = configs.read("tiny", SYSTEM)
@@ -187,7 +187,7 @@ def test_objects_of_several_classes_suppress_each_other_where_the_config_says_so
 def test_boxes_are_decoded_from_their_anchors():
     truth = torch.tensor([[10.0, 20.0, 50.0, 70.0]])
     network = Says(([12.0, 18.0, 44.0, 66.0], 0, 0.9), looks=[0])
-    network.outputs.offsets[0] = boxes.encode(truth, network.outputs.anchors, TINY.anchors.weights)
+    network.outputs.offsets[0] = box_coder.encode(truth, network.outputs.anchors, TINY.anchors.weights)
     assert run(network, a_clip())[0].boxes[0].tolist() == pytest.approx([10, 20, 50, 70], rel=1e-5)
 
 

@@ -3,13 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from unibench import cards, joint
 from unibench.datasets import BENCHMARKS
-from unibench.joint.common import config as configs
-from unibench.joint.common import sets
-from unibench.joint.common.train import train
+from unibench.joint import systems
+from unibench.joint.data import registry
 from unibench.joint.retinatrack import SYSTEM
+from unibench.joint.training import config as configs
+from unibench.joint.training.train import train
 from unibench.metrics import mot
+from unibench.models import cards
 
 STEPS, CLIPS = 120, 4
 
@@ -19,11 +20,15 @@ def learn(seed, out):
     tiny = configs.read("tiny", SYSTEM)
     options = replace(tiny.train, seed=seed, steps=STEPS)
     card = train(
-        SYSTEM, replace(tiny, train=options), [sets.read("synthetic:clips", tiny.classes)], out, name="one"
+        SYSTEM,
+        replace(tiny, train=options),
+        [registry.read("synthetic:clips", tiny.classes)],
+        out,
+        name="one",
     )
     with (out / "log.csv").open() as stream:
         losses = [float(row["loss"]) for row in csv.DictReader(stream)]
-    _, config, network = joint.build(cards.read(card), out / "one.safetensors")
+    _, config, network = systems.build(cards.read(card), out / "one.safetensors")
     store = replace(config.tracking.store, embeddings=False)
     blind = replace(config, tracking=replace(config.tracking, store=store))
     return losses, identified(network, config), identified(network, blind)

@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from unibench import cards, joint
 from unibench.experiments import tdt
+from unibench.joint import systems
 from unibench.metrics import mot
+from unibench.models import cards
 
 
 def row(tracker, seed, value):
@@ -46,7 +47,7 @@ def test_the_experiment_writes_its_tables_and_its_plot(tmp_path, monkeypatch):
 def test_the_model_that_is_shipped_tracks_the_benchmarks_first_clip():
     """58.3 IDF1 on all eight clips, and 6 with the same objects told apart by overlap alone."""
     card = cards.find("tdt-tiny")
-    model = joint.load(card)
-    shown, truth = tdt.synthetic_shapes.clip("mot/shapes/shapes-1", 40)
+    model = systems.load(card)
+    shown, truth = tdt.shapes.clip("mot/shapes/shapes-1", 40)
     scores = mot.pool([mot.tally_boxes(truth, list(model.track(shown, "private")))])
     assert scores["IDF1"] > 0.4

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from unibench import cards, joint
 from unibench.experiments.tdt import CLASSES, clip, stills
-from unibench.joint.common import config as configs
-from unibench.joint.common import curve
-from unibench.joint.common.train import train
+from unibench.joint import systems
 from unibench.joint.tdt import SYSTEM
+from unibench.joint.training import config as configs
+from unibench.joint.training import log as curve
+from unibench.joint.training.train import train
 from unibench.metrics import mot
+from unibench.models import cards
 
 TINY = replace(configs.read("tiny", SYSTEM), classes=CLASSES)
 STEPS, PICTURES, CLIPS = 300, 600, 3
@@ -28,7 +29,7 @@ def learn(out: Path, seed: int):
     config = replace(TINY, train=replace(TINY.train, steps=STEPS, seed=seed))
     taught = SYSTEM.prepare([stills(PICTURES)], config, out / "embeddings")
     card = train(SYSTEM, config, taught, out, name="tiny")
-    return joint.build(cards.read(card), card.with_suffix(".safetensors"))[1:]
+    return systems.build(cards.read(card), card.with_suffix(".safetensors"))[1:]
 
 
 def scores(config, network, embedder):

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from unibench.errors import TrainingError
-from unibench.joint.common import config as configs
-from unibench.joint.common.records import Batch, Targets
+from unibench.joint.system import Batch, Targets
 from unibench.joint.tdt import SYSTEM
 from unibench.joint.tdt.network import Embedder, Outputs
+from unibench.joint.training import config as configs
 
 TINY = replace(configs.read("tiny", SYSTEM), losses=configs.read("paper", SYSTEM).losses)
 DIM = TINY.network.dim

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unibench.joint.common import config as configs
 from unibench.joint.tdt import SYSTEM
+from unibench.joint.training import config as configs
 
 PAPER, TINY = configs.read("paper", SYSTEM), configs.read("tiny", SYSTEM)
 BODY = 21_284_672

@@ -8,14 +8,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from torch.nn import functional as F
 
-from unibench.cards import find
 from unibench.datasets.motchallenge import load_mot15
 from unibench.errors import TrainingError, UnknownNameError, WeightsError
-from unibench.joint.common import config as configs
-from unibench.joint.common import sets, teachers
-from unibench.joint.common.records import DetectionSet, Picture
-from unibench.joint.common.teachers import TeacherOptions
+from unibench.joint import embedder
+from unibench.joint.data import registry
+from unibench.joint.system import DetectionSet, Picture, TeacherOptions
 from unibench.joint.tdt import SYSTEM
+from unibench.joint.training import config as configs
+from unibench.models.cards import find
 from unibench.records import Labels
 
 FLOOR = TeacherOptions("random-resnet18", "layer3", (32, 16))
@@ -27,7 +27,7 @@ RANK1 = 0.8
 
 
 def stills(count, name="synthetic:stills"):
-    return DetectionSet(name, TINY.classes, sets.stills().pictures[:count])
+    return DetectionSet(name, TINY.classes, registry.stills().pictures[:count])
 
 
 def files(folder):
@@ -36,7 +36,7 @@ def files(folder):
 
 def test_an_embedding_is_the_mean_of_the_layer_over_the_crop_of_length_1():
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
-    one = teachers.load(FLOOR)
+    one = embedder.load(FLOOR)
     box = np.array([[10.0, 4.0, 26.0, 36.0]])  # of the crop's own size, so that nothing is resized
     cut = one.model.prepare(image[4:36, 10:26])[None]
     mean = one.model.network(cut, ["layer3"])["layer3"].mean(dim=(2, 3))
@@ -47,8 +47,8 @@ def test_a_rectified_embedding_has_no_negative_element():
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     boxes = np.array([[0.0, 0.0, 64.0, 64.0]])
     plain = TeacherOptions("random-vit-tiny", find("random-vit-tiny").default_layer, (64, 64))
-    raw = teachers.load(plain).embed(image, boxes)
-    told = teachers.load(replace(plain, rectify=True)).embed(image, boxes)
+    raw = embedder.load(plain).embed(image, boxes)
+    told = embedder.load(replace(plain, rectify=True)).embed(image, boxes)
     assert raw.min() < 0
     positive = np.maximum(raw, 0)
     np.testing.assert_allclose(told, positive / np.linalg.norm(positive), rtol=1e-5)
@@ -66,13 +66,13 @@ def test_a_rectified_embedding_has_no_negative_element():
 def test_a_crop_is_what_of_the_box_lies_in_the_image_and_one_pixel_at_least(box, inside):
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     top, bottom, left, right = inside
-    cut = teachers.crop(image, np.array([box], dtype=np.float64), (bottom - top, right - left))
+    cut = embedder.crop(image, np.array([box], dtype=np.float64), (bottom - top, right - left))
     np.testing.assert_array_equal(cut[0], image[top:bottom, left:right])
 
 
 def test_preparing_gives_every_object_its_embedding(tmp_path):
     made = SYSTEM.prepare([stills(70)], TINY, tmp_path)[0]
-    one = teachers.load(FLOOR)
+    one = embedder.load(FLOOR)
     for row in (0, 69):
         picture = made.pictures[row]
         np.testing.assert_array_equal(picture.embeddings, one.embed(picture.image(), picture.labels.boxes))
@@ -83,7 +83,7 @@ def test_preparing_gives_every_object_its_embedding(tmp_path):
 def test_an_interrupted_preparation_goes_on_where_it_stood(tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     SYSTEM.prepare([stills(70)], TINY, whole)
-    embed, seen = teachers.Teacher.embed, []
+    embed, seen = embedder.Teacher.embed, []
 
     def dying(self, image, boxes):
         seen.append(len(boxes))
@@ -91,7 +91,7 @@ def test_an_interrupted_preparation_goes_on_where_it_stood(tmp_path, monkeypatch
             raise KeyboardInterrupt("stopped")
         return embed(self, image, boxes)
 
-    monkeypatch.setattr(teachers.Teacher, "embed", dying)
+    monkeypatch.setattr(embedder.Teacher, "embed", dying)
     with pytest.raises(KeyboardInterrupt, match="stopped"):
         SYSTEM.prepare([stills(70)], TINY, broken)
     assert len(files(broken)) == 1
@@ -102,7 +102,7 @@ def test_an_interrupted_preparation_goes_on_where_it_stood(tmp_path, monkeypatch
 
 def test_what_is_stored_is_read_and_the_model_not_run(tmp_path, monkeypatch):
     first = SYSTEM.prepare([stills(5)], TINY, tmp_path)[0]
-    monkeypatch.delattr(teachers.Teacher, "embed")
+    monkeypatch.delattr(embedder.Teacher, "embed")
     again = SYSTEM.prepare([stills(5)], TINY, tmp_path)[0]
     for one, other in zip(first.pictures, again.pictures, strict=True):
         np.testing.assert_array_equal(one.embeddings, other.embeddings)
@@ -165,13 +165,13 @@ def test_a_teacher_that_is_not_there_gives_one_line(tmp_path):
     with pytest.raises(
         UnknownNameError, match=r"no model card 'random-resnet81'; did you mean 'random-resnet18'"
     ):
-        teachers.load(replace(FLOOR, card="random-resnet81"))
+        embedder.load(replace(FLOOR, card="random-resnet81"))
     with pytest.raises(
         UnknownNameError, match=r"no layer of the teacher 'random-resnet18' 'layer9'; did you mean"
     ):
-        teachers.load(replace(FLOOR, layer="layer9"))
+        embedder.load(replace(FLOOR, layer="layer9"))
     with pytest.raises(WeightsError, match=r"osnet-ain-x1.0-msmt17"):
-        teachers.load(replace(configs.read("paper", SYSTEM).teacher, weights=str(tmp_path)))
+        embedder.load(replace(configs.read("paper", SYSTEM).teacher, weights=str(tmp_path)))
 
 
 def test_the_real_osnet_knows_pedestrians_again(shared_data: Path):
@@ -179,7 +179,7 @@ def test_the_real_osnet_knows_pedestrians_again(shared_data: Path):
     options = TeacherOptions(
         "osnet-x0.25-msmt17", "embedding", (256, 128), rectify=True, weights=str(shared_data / "weights")
     )
-    one = teachers.load(options)
+    one = embedder.load(options)
     clip, truth = load_mot15(shared_data / "MOT15", "PETS09-S2L1")
     shown = [(frame.image, truth.labels[frame.index]) for frame in clip.frames() if frame.index % 10 == 0]
     embeddings = np.concatenate([one.embed(image, labels.boxes) for image, labels in shown])

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from heads.associate import CascadeState, Observation, step
-from unibench.datasets import synthetic_shapes
-from unibench.joint.common import boxes, view
-from unibench.joint.common import config as configs
-from unibench.joint.common.teachers import TeacherOptions
+from unibench.datasets.synthetic import shapes
+from unibench.geometry import canvas as view
+from unibench.joint.layers import box_coder
+from unibench.joint.system import TeacherOptions
 from unibench.joint.tdt import SYSTEM, tracker
 from unibench.joint.tdt.config import EMBEDDERS
 from unibench.joint.tdt.tracker import Seen, advance, similarity, smoothed
+from unibench.joint.training import config as configs
 from unibench.records import Clip, Frame, Labels
 
 PAPER, TINY = configs.read("paper", SYSTEM), configs.read("tiny", SYSTEM)
@@ -124,7 +125,7 @@ def test_a_given_object_has_the_embedding_of_the_anchor_that_overlaps_it_most():
     rows = torch.tensor([700, 40])
     given = outputs.anchors[rows] + 0.5
     wanted = torch.nn.functional.normalize(outputs.embeddings(torch.zeros_like(rows), rows))
-    assert boxes.iou(outputs.anchors, given).argmax(dim=0).tolist() == rows.tolist()
+    assert box_coder.iou(outputs.anchors, given).argmax(dim=0).tolist() == rows.tolist()
     torch.testing.assert_close(tracker.sample(one, image, given), wanted)
     assert tracker.sample(one, image, given[:0]).shape == (0, TINY.network.dim)
 
@@ -155,8 +156,8 @@ def test_private_boxes_come_back_to_the_frames_own_pixels():
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)
 def test_embeddings_come_from_where_the_config_says(embedder):
-    plan = synthetic_shapes.scene("some", 1)
-    image, labels, _ = synthetic_shapes.paint(plan, 0)
+    plan = shapes.scene("some", 1)
+    image, labels, _ = shapes.paint(plan, 0)
     options = TeacherOptions("random-resnet18", "layer3", (32, 32))
     config = replace(TINY, teacher=options, tracking=replace(TINY.tracking, embedder=embedder))
     look = tracker.looking(network(), config, None)

@@ -6,11 +6,11 @@ Online Single Stage Joint Detection and Tracking", CVPR 2020.
 
 from pathlib import Path
 
-from unibench.joint.common.records import System
 from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.loss import losses
 from unibench.joint.retinatrack.network import RetinaTrack
 from unibench.joint.retinatrack.tracker import detect, track
+from unibench.joint.system import System
 
 _NEEDS_PROMPT = (
     "RetinaTrack finds objects of the classes that it has learnt; it cannot be told which one to follow"

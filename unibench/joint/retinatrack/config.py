@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unibench.joint.common.config import AnchorOptions, SampleOptions, TrainOptions, ViewOptions
-from unibench.joint.common.teachers import TeacherOptions
+from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.layers.anchors import AnchorOptions
 from unibench.joint.retinatrack.store import StoreOptions
+from unibench.joint.system import TeacherOptions
+from unibench.joint.training.config import TrainOptions
 
 
 @dataclass(frozen=True)

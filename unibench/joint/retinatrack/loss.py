@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from unibench.joint.common import anchors, boxes
-from unibench.joint.common.losses import batch_hard, focal, huber
-from unibench.joint.common.records import UNKNOWN, Batch, Targets
+from unibench.joint.layers import anchors, box_coder
+from unibench.joint.layers.losses import batch_hard, focal, huber
 from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.network import Outputs
+from unibench.joint.system import UNKNOWN, Batch, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def _goals_of_image(
     truth = torch.cat([targets.boxes, targets.boxes.new_tensor([[0.0, 0.0, 1.0, 1.0]])])
     classes = F.pad(targets.classes, (0, 1), value=-1)
     ids = F.pad(targets.ids, (0, 1), value=UNKNOWN)
-    offsets = boxes.encode(truth[rows], grid, config.anchors.weights)
+    offsets = box_coder.encode(truth[rows], grid, config.anchors.weights)
     return (
         (assigned != anchors.IGNORED).long(),
         matched.long(),

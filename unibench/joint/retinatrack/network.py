@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unibench.joint.common import anchors
-from unibench.joint.common.pyramid import Backbone, ConvNormAct, normalise
+from unibench.joint.layers import anchors
+from unibench.joint.layers.resnet_fpn import Backbone, ConvNormAct, normalise
 from unibench.joint.retinatrack.config import NetworkOptions, RetinaTrackConfig
 
 

@@ -11,13 +11,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from unibench.joint.common import boxes, teachers, view
-from unibench.joint.common.classes import in_clip
-from unibench.joint.common.records import Found
-from unibench.joint.common.view import View
+from unibench.geometry import canvas
+from unibench.geometry.canvas import View
+from unibench.joint import embedder
+from unibench.joint.data.class_names import in_clip
+from unibench.joint.layers import box_coder
 from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.network import Outputs
 from unibench.joint.retinatrack.store import Sights, Store, step
+from unibench.joint.system import Found
 from unibench.records import Clip, Frame, Labels
 
 
@@ -50,7 +52,7 @@ def track(network: nn.Module, config: RetinaTrackConfig, clip: Clip, protocol_na
     vocabulary = in_clip(config.classes, clip) if see is _own else np.zeros(0, dtype=np.int64)
     store = Store()
     device = next(network.parameters()).device
-    reid = teachers.load(config.tracking.reid, str(device)) if config.tracking.reid else None
+    reid = embedder.load(config.tracking.reid, str(device)) if config.tracking.reid else None
     for frame in clip.frames():
         labels, embeddings = see(network, config, frame, vocabulary)
         if reid:
@@ -63,8 +65,8 @@ def _found(outputs: Outputs, config: RetinaTrackConfig) -> Found:
     options = config.detections
     scores = outputs.logits[0].sigmoid()
     best, kinds = scores.max(dim=1)
-    places = boxes.decode(outputs.offsets[0], outputs.anchors, config.anchors.weights)
-    rows, classes = boxes.select(
+    places = box_coder.decode(outputs.offsets[0], outputs.anchors, config.anchors.weights)
+    rows, classes = box_coder.select(
         best[:, None] if options.across_classes else scores,
         places,
         min_score=options.min_score,
@@ -85,7 +87,7 @@ def _own(
     found = detect(network, image, config)[0]
     classes = vocabulary[found.classes.cpu().numpy()]
     kept = (found.scores >= config.tracking.min_score).cpu().numpy() & (classes >= 0)
-    places = view.back(found.boxes.double(), place).cpu().numpy()[kept]
+    places = canvas.back(found.boxes.double(), place).cpu().numpy()[kept]
     labels = Labels(
         boxes=np.clip(places, 0, [place.width, place.height] * 2),
         scores=found.scores.double().cpu().numpy()[kept],
@@ -103,12 +105,12 @@ def _given(
     classes = labels.classes if len(labels.classes) else np.zeros(len(labels.boxes), dtype=np.int64)
     image, place = _placed(network, config, frame)
     outputs: Outputs = network(image)
-    places = torch.from_numpy(view.forth(labels.boxes, place)).to(outputs.anchors)
-    rows = boxes.iou(places, outputs.anchors).argmax(dim=1)
+    places = torch.from_numpy(canvas.forth(labels.boxes, place)).to(outputs.anchors)
+    rows = box_coder.iou(places, outputs.anchors).argmax(dim=1)
     return replace(labels, classes=classes), outputs.embeddings[0, rows].double().cpu().numpy()
 
 
 def _placed(network: nn.Module, config: RetinaTrackConfig, frame: Frame) -> tuple[Tensor, View]:
     """The frame as the network sees it: one image on its canvas."""
-    image, place = view.place(frame.image, (config.view.height, config.view.width))
+    image, place = canvas.place(frame.image, (config.view.height, config.view.width))
     return image[None].to(next(network.parameters()).device), place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from unibench.joint.common.records import System
+from unibench.joint.system import System
 from unibench.joint.tdt.config import TdtConfig
 from unibench.joint.tdt.loss import losses
 from unibench.joint.tdt.network import Tdt

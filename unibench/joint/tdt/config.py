@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from heads.cascade import CascadeOptions
-from unibench.joint.common.config import AnchorOptions, SampleOptions, TrainOptions, ViewOptions
-from unibench.joint.common.teachers import TeacherOptions
+from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.layers.anchors import AnchorOptions
+from unibench.joint.system import TeacherOptions
+from unibench.joint.training.config import TrainOptions
 
 EMBEDDERS = ("student", "teacher", "none")
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unibench.errors import TrainingError
-from unibench.joint.common import anchors, boxes
-from unibench.joint.common.losses import focal, huber
-from unibench.joint.common.records import Batch, Targets
+from unibench.joint.layers import anchors, box_coder
+from unibench.joint.layers.losses import focal, huber
+from unibench.joint.system import Batch, Targets
 from unibench.joint.tdt.config import TdtConfig
 from unibench.joint.tdt.network import Outputs
 
@@ -59,7 +59,7 @@ def _detection(
     kept = assigned != anchors.IGNORED
     options, count = config.losses, len(rows) + 1
     classification = focal(outputs.logits[kept], goals[kept], alpha=options.alpha, gamma=options.gamma)
-    offsets = boxes.encode(truth, outputs.anchors[rows], config.anchors.weights)
+    offsets = box_coder.encode(truth, outputs.anchors[rows], config.anchors.weights)
     localisation = huber(outputs.offsets[images, rows], offsets, options.delta)
     return classification / count, localisation / (4 * count)
 

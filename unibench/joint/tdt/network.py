@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unibench.joint.common import anchors
-from unibench.joint.common.pyramid import Backbone, ConvNormAct, normalise
+from unibench.joint.layers import anchors
+from unibench.joint.layers.resnet_fpn import Backbone, ConvNormAct, normalise
 from unibench.joint.tdt.config import NetworkOptions, TdtConfig
 
 

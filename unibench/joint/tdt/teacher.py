@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from unibench.errors import TrainingError
-from unibench.joint.common.records import DetectionSet, Picture
-from unibench.joint.common.teachers import Teacher, load
+from unibench.joint.embedder import Teacher, load
+from unibench.joint.system import DetectionSet, Picture
 from unibench.joint.tdt.config import TdtConfig
 
 CHUNK = 64

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.associate import CascadeState, Observation, Track, step
-from unibench.joint.common import boxes, teachers, view
-from unibench.joint.common.classes import in_clip
-from unibench.joint.common.records import Found
+from unibench.geometry import canvas as view
+from unibench.joint import embedder
+from unibench.joint.data.class_names import in_clip
+from unibench.joint.layers import box_coder
+from unibench.joint.system import Found
 from unibench.joint.tdt.config import TdtConfig, TrackingOptions
 from unibench.joint.tdt.network import Outputs
 from unibench.records import Clip, Frame, Labels
@@ -44,10 +46,10 @@ def _found(outputs: Outputs, index: int, size: tuple[int, int], config: TdtConfi
     scores = outputs.logits[index].sigmoid()
     able = (scores >= options.min_score).any(dim=1).nonzero()[:, 0]
     scores = scores[able]
-    places = boxes.decode(outputs.offsets[index, able], outputs.anchors[able], config.anchors.weights)
+    places = box_coder.decode(outputs.offsets[index, able], outputs.anchors[able], config.anchors.weights)
     places = places.clamp(min=0).minimum(places.new_tensor([size[1], size[0]] * 2))
     named = scores.argmax(dim=1)
-    rows, classes = boxes.select(
+    rows, classes = box_coder.select(
         scores.amax(dim=1, keepdim=True) if options.across_classes else scores,
         places,
         min_score=options.min_score,
@@ -80,7 +82,7 @@ def sample(
     outputs = network(image[None].float())
     if not len(given):
         return _embeddings(outputs, 0, torch.zeros(0, dtype=torch.int64, device=image.device))
-    return _embeddings(outputs, 0, boxes.iou(outputs.anchors, given).argmax(dim=0))
+    return _embeddings(outputs, 0, box_coder.iou(outputs.anchors, given).argmax(dim=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ def looking(network: nn.Module, config: TdtConfig, vocabulary: Int[np.ndarray, "
     place = next(network.parameters()).device
     canvas = (config.view.height, config.view.width)
     mode = config.tracking.embedder
-    embed = teachers.load(config.teacher, str(place)).embed if mode == "teacher" else None
+    embed = embedder.load(config.teacher, str(place)).embed if mode == "teacher" else None
 
     def look(frame: Frame) -> Seen:
         image, where = view.place(frame.image, canvas)

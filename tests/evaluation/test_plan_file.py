@@ -1,0 +1,115 @@
+"""Plans: the same bytes for the same sweep, and nothing but a sound plan is read."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.evaluation import sweeps
+from unibench.errors import PlanError
+from unibench.evaluation import plan_file
+from unibench.evaluation.plan_file import Plan
+from unibench.records import Clip
+from unibench.tasks import registry
+from unibench.tasks.protocols import PROTOCOLS
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return sweeps.make(sweeps.davis(tmp_path_factory.mktemp("data"), clips=3))
+
+
+def write(path: Path, plan: Plan) -> Path:
+    path.write_bytes(plan_file.dump(plan))
+    return path
+
+
+def test_a_plan_names_everything_and_holds_no_network(made: Plan) -> None:
+    assert list(made.models) == list(sweeps.MODELS)
+    assert [(task.name, task.protocol, task.detections) for task in made.tasks] == [
+        ("vos/davis2016", "unitrack", "")
+    ]
+    assert made.tasks[0].clips == ("clip00", "clip01", "clip02")
+    assert [(unit.model, unit.clip) for unit in made.units] == [
+        (model, clip) for model in sweeps.MODELS for clip in made.tasks[0].clips
+    ]
+    prints = [fingerprint for unit in made.units for fingerprint in unit.results.values()]
+    assert len(set(prints)) == len(prints)
+    assert "architecture" not in plan_file.dump(made).decode()
+
+
+def test_a_plan_is_read_as_it_was_written_whatever_the_order_of_its_units(made: Plan, tmp_path: Path) -> None:
+    order = np.random.default_rng(3).permutation(len(made.units))
+    shuffled = replace(made, units=tuple(made.units[place] for place in order))
+    assert shuffled != made
+    for plan in (made, shuffled):
+        assert plan_file.read(write(tmp_path / "plan.json", plan)) == made
+
+
+def test_costs_grow_with_frames_pixels_and_parameters(tmp_path: Path) -> None:
+    def cost(models: tuple[str, ...], frames: int) -> float:
+        data = sweeps.davis(tmp_path / f"{frames}", clips=1, frames=frames)
+        found = sweeps.units(data, models)
+        (unit,) = plan_file.make(found, dict.fromkeys(models, "")).units
+        return unit.cost
+
+    seen = 24 * 32 / 1e15
+    assert cost(("lab-colour",), 3) == pytest.approx(3 * seen * plan_file.FLOOR, abs=1e-6)
+    assert cost(("random-resnet18",), 30) == pytest.approx(30 * seen * (plan_file.FLOOR + 11176512), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", [f"{family}/synthetic@{one}" for family in PROTOCOLS for one in PROTOCOLS[family]]
+)
+def test_every_protocol_says_how_many_pixels_a_network_sees(name: str) -> None:
+    clip = Clip("any", 480, 854, 25.0, 2, frames=lambda: iter(()))
+    assert 300**2 < plan_file.pixels(registry.find(name), clip) < 1440**2 * 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda one: one | {"frame": 3}, "unknown field 'frame'; there are: format, "),
+        (lambda one: one | {"format": "unibench plan 9"}, "format 'unibench plan 9', expected 'unibench plan 1'"),
+        (lambda one: one | {"unibench": "0.0.1"}, r"made by unibench 0\.0\.1, expected "),
+        (lambda one: one | {"frames": 1}, "frames is 1, expected at least 2"),
+        (lambda one: one | {"units": []}, "no units"),
+        (lambda one: one | {"units": one["units"] * 2}, "unit 'lab-colour' on clip 'clip00': is there twice"),
+        (lambda one: one | {"models": {}}, "model is not listed in models"),
+        (lambda one: one | {"tasks": []}, "task 0, expected an index of the 0 tasks"),
+        (lambda one: spoilt(one, clip="../../etc"), "unit 'lab-colour' on clip '../../etc': clip is not listed"),
+        (lambda one: spoilt(one, task=-1), "task -1, expected an index"),
+        (lambda one: spoilt(one, task=True), "task: found True, expected int"),
+        (lambda one: spoilt(one, results={}), "no layer in results"),
+        (lambda one: spoilt(one, results={"pooled": 3}), "results.pooled: found 3, expected str"),
+        (lambda one: spoilt(one, cost=-1.0), r"cost -1\.0, expected a positive number"),
+        (lambda one: spoilt(one, cost=float("inf")), "no plan .Infinity is no number."),
+        (lambda one: [one], "found .*, expected a table"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_is_not_sound_is_refused(
+    spoil: Callable[[Any], Any], message: str, made: Plan, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(spoil(json.loads(plan_file.dump(made)))))
+    with pytest.raises(PlanError, match=f"plan.json: .*{message}.*; make it .*with unibench plan") as caught:
+        plan_file.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def spoilt(plan: dict[str, Any], **changes: object) -> dict[str, Any]:
+    return plan | {"units": [plan["units"][0] | changes, *plan["units"][1:]]}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100000])
+def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match=r"plan.json: no plan \(.*\); make it with unibench plan"):
+        plan_file.read(path)
+    with pytest.raises(PlanError, match=r"cannot be read \(No such file or directory\); make it"):
+        plan_file.read(tmp_path / "other.json")

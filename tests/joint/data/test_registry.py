@@ -1,0 +1,359 @@
+"""Reading annotated images: every kind of data set, what is ignored, and one line for what is wrong."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unibench.datasets.synthetic import shapes
+from unibench.errors import DataError, UnknownNameError
+from unibench.joint.data import registry, waymo
+from unibench.joint.system import DetectionSet, Picture
+from unibench.records import Labels
+
+HEADER = ",".join(waymo.COLUMNS.values())
+
+
+def picture(path: Path, width: int = 40, height: int = 30) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), 90, dtype=np.uint8)).save(path)
+
+
+def coco_table() -> dict[str, Any]:
+    return {
+        "categories": [{"id": 7, "name": "car"}, {"id": 3, "name": "person"}],
+        "images": [{"id": 5, "file_name": "a.png"}, {"id": 4, "file_name": "b/c.png"}],
+        "annotations": [
+            {"image_id": 5, "category_id": 7, "bbox": [1, 2, 10, 20], "area": 150.5, "iscrowd": 0},
+            {"image_id": 5, "category_id": 3, "bbox": [0, 0, 30, 5], "area": 20, "iscrowd": 1},
+            {"image_id": 5, "category_id": 3, "bbox": [4.5, 0, 2, 2]},
+            {"image_id": 5, "category_id": 3, "bbox": [4, 4, 0, 2], "area": 0},
+        ],
+    }
+
+
+def video_table() -> dict[str, Any]:
+    table = coco_table()
+    for index, (row, video) in enumerate(zip(table["images"], (9, 9), strict=True)):
+        row |= {"video_id": video, "frame_id": 1 - index}
+    for track, row in enumerate(table["annotations"], start=11):
+        row["instance_id"] = track
+    return table
+
+
+def write(folder: Path, table: object) -> Path:
+    file = folder / "annotations.json"
+    file.write_text(json.dumps(table))
+    return file
+
+
+def test_coco(tmp_path):
+    picture(tmp_path / "images/a.png")
+    data = registry.read(f"coco:{write(tmp_path, coco_table())}@{tmp_path / 'images'}")
+    assert data.classes == ("person", "car")
+    first, second = data.pictures
+    assert (first.name, first.video, second.name) == ("a.png", "", "b/c.png")
+    assert first.labels.boxes.tolist() == [[1, 2, 11, 22], [4.5, 0, 6.5, 2]]
+    assert first.labels.classes.tolist() == [1, 0]
+    assert len(first.labels.ids) == 0
+    assert first.areas.tolist() == [150.5, 4]
+    assert first.ignored.tolist() == [[0, 0, 30, 5]]
+    assert first.ignored_classes.tolist() == [0]
+    assert first.image().shape == (30, 40, 3)
+    assert len(second.labels.boxes) == 0
+    with pytest.raises(DataError, match=r"c\.png: no such image"):
+        second.image()
+
+
+def test_images_lie_beside_the_file_where_no_folder_is_named(tmp_path):
+    picture(tmp_path / "a.png")
+    assert registry.read(f"coco:{write(tmp_path, coco_table())}").pictures[0].image().shape == (30, 40, 3)
+
+
+def test_videos_are_put_in_order_and_have_identities(tmp_path):
+    first, second = registry.read(f"video:{write(tmp_path, video_table())}").pictures
+    assert [(one.video, one.index, one.name) for one in (first, second)] == [
+        ("9", 0, "b/c.png"),
+        ("9", 1, "a.png"),
+    ]
+    assert second.labels.ids.tolist() == [11, 13]
+    text = json.dumps(video_table()).replace("instance_id", "track_id")
+    renamed = json.loads(text.replace("frame_id", "frame_index"))
+    same = registry.read(f"video:{write(tmp_path, renamed)}").pictures
+    assert same[1].labels.ids.tolist() == [11, 13]
+
+
+def put(name: str, row: int, **fields: object) -> Callable[[dict[str, Any]], object]:
+    return lambda table: table[name][row].update(fields)
+
+
+def drop(name: str, row: int, field: str) -> Callable[[dict[str, Any]], object]:
+    return lambda table: table[name][row].pop(field)
+
+
+WRONG = [
+    (lambda table: table.pop("images"), "no list 'images'; expected COCO JSON"),
+    (lambda table: table["annotations"].append(3), "annotations[4]: found '3', expected an object"),
+    (drop("images", 0, "id"), "images[0]: no id, expected an integer"),
+    (drop("images", 0, "file_name"), "images[0]: no file_name, expected a text"),
+    (put("images", 0, file_name="../a.png"), "the name '../a.png' leads out of this folder"),
+    (put("images", 0, file_name="b/c.png"), "two images are called 'b/c.png'"),
+    (put("annotations", 1, image_id=77), "annotations[1]: no image 77"),
+    (put("annotations", 1, category_id=77), "annotations[1]: no category 77"),
+    (
+        put("annotations", 0, bbox=[1, 2, 3]),
+        "annotations[0]: bbox is [1, 2, 3], expected [x, y, width, height]",
+    ),
+    (put("annotations", 0, bbox=[1, 2, -3, 4]), "annotations[0]: bbox is [1, 2, -3, 4], expected"),
+    (put("annotations", 0, bbox=[1, float("nan"), 3, 4]), "annotations[0]: bbox is [1, nan, 3, 4], expected"),
+    (put("annotations", 0, area="big"), "annotations[0]: area is 'big', expected a number"),
+    (put("categories", 0, id="x"), "categories[0]: id is 'x', expected an integer"),
+    (drop("images", 0, "video_id"), "images[0]: no video_id, expected an integer"),
+    (drop("images", 0, "frame_id"), "images[0]: no frame_id or frame_index, expected an integer"),
+    (
+        drop("annotations", 0, "instance_id"),
+        "annotations[0]: no instance_id or track_id, expected an integer",
+    ),
+    (put("annotations", 2, instance_id=11), "images[0]: an identity stands twice in 'a.png'"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_is_wrong_in_a_json_file_is_named(tmp_path, spoil, message):
+    table = video_table()
+    spoil(table)
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        registry.read(f"video:{write(tmp_path, table)}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_json(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("{")
+    with pytest.raises(DataError, match=r"x\.json: not JSON \(.*\); the file is damaged"):
+        registry.read(f"coco:{file}")
+    with pytest.raises(DataError, match=r"y\.json: no such file"):
+        registry.read(f"coco:{tmp_path / 'y.json'}")
+
+
+def odgt(*boxes: object, name: str = "27,1a") -> str:
+    return json.dumps({"ID": name, "gtboxes": list(boxes)})
+
+
+def test_crowdhuman(tmp_path):
+    picture(tmp_path / "Images/27,1a.jpg")
+    line = odgt(
+        {"tag": "person", "fbox": [-3, 2, 10, 20], "vbox": [0, 2, 7, 9], "extra": {"box_id": 0, "occ": 1}},
+        {"tag": "person", "fbox": [5, 5, 4, 4], "extra": {"ignore": 1}},
+        {"tag": "mask", "fbox": [20, 0, 9, 9], "extra": {"ignore": 1}},
+    )
+    file = tmp_path / "annotation_val.odgt"
+    file.write_text(f"{line}\n\n{odgt(name='other')}\n")
+    data = registry.read(f"crowdhuman:{file}@{tmp_path / 'Images'}")
+    assert data.classes == ("person",)
+    first, second = data.pictures
+    assert (first.name, first.video) == ("27,1a", "")
+    assert first.labels.boxes.tolist() == [[-3, 2, 7, 22]]
+    assert first.ignored.tolist() == [[5, 5, 9, 9], [20, 0, 29, 9]]
+    assert first.image().shape == (30, 40, 3)
+    assert second.labels.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", ":1: cannot be understood"),
+        ('{"ID": "x"}', ":1: cannot be understood"),
+        (odgt({"tag": "person", "fbox": [1, 2, 3]}), ":1: fbox is [1, 2, 3], expected [x, y, width, height]"),
+        (odgt({"tag": "person"}), ":1: cannot be understood"),
+        (odgt(name="../../x"), "the name '../../x.jpg' leads out of this folder"),
+    ],
+)
+def test_what_is_wrong_in_a_line_of_crowdhuman_is_named(tmp_path, line, message):
+    file = tmp_path / "x.odgt"
+    file.write_text(line)
+    with pytest.raises(DataError, match=re.escape(message)):
+        registry.read(f"crowdhuman:{file}")
+
+
+def waymo_folder(root: Path, *rows: str) -> Path:
+    for camera, stamp in ((1, 100), (1, 200), (2, 100)):
+        picture(root / f"segment-1/{camera}/{stamp}.jpg")
+    (root / "segment-1/camera_box.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    return root
+
+
+def test_waymo_becomes_a_video_of_each_camera(tmp_path):
+    rows = ("200,1,car-a,1,10,12,8,4", "100,1,car-a,1,9,12,8,4", "100,1,b,2,30,10,2,6", "100,2,c,4,5,5,2,2")
+    data = registry.read(f"waymo:{waymo_folder(tmp_path, *rows)}")
+    assert data.classes == ("vehicle", "pedestrian", "sign", "cyclist")
+    assert [(one.video, one.index, one.name) for one in data.pictures] == [
+        ("1", 0, "segment-1/1/100.jpg"),
+        ("1", 1, "segment-1/1/200.jpg"),
+        ("2", 0, "segment-1/2/100.jpg"),
+    ]
+    first, second, other = (one.labels for one in data.pictures)
+    assert first.boxes.tolist() == [[5, 10, 13, 14], [29, 7, 31, 13]]
+    assert first.classes.tolist() == [0, 1]
+    assert second.ids.tolist() == first.ids[:1].tolist()
+    assert other.classes.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("300,1,a,1,9,9,2,2", "camera_box.csv:2: a box in '"),
+        ("100,1,a,9,9,9,2,2", "camera_box.csv:2: type 9, expected one of 1, 2, 3, 4"),
+        ("100,1,a,1,x,9,2,2", "[CameraBoxComponent].box.center.x: found 'x', expected a number"),
+        ("100,1,a,1,9,inf,2,2", "[CameraBoxComponent].box.center.y: found 'inf', expected a finite number"),
+        (
+            "100,1,a,1,9,9,2,-2",
+            "[CameraBoxComponent].box.size.y: found '-2', expected a finite number, of a size none below 0",
+        ),
+        ("100,1,a,1,9", "no column '[CameraBoxComponent].box.center.y'"),
+    ],
+)
+def test_what_is_wrong_in_a_table_of_waymo_is_named(tmp_path, row, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        registry.read(f"waymo:{waymo_folder(tmp_path, row)}")
+
+
+def test_a_waymo_folder_without_segments(tmp_path):
+    with pytest.raises(DataError, match=r"no clips, expected <segment>/camera_box\.csv"):
+        registry.read(f"waymo:{tmp_path}")
+
+
+def mot_clip(root: Path, name: str, *rows: str) -> None:
+    for number in (1, 2):
+        picture(root / name / f"img1/{number:06}.jpg")
+    (root / name / "gt").mkdir()
+    (root / name / "gt/gt.txt").write_text("\n".join(rows))
+    info = "[Sequence]\nimDir=img1\nframeRate=10\nseqLength=2\n"
+    (root / name / "seqinfo.ini").write_text(info)
+
+
+def test_motchallenge_old_and_new(tmp_path):
+    root = tmp_path / "train"
+    mot_clip(root, "old", "1,4,1,2,5,6,1,-1,-1,-1", "2,4,2,2,5,6,0,-1,-1,-1")
+    mot_clip(root, "new", "1,8,1,2,5,6,1,1,1", "1,9,20,2,5,6,0,8,1", "2,7,3,3,3,3,0,3,1")
+    data = registry.read(f"mot:{root}")
+    assert data.classes == ("pedestrian",)
+    assert [(one.video, one.index, one.name) for one in data.pictures[:2]] == [
+        ("new", 0, "new/000001.jpg"),
+        ("new", 1, "new/000002.jpg"),
+    ]
+    assert [one.labels.ids.tolist() for one in data.pictures] == [[8], [], [4], []]
+    assert data.pictures[0].ignored.tolist() == [[20, 2, 25, 8]]
+    assert data.pictures[1].ignored.shape == (0, 4)  # a car is background
+    assert data.pictures[0].labels.classes.tolist() == [0]
+    some = registry.read(f"mot:{root}#old")
+    assert {one.video for one in some.pictures} == {"old"}
+    with pytest.raises(UnknownNameError, match=r"no clip in '.*train' 'odl'; did you mean 'old'"):
+        registry.read(f"mot:{root}#old,odl")
+    with pytest.raises(DataError, match="no such folder, expected MOTChallenge"):
+        registry.read(f"mot:{tmp_path / 'val'}")
+
+
+@pytest.mark.parametrize("place", ["MOT15/train", "MOT17-mini/train"])
+def test_real_clips_of_motchallenge(shared_data, place):
+    data = registry.read(f"mot:{shared_data / place}", ["person"])
+    assert data.classes == ("person",)
+    one = data.pictures[0]
+    height, width = one.image().shape[:2]
+    middles = (one.labels.boxes[:, :2] + one.labels.boxes[:, 2:]) / 2
+    assert len(one.labels.ids) == len(middles) > 1
+    assert ((middles > 0) & (middles < [width, height])).all()
+
+
+def test_synthetic_stills_have_no_identities_and_clips_have():
+    stills, clips = registry.read("synthetic:stills"), registry.read("synthetic:clips")
+    assert [one.name for one in registry.read("synthetic:stills#3").pictures] == [
+        one.name for one in stills.pictures[:3]
+    ]
+    assert stills.classes == clips.classes == shapes.VOCABULARY
+    assert len({one.image().tobytes() for one in stills.pictures[:4]}) == 4
+    assert all(one.video == "" and len(one.labels.ids) == 0 for one in stills.pictures[:4])
+    first, second = clips.pictures[39:41]
+    assert (first.index, second.index) == (39, 0)
+    assert first.video != second.video
+    assert len(first.labels.ids) == len(first.labels.boxes) > 0
+
+
+def test_training_never_shows_the_benchmark():
+    test = registry.read("synthetic:test")
+    assert len(test.pictures) == 320
+    row = shapes.benchmarks()["mot/shapes"]
+    clip, truth = row.load(Path(), "shapes-2")
+    for index, frame in enumerate(clip.frames()):
+        one = test.pictures[40 + index]
+        np.testing.assert_array_equal(frame.image, one.image())
+        np.testing.assert_array_equal(truth.labels[index].boxes, one.labels.boxes)
+    words = {one.video for one in test.pictures[::40]}
+    assert all(word.startswith("mot/shapes/") for word in words)
+    for spec in ("synthetic:clips", "synthetic:stills"):
+        assert registry.read(spec).pictures[0].name.startswith("train/")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            "cocoa:x.json",
+            "data 'cocoa:x.json': no kind 'cocoa'; there are: synthetic:stills[#N], synthetic:clips",
+        ),
+        ("x.json", "data 'x.json': no kind 'x.json'; there are:"),
+        ("coco:", "data 'coco:': nothing after 'coco:'; there are:"),
+        ("synthetic:still", "no synthetic data 'still'; did you mean 'stills'"),
+        ("synthetic:stills#0", "data 'synthetic:stills#0': #0, expected stills#N with N of 1 to 20000"),
+        ("synthetic:clips#3", "data 'synthetic:clips#3': #3, expected stills#N"),
+    ],
+)
+def test_an_unknown_spec_is_named(spec, message):
+    with pytest.raises((DataError, UnknownNameError), match=re.escape(message)):
+        registry.read(spec)
+
+
+def small_set() -> DetectionSet:
+    labels = Labels(
+        ids=np.array([1, 2, 3]),
+        boxes=np.arange(12.0).reshape(3, 4),
+        classes=np.array([0, 1, 2], dtype=np.int64),
+    )
+    one = Picture(
+        "one", lambda: np.zeros((8, 8, 3), np.uint8), labels, np.arange(8.0).reshape(2, 4),
+        embeddings=np.arange(3.0)[:, None], areas=np.array([5.0, 6.0, 7.0]), ignored_classes=np.array([1, 2]),
+    )  # fmt: skip
+    return DetectionSet("set", ("Car", "Pedestrian", "dog"), [one, replace(one, name="two")])
+
+
+def test_classes_are_put_in_the_order_that_is_wanted():
+    data = registry.align(small_set(), ("person", "bus", "car"))
+    assert data.classes == ("person", "bus", "car")
+    assert len(data.pictures) == 2
+    one = data.pictures[1]
+    assert one.name == "two"
+    assert one.labels.classes.tolist() == [2, 0]
+    assert one.labels.ids.tolist() == [1, 2]
+    assert one.areas.tolist() == [5, 6]
+    assert one.embeddings.tolist() == [[0], [1]]
+    assert one.ignored.tolist() == [[0, 1, 2, 3]]
+    assert one.ignored_classes.tolist() == [0]
+    with pytest.raises(
+        DataError, match="data 'set': classes Car, Pedestrian, dog, expected some of cat; name other"
+    ):
+        registry.align(small_set(), ("cat",))
+
+
+def test_lazy_pictures_are_a_sequence():
+    pictures = registry.Lazy(3, lambda row: replace(small_set().pictures[0], name=str(row)))
+    assert [one.name for one in pictures] == ["0", "1", "2"]
+    assert pictures[-1].name == "2"
+    assert [one.name for one in pictures[1:]] == ["1", "2"]
+    with pytest.raises(IndexError, match="3"):
+        pictures[3]

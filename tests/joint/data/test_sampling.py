@@ -1,0 +1,170 @@
+"""Training batches: the same for everyone, boxes where the pixels are, pairs of one video."""
+
+import numpy as np
+import pytest
+import torch
+
+from unibench.errors import TrainingError
+from unibench.joint.data import registry, sampling
+from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.system import UNKNOWN, Batch, DetectionSet, Picture
+from unibench.records import Labels
+
+CANVAS = ViewOptions(64, 96)
+BOX = (10, 8, 22, 28)
+
+
+def picture(
+    name: str, video: str = "", index: int = 0, *, box: tuple[int, ...] = BOX, ids: bool = True
+) -> Picture:
+    """A white box on black, 48 pixels high and 64 wide; in its middle a region that is ignored."""
+    x1, y1, x2, y2 = box
+    image = np.zeros((48, 64, 3), dtype=np.uint8)
+    image[y1:y2, x1:x2] = 255
+    labels = Labels(
+        ids=np.array([7]) if ids else np.zeros(0, dtype=np.int64),
+        boxes=np.array([box], dtype=float),
+        classes=np.array([2]),
+    )
+    return Picture(
+        name, lambda: image, labels, np.array([[30.0, 30.0, 40.0, 40.0]]), video=video, index=index
+    )
+
+
+def video(name: str, length: int) -> list[Picture]:
+    return [picture(f"{name}/{index}", name, index, box=(index, 0, index + 4, 10)) for index in range(length)]
+
+
+def data(*pictures: Picture) -> list[DetectionSet]:
+    return [DetectionSet("drawn", ("a", "b", "c"), list(pictures))]
+
+
+def draw(
+    given: list[DetectionSet], options: SampleOptions, step: int = 0, size: int = 1, **more: int
+) -> Batch:
+    return sampling.batches(given, options, CANVAS, seed=3, step=step, size=size, **more)
+
+
+def same(first: Batch, second: Batch) -> bool:
+    return torch.equal(first.images, second.images) and all(
+        torch.equal(one.boxes, two.boxes) and torch.equal(one.ids, two.ids)
+        for clips in zip(first.targets, second.targets, strict=True)
+        for one, two in zip(*clips, strict=True)
+    )
+
+
+def test_a_batch_depends_on_seed_and_step_only():
+    given, options = [registry.read("synthetic:clips")], SampleOptions(time=2, gap=3, scale=(0.7, 1.4))
+    first = draw(given, options, step=5, size=2)
+    draw(given, options, step=9, size=2)
+    assert same(first, draw([registry.read("synthetic:clips")], options, step=5, size=2))
+    assert not same(first, draw(given, options, step=6, size=2))
+    assert not same(first, sampling.batches(given, options, CANVAS, seed=4, step=5, size=2))
+
+
+def test_processes_share_the_batch_of_one():
+    given, options = [registry.read("synthetic:stills")], SampleOptions(scale=(0.8, 1.2))
+    for step in (0, 3):
+        whole = draw(given, options, step, 4)
+        parts = [draw(given, options, step, 2, rank=rank, world=2) for rank in (0, 1)]
+        assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
+
+
+def test_shapes_and_kinds():
+    batch = draw([registry.read("synthetic:clips")], SampleOptions(time=3, gap=2), size=2)
+    assert batch.images.shape == (2, 3, 3, 64, 96)
+    assert batch.images.dtype == torch.uint8
+    assert [len(clip) for clip in batch.targets] == [3, 3]
+    one = batch.targets[0][0]
+    assert (one.boxes.dtype, one.classes.dtype, one.ids.dtype) == (torch.float32, torch.int64, torch.int64)
+    assert one.embeddings.shape == (len(one.boxes), 0)
+
+
+@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.4, 0.9), (1.1, 1.9)])
+def test_boxes_stand_where_the_pixels_are(step, scale):
+    batch = draw(data(picture("one")), SampleOptions(scale=scale, visible=0.05), step)
+    image, target = batch.images[0, 0].float().mean(dim=0), batch.targets[0][0]
+    rows, columns = torch.nonzero(image > 200, as_tuple=True)
+    if not len(target.boxes):
+        assert len(rows) < 0.06 * 12 * 20 * 4 * scale[1] ** 2
+        return
+    seen = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    assert (target.boxes[0] - seen).abs().max() < 1.5
+    assert target.classes.tolist() == [2]
+    assert target.ids.tolist() == [7]
+
+
+def test_a_picture_that_fits_is_not_touched():
+    batch = sampling.batches(
+        data(picture("one")), SampleOptions(flip=0.0), ViewOptions(48, 64), seed=0, step=0, size=1
+    )
+    np.testing.assert_array_equal(batch.images[0, 0].permute(1, 2, 0).numpy(), picture("one").image())
+    assert batch.targets[0][0].boxes.tolist() == [list(BOX)]
+    assert batch.targets[0][0].ignored.tolist() == [[30, 30, 40, 40]]
+
+
+def test_half_of_the_samples_are_mirrored():
+    batch = sampling.batches(
+        data(picture("one")), SampleOptions(flip=0.5), ViewOptions(48, 64), seed=0, step=0, size=200
+    )
+    lefts = [clip[0].boxes[0, 0].item() for clip in batch.targets]
+    assert set(lefts) == {10, 64 - 22}
+    assert 70 < lefts.count(10) < 130
+
+
+def test_what_is_cut_off_is_ignored():
+    options = SampleOptions(flip=0.0, scale=(3.0, 3.0), visible=0.5)
+    cut = 0
+    for step in range(20):
+        target = draw(data(picture("one")), options, step).targets[0][0]
+        for box in target.boxes:
+            assert (box[2:] - box[:2]).prod() >= 0.5 * 12 * 20 * 16 - 1
+        cut += not len(target.boxes) and len(target.ignored) > 0
+    assert cut > 0
+
+
+def test_pairs_are_as_far_apart_as_asked_and_change_alike():
+    given = data(picture("still"), *video("a", 9), *video("b", 9), picture("other"))
+    for step in range(20):
+        batch = draw(given, SampleOptions(time=2, gap=5, flip=0.0), step)
+        first, second = (one.boxes[0, 0] / (64 / 48) for one in batch.targets[0])
+        assert second - first == pytest.approx(5, abs=1e-4)
+        mirrored = draw(given, SampleOptions(time=2, gap=5, flip=1.0), step)
+        first, second = (one.boxes[0, 0] / (64 / 48) for one in mirrored.targets[0])
+        assert second - first == pytest.approx(-5, abs=1e-4)
+
+
+def test_a_short_video_gives_frames_as_far_apart_as_it_can():
+    batch = draw(data(*video("a", 3)), SampleOptions(time=2, gap=8, flip=0.0))
+    first, second = (one.boxes[0, 0] / (64 / 48) for one in batch.targets[0])
+    assert second - first == pytest.approx(2, abs=1e-4)
+    alone = draw(data(*video("a", 1)), SampleOptions(time=2, gap=8))
+    assert torch.equal(alone.images[0, 0], alone.images[0, 1])
+
+
+def test_objects_without_identity_and_with_embeddings():
+    one = picture("one", ids=False)
+    taught = Picture(
+        "two", one.image, one.labels, one.ignored, embeddings=np.array([[1.0, 2.0]], dtype=np.float32)
+    )
+    for given, expected in ((one, []), (taught, [1.0, 2.0])):
+        target = draw(data(given), SampleOptions()).targets[0][0]
+        assert target.ids.tolist() == [UNKNOWN]
+        assert target.embeddings.tolist() == [expected]
+
+
+def test_every_picture_of_all_sets_is_drawn_equally_often():
+    small, large = data(picture("one", ids=False)), data(*(picture(f"{n}") for n in range(3)))
+    batch = draw([*small, *large], SampleOptions(), size=400)
+    without = sum(clip[0].ids.tolist() == [UNKNOWN] for clip in batch.targets)
+    assert 70 < without < 130
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(TrainingError, match="training data: no pictures, expected at least one; name data"):
+        draw(data(), SampleOptions())
+    with pytest.raises(
+        TrainingError, match=r"hardly any videos in drawn, expected them for samples of 2 frames"
+    ):
+        draw(data(picture("still")), SampleOptions(time=2))

@@ -1,0 +1,137 @@
+"""Configs are read whole or refused in one line, and the rate follows its schedule."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.joint.training.toy import SIDE, TOY, ToyConfig
+from unibench.errors import TrainingError, UnknownNameError
+from unibench.joint import systems
+from unibench.joint.layers.anchors import AnchorOptions
+from unibench.joint.training import config as configs
+from unibench.joint.training import schedule
+from unibench.joint.training.config import TrainOptions
+
+GOOD = """
+classes = ["square"]
+[train]
+steps = 10
+batch = 2
+rate = 1
+[sample]
+scale = [0.5, 2.0]
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.mark.parametrize("name", systems.SYSTEMS)
+@pytest.mark.parametrize("config", ["paper", "tiny"])
+def test_every_config_of_every_system_is_read_and_survives_its_weights_file(name: str, config: str) -> None:
+    system = systems.find(name)
+    read = configs.read(config, system)
+    assert isinstance(read, system.config)
+    assert configs.fill(json.loads(configs.as_json(read)), system, "metadata") == read
+
+
+def test_a_file_is_read_and_what_it_leaves_out_has_its_default(good: Path) -> None:
+    config = configs.read(good, TOY)
+    assert config.train == TrainOptions(steps=10, batch=2, rate=1.0)
+    assert isinstance(config.train.rate, float)
+    assert config.sample.scale == (0.5, 2.0)
+    assert config.view.height == SIDE
+
+
+def test_names_that_are_not_there_list_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "paper.toml").write_text(GOOD)
+    system = replace(TOY, folder=tmp_path)
+    assert configs.read("paper", system) == configs.read(tmp_path / "paper.toml", system)
+    with pytest.raises(
+        UnknownNameError, match=r"^no toy config or TOML file 'papr'; did you mean 'paper'\?$"
+    ):
+        configs.read("papr", system)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 10", "step = 10", r"mine\.toml: train: unknown field 'step'; there are: steps, batch, "),
+        ("steps = 10", "", r"mine\.toml: train: missing field 'steps'"),
+        ("steps = 10", "steps = 0", r"mine\.toml: train\.steps is 0, expected at least 1; correct it$"),
+        ("batch = 2", "batch = 2.5", r"mine\.toml: train\.batch: found 2\.5, expected int"),
+        ("rate = 1", "rate = -1", r"train\.rate is -1\.0, expected more than 0"),
+        ("rate = 1", "rate = nan", r"train\.rate is nan, expected more than 0"),
+        (
+            "rate = 1",
+            "rate = 1\noptimizer = 'lion'",
+            r"train\.optimizer is 'lion', expected one of sgd, adamw",
+        ),
+        (
+            "rate = 1",
+            "rate = 1\nprecision = 'int8'",
+            r"train\.precision is 'int8', expected one of float32, bf",
+        ),
+        (
+            "[0.5, 2.0]",
+            "[2.0, 0.5]",
+            r"sample\.scale is \[2\.0, 0\.5\], expected two factors, the smaller first",
+        ),
+        ("[train]", "[train", r"mine\.toml: not a readable TOML file \(.*\); correct it$"),
+    ],
+)
+def test_a_config_that_is_wrong_is_one_line(good: Path, old: str, new: str, message: str) -> None:
+    good.write_text(GOOD.replace(old, new))
+    with pytest.raises(TrainingError, match=message) as caught:
+        configs.read(good, TOY)
+    assert "\n" not in str(caught.value)
+
+
+def test_equal_configs_have_equal_texts() -> None:
+    assert configs.as_json(ToyConfig()) == configs.as_json(ToyConfig(dropout=0.2))
+    assert configs.as_json(ToyConfig()) != configs.as_json(ToyConfig(dropout=0.3))
+
+
+def test_anchors_are_counted() -> None:
+    assert AnchorOptions(ratios=(1.0, 2.0, 0.5), scales=(1.0, 1.4)).count == 6
+
+
+def test_the_rate_warms_up_and_follows_half_a_cosine() -> None:
+    options = TrainOptions(steps=110, batch=1, rate=0.4, warmup=10, warmup_rate=0.1)
+    rates = [schedule.rate(step, options) for step in range(111)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[5] == pytest.approx(0.25)
+    assert rates[10] == 0.4
+    assert rates[60] == pytest.approx(0.2)
+    assert rates[110] == pytest.approx(0, abs=1e-12)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    flat = replace(options, steps=10, warmup=10)
+    assert schedule.rate(9, flat) == pytest.approx(0.37)
+
+
+@pytest.mark.parametrize("name", configs.OPTIMIZERS)
+def test_biases_and_normalisations_do_not_decay(name: str) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = schedule.optimizer(network, TrainOptions(1, 1, rate=0.5, optimizer=name, decay=0.1))
+    for one in network.parameters():
+        one.grad = torch.zeros_like(one)
+    optimizer.step()
+    after = network.state_dict()
+    torch.testing.assert_close(after["0.weight"], 0.95 * before["0.weight"])
+    for key in ("0.bias", "1.weight", "1.bias"):
+        assert torch.equal(after[key], before[key])
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    network = torch.nn.Linear(2, 2)
+    network.weight.requires_grad_(False)
+    groups = schedule.optimizer(network, TrainOptions(1, 1, 0.1)).param_groups
+    assert [one.shape for group in groups for one in group["params"]] == [(2,)]

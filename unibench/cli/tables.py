@@ -1,0 +1,153 @@
+"""Tables on the terminal: what models, tasks and data there are. Loads no torch."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from unibench.datasets.benchmark import Benchmark
+from unibench.errors import DataError
+from unibench.evaluation.availability import Readiness
+from unibench.models.cards import Card
+from unibench.tasks.protocols import Protocol
+
+WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def show(thing: object) -> None:
+    """Print a table or a line."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(thing)
+
+
+def show_paths(paths: Iterable[Path]) -> None:
+    """Say which files were written."""
+    console = Console(soft_wrap=True, highlight=False)
+    for path in paths:
+        console.print(f"written: {path}", markup=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def show_models(cards: Sequence[Card]) -> None:
+    """Print the cards, one a row; the default layer comes first."""
+    table = _table("Models", "model", "layers", "pretraining", "ImageNet top-1", "weights", "description")
+    for card in cards:
+        layers = sorted(card.layers, key=lambda name: name != card.default_layer) or [card.default_layer]
+        top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
+        weights = card.weights.source.partition(":")[0]
+        seen = card.pretraining.method if card.pretraining.data == "none" else (
+            f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
+        table.add_row(card.name, ", ".join(layers), seen, top1, weights, card.description)
+    show(table)
+
+
+def show_card(card: Card, path: Path, weights: str) -> None:
+    """Print every field of a card, where it stands and where its weights are."""
+    table = _table(card.name, "field", "value")
+    table.add_row("card", escape(str(path)))
+    table.add_row("weights", escape(weights))
+    table.add_section()
+    for name, value in _fields({key: one for key, one in asdict(card).items() if key != "name"}):
+        table.add_row(name, escape(value) or "[dim]-")
+    show(table)
+
+
+def _fields(record: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and readable values; a table that is empty is one value."""
+    for key, value in record.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _fields(value, f"{name}.")
+        elif key == "rename":
+            yield name, "\n".join(f"{pattern}  ->  {new!r}" for pattern, new in value)
+        elif isinstance(value, tuple):
+            yield name, ", ".join(map(str, value))
+        elif isinstance(value, bool):
+            yield name, "yes" if value else "no"
+        else:
+            yield name, "" if value in (None, {}) else f"{value:,}" if key == "parameters" else str(value)
+
+
+def show_readiness(found: Sequence[Readiness]) -> None:
+    """Print which cards can run here, and why not the others."""
+    table = _table("Models on this machine", "model", "runs", "weights", "architecture")
+    for one in found:
+        weights = escape(one.weights)
+        network = escape(one.architecture)
+        table.add_row(
+            one.model,
+            "[green]yes" if one.runs else "no",
+            f"[red]{weights}" if one.weights_problem and "sha256 is" in weights else weights,
+            f"[red]{network}" if one.architecture_problem else network,
+        )
+    show(table)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{sum(one.runs for one in found)} of {len(found)} models can run here", markup=False)
+
+
+def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapping[str, Protocol]]) -> None:
+    """Print the tasks and the protocols of each family; the default for each kind of model comes first."""
+    table = _table("Tasks", "task", "folder under --data", "detections")
+    for name, benchmark in benchmarks.items():
+        table.add_row(name, benchmark.folder or "(rendered)", ", ".join(benchmark.detections))
+    show(table)
+    table = _table("Protocols (task@protocol)", "family", "protocol", "version", "models", "what it is")
+    for family, presets in protocols.items():
+        for preset in presets.values():
+            table.add_row(family, preset.name, preset.version, preset.kind, preset.source)
+        table.add_section()
+    show(table)
+
+
+def check_data(benchmarks: Mapping[str, Benchmark], data: Path) -> bool:
+    """Read every clip's annotations and print what is there.
+
+    Returns:
+        Whether everything that is there can be read; a benchmark that is not there is no fault.
+    """
+    table = _table(f"Data in {data}", "task", "folder", "clips", "frames", "state")
+    sound = True
+    with Console(stderr=True).status("reading") as status:
+        for name, benchmark in benchmarks.items():
+            root = data / benchmark.folder
+            if not benchmark.folder:
+                continue
+            if not root.is_dir():
+                table.add_row(name, benchmark.folder, "", "", f"missing; {benchmark.obtain}", style="dim")
+                continue
+            status.update(f"reading {name}")
+            clips, frames, problems = _read(benchmark, root)
+            sound = sound and not problems
+            state = (
+                "[green]ok" if not problems else f"[red]{len(problems)} unreadable[/]: {escape(problems[0])}"
+            )
+            table.add_row(name, benchmark.folder, str(clips), str(frames), state)
+    show(table)
+    return sound
+
+
+def _read(benchmark: Benchmark, root: Path) -> tuple[int, int, list[str]]:
+    try:
+        names = benchmark.names(root)
+    except DataError as error:
+        return 0, 0, [str(error)]
+    frames, problems = 0, []
+    for name in names:
+        try:
+            frames += benchmark.load(root, name)[0].length
+        except DataError as error:
+            problems.append(str(error))
+    return len(names), frames, problems

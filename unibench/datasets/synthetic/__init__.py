@@ -1,0 +1,1 @@
+"""Rendered clips: nothing is read from disk."""

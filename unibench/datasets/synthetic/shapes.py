@@ -1,0 +1,269 @@
+"""Textured shapes that cross each other: the benchmark `mot/shapes`, and stills and clips to train on.
+
+Squares, discs and triangles, each with two colours and a pattern of its own, move so fast over a photograph or
+over noise that a box often does not overlap with itself a frame later: who is who must be seen. They hide each
+other, leave and come back. 128 x 128 pixels, a millisecond a frame, any number of clips, each from a word; the
+words of the benchmark start with `mot/shapes/`, which training must not use.
+
+The truth: the box of the whole silhouette inside the frame, hidden parts included. A shape of which less than
+`VISIBLE` is to be seen is not in the truth; predictions on what is seen of it are excused.
+"""
+
+import colorsys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from unibench.datasets.benchmark import GIVEN, Benchmark
+from unibench.datasets.detections import with_detections
+from unibench.datasets.synthetic.photos import BACKGROUNDS, cut
+from unibench.datasets.synthetic.scene import draws
+from unibench.errors import UnknownNameError
+from unibench.records import EXCUSED, Clip, Frame, Labels, Truth
+
+SIZE = 128
+"""Height and width of a frame, pixels."""
+VOCABULARY = ("square", "disc", "triangle")
+TASK = "mot/shapes"
+NAMES = tuple(f"shapes-{number}" for number in range(1, 9))
+LENGTH, FPS = 40, 10.0
+"""Of the benchmark's clips."""
+VISIBLE = 0.3
+"""Least visible share of a shape in the truth."""
+CAST = 7
+"""Shapes of a clip; about five of them are in the frame at a time."""
+RADII = (12.0, 19.0)
+"""Of the circle around a disc; squares and triangles have about its area; pixels."""
+SPEEDS = (11.0, 22.0)
+"""Pixels in a frame."""
+BEYOND = 22.0
+"""How far beyond the edge of the frame the middle of a shape goes before it turns round, pixels."""
+_PHOTO = 192  # side of the backgrounds, pixels: the camera's window of SIZE pans over it
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """One identity."""
+
+    kind: int
+    """Index into `VOCABULARY`."""
+    colours: UInt8[np.ndarray, "2 3"]
+    pattern: int
+    """0 stripes, 1 checks, 2 rings."""
+    waves: float
+    """Bands from the middle to the edge."""
+    radius: float
+    places: Float[np.ndarray, "frame 2"]
+    """Of the middle: x, y in pixels of the frame."""
+    angles: Float[np.ndarray, " frame"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A whole clip before it is painted."""
+
+    word: str
+    background: UInt8[np.ndarray, "photo photo 3"]
+    window: Float[np.ndarray, "frame 2"]
+    """Left and top of what the camera sees of the background."""
+    light: Float[np.ndarray, " frame"]
+    """Brightness of each frame, relative."""
+    shapes: tuple[Shape, ...]
+    """The farthest first. Identities are 1, 2, ... in this order."""
+
+
+def benchmarks() -> dict[str, Benchmark]:
+    """List the benchmark `mot/shapes`."""
+    row = Benchmark(TASK, "", _names, _load, "nothing to obtain: rendered from a seed", GIVEN)
+    return {row.task: row}
+
+
+@lru_cache(maxsize=64)
+def scene(word: str, length: int) -> Scene:
+    """Plan a clip.
+
+    Args:
+        word: the seed; another word gives another clip with other identities.
+        length: number of frames.
+    """
+    rng = draws("shapes", word)
+    hues = (np.arange(CAST) + rng.uniform(-0.25, 0.25, CAST)) / CAST + rng.random()
+    shapes = tuple(_shape(rng, float(hue), length) for hue in rng.permutation(hues))
+    times, reach = np.arange(length), (_PHOTO - SIZE) / 2
+    start, rhythm = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.05, 0.3, 3)
+    pan = reach * (1 + np.sin(start[:2] + rhythm[:2] * times[:, None]))
+    light = 1 + 0.15 * np.sin(start[2] + rhythm[2] * times)
+    return Scene(word, _background(rng), pan, light, shapes)
+
+
+def paint(plan: Scene, index: int) -> tuple[UInt8[np.ndarray, "128 128 3"], Labels, Labels]:
+    """Paint one frame; it depends on no other.
+
+    Args:
+        plan: from `scene`.
+        index: number of the frame.
+
+    Returns:
+        image: RGB, 0 to 255.
+        labels: ids, boxes and classes of the shapes of which enough is to be seen.
+        ignored: boxes of the other shapes of which something is to be seen, class EXCUSED.
+    """
+    left, top = plan.window[index].astype(np.int64).tolist()
+    image = plan.background[top : top + SIZE, left : left + SIZE].copy()
+    owner = np.zeros((SIZE, SIZE), dtype=np.int64)
+    rows = []
+    for identity, shape in enumerate(plan.shapes, start=1):
+        row = _stamp(shape, index, image, owner, identity)
+        if row is not None:
+            rows.append((identity, shape.kind, *row))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    seen = np.bincount(owner.ravel(), minlength=CAST + 1)[table[:, 0].astype(np.int64)]
+    share = seen / np.maximum(1, table[:, 2])
+    true, hidden = share >= VISIBLE, (share < VISIBLE) & (seen > 0)
+    ids, classes = table[true, :2].astype(np.int64).T
+    labels = Labels(ids=ids, boxes=table[true, 3:], classes=classes)
+    ignored = Labels(boxes=table[hidden, 3:], classes=np.full(int(hidden.sum()), EXCUSED))
+    return _expose(image, plan, index), labels, ignored
+
+
+def clip(word: str, length: int) -> tuple[Clip, Truth]:
+    """Make a clip and its truth; it gives no detections.
+
+    Args:
+        word: of the scene, and the clip's name.
+        length: number of frames.
+    """
+    plan = scene(word, length)
+    _, labels, ignored = zip(*(paint(plan, index) for index in range(length)), strict=True)
+    name = word.rpartition("/")[2]
+    return Clip(name, SIZE, SIZE, FPS, length, partial(_frames, plan), VOCABULARY), Truth(labels, ignored)
+
+
+def _names(root: Path) -> list[str]:
+    return list(NAMES)
+
+
+def _load(root: Path, name: str) -> tuple[Clip, Truth]:
+    if name not in NAMES:
+        raise UnknownNameError(f"clip of {TASK}", name, NAMES)
+    made, truth = clip(f"{TASK}/{name}", LENGTH)
+    return with_detections(made, truth, "oracle+noise"), truth
+
+
+def _frames(plan: Scene) -> Iterator[Frame]:
+    for index in range(len(plan.window)):
+        yield Frame(index, paint(plan, index)[0])
+
+
+def _shape(rng: np.random.Generator, hue: float, length: int) -> Shape:
+    first = colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.7, 1), rng.uniform(0.7, 1))
+    second = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 1), rng.choice((0.1, 0.95)))
+    way, turn = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.08)
+    headings = way + turn * np.arange(length) + np.cumsum(rng.normal(0, 0.1, length))
+    steps = rng.uniform(*SPEEDS) * np.stack([np.cos(headings), np.sin(headings)], axis=1)
+    places = _fold(rng.uniform(0, SIZE, 2) + np.cumsum(steps, axis=0))
+    return Shape(
+        kind=int(rng.integers(len(VOCABULARY))),
+        colours=np.rint(np.array([first, second]) * 255).astype(np.uint8),
+        pattern=int(rng.integers(3)),
+        waves=float(rng.uniform(1.2, 3)),
+        radius=float(rng.uniform(*RADII)),
+        places=places,
+        angles=rng.uniform(0, 2 * np.pi) + rng.uniform(-0.1, 0.1) * np.arange(length),
+    )
+
+
+def _fold(places: Float[np.ndarray, "frame 2"]) -> Float[np.ndarray, "frame 2"]:
+    """Turn straight ways round where they are too far beyond the edge."""
+    side = SIZE + 2 * BEYOND
+    way = np.mod(places + BEYOND, 2 * side)
+    folded: Float[np.ndarray, "frame 2"] = np.minimum(way, 2 * side - way) - BEYOND
+    return folded
+
+
+def _background(rng: np.random.Generator) -> UInt8[np.ndarray, "photo photo 3"]:
+    if rng.random() < 0.7:
+        photo = _photographs()[int(rng.integers(len(BACKGROUNDS)))]
+        return photo[:, :: int(rng.choice((-1, 1)))]
+    coarse = rng.integers(80, 176, (12, 12, 3))
+    return np.kron(coarse, np.ones((16, 16, 1), dtype=np.int64)).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _photographs() -> tuple[UInt8[np.ndarray, "photo photo 3"], ...]:
+    return tuple(np.asarray(cut(window, (_PHOTO, _PHOTO))) for window in BACKGROUNDS)
+
+
+def _stamp(
+    shape: Shape,
+    index: int,
+    image: UInt8[np.ndarray, "height width 3"],
+    owner: np.ndarray,
+    identity: int,
+) -> tuple[int, float, float, float, float] | None:
+    """Paint a shape over what is there; its area in pixels, outside the frame too, and its box inside the frame."""
+    x, y = shape.places[index].tolist()
+    reach = int(shape.radius * 1.5) + 1
+    column, row = int(x), int(y)
+    xs = np.arange(column - reach, column + reach + 1)
+    ys = np.arange(row - reach, row + reach + 1)
+    cosine, sine = np.cos(shape.angles[index]), np.sin(shape.angles[index])
+    right, down = ((xs + 0.5 - x) / shape.radius)[None, :], ((ys + 0.5 - y) / shape.radius)[:, None]
+    u, v = cosine * right + sine * down, cosine * down - sine * right
+    cover = _silhouette(shape.kind, u, v)
+    inside = np.ix_((ys >= 0) & (ys < SIZE), (xs >= 0) & (xs < SIZE))
+    part = cover[inside]
+    across, along = np.flatnonzero(part.any(axis=0)), np.flatnonzero(part.any(axis=1))
+    if not len(across):
+        return None
+    left, top = max(int(xs[0]), 0), max(int(ys[0]), 0)
+    there = (slice(top, top + part.shape[0]), slice(left, left + part.shape[1]))
+    bands = _bands(shape, u, v)[inside][part]
+    image[there][part] = shape.colours[bands]
+    owner[there][part] = identity
+    return (
+        int(cover.sum()),
+        float(left + across[0]),
+        float(top + along[0]),
+        float(left + across[-1] + 1),
+        float(top + along[-1] + 1),
+    )
+
+
+def _silhouette(
+    kind: int, u: Float[np.ndarray, "row column"], v: Float[np.ndarray, "row column"]
+) -> Bool[np.ndarray, "row column"]:
+    if kind == 0:
+        distance = np.maximum(np.abs(u), np.abs(v)) / 0.89
+    elif kind == 1:
+        distance = u * u + v * v
+    else:
+        distance = np.maximum(-v / 0.72, (np.abs(u) * 3**0.5 + v) / 1.44)
+    return np.asarray(distance <= 1)
+
+
+def _bands(
+    shape: Shape, u: Float[np.ndarray, "row column"], v: Float[np.ndarray, "row column"]
+) -> Int[np.ndarray, "row column"]:
+    """0 or 1: which of the two colours each pixel has."""
+    rate = shape.waves * np.pi
+    if shape.pattern == 2:
+        wave = np.sin(rate * np.sqrt(u * u + v * v) + 1)
+    else:
+        wave = np.sin(rate * u + 0.5) * (np.sin(rate * v + 0.5) if shape.pattern else 1 + 0 * v)
+    return np.asarray(wave < 0, dtype=np.int64)
+
+
+def _expose(
+    image: UInt8[np.ndarray, "height width 3"], plan: Scene, index: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Light and sensor: brightness and grain."""
+    raw = draws("grain", plan.word, index).bit_generator.random_raw(image.size // 8)
+    grain = np.asarray(raw, dtype="<u8").view(np.int8).reshape(image.shape).astype(np.float32)
+    pixels = image.astype(np.float32) * np.float32(plan.light[index]) + grain * np.float32(1 / 8)
+    exposed: UInt8[np.ndarray, "height width 3"] = np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+    return exposed

@@ -1,0 +1,52 @@
+"""What a result is called, and the hashes by which one knows whether it is there already."""
+
+import hashlib
+import json
+from dataclasses import fields
+from importlib.metadata import version
+
+import numpy as np
+
+from unibench.evaluation.units import Unit
+from unibench.records import Labels, Truth
+from unibench.results.store import UnitKey
+from unibench.tasks import protocols
+
+
+def unit_key(unit: Unit, layer: str) -> UnitKey:
+    """Name what one layer of a unit gives, as the results on disk are named."""
+    return UnitKey(unit.card.name, unit.task.name, protocols.label(unit.task.protocol), layer, unit.clip)
+
+
+def result_fingerprint(unit: Unit, model: str, layer: str, truth: Truth) -> str:
+    """Hash over everything that the result depends on and that is known before the frames are read.
+
+    Args:
+        unit: The clip and the task.
+        model: Hash of the model (`fingerprints`).
+        layer: The model's layer.
+        truth: The clip's truth.
+    """
+    return digest(
+        model, layer, unit.task.name, protocols.fingerprint(unit.task.protocol), unit.clip, str(unit.frames),
+        hash_labels(*truth.labels, *truth.ignored), version("unibench-tracking"),
+    )  # fmt: skip
+
+
+def hash_labels(*labels: Labels) -> str:
+    """Hash over all that is said of some frames."""
+    found = hashlib.sha256()
+    for one in labels:
+        for field in fields(Labels):
+            value = getattr(one, field.name)
+            if isinstance(value, np.ndarray):
+                found.update(repr(value.shape).encode())
+                found.update(value.tobytes())
+            else:
+                found.update(repr([(rle["size"], rle["counts"]) for rle in value]).encode())
+    return found.hexdigest()
+
+
+def digest(*parts: str) -> str:
+    """Short hash over texts in their order."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,181 @@
+"""How a network is run over a clip: in batches, one pass for all who show it the same, on frames decoded ahead.
+
+Nothing of this changes what a tracker says, but for the order of sums within a batch.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from typing import Any, Generic, NoReturn, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from unibench.errors import TrackerError
+from unibench.models.frozen import FrozenModel
+from unibench.records import Clip, Frame, Labels
+
+Item = TypeVar("Item")
+Options = TypeVar("Options")
+State = TypeVar("State")
+Image = UInt8[np.ndarray, "_ _ 3"]
+AHEAD = 2
+"""Frames that are decoded before they are asked for."""
+
+
+@dataclass(frozen=True)
+class Steps(Generic[Options, State]):
+    """A tracker in steps, which `follow` takes: its passes may run ahead of the frame it labels, its head cannot.
+
+    Called with a clip, a model, its layers and options, it yields the labels of each frame and layer.
+    """
+
+    look: Callable[[Frame, FrozenModel, Sequence[str], Options], Image | None]
+    """What the network is to see of a frame; None: nothing. Depends on no other frame."""
+    begin: Callable[[Clip, FrozenModel, Sequence[str], Options], State]
+    """The state before frame 0."""
+    advance: Callable[[State, Frame, Mapping[str, Tensor]], tuple[State, dict[str, Labels]]]
+    """State, next frame and its maps (channel, h, w) of each layer, none where nothing was looked at -> the state
+    after it, and its labels on each layer."""
+
+    def __call__(
+        self, clip: Clip, model: FrozenModel, layers: Sequence[str], options: Options
+    ) -> Iterator[dict[str, Labels]]:
+        """Track a clip, see `follow`."""
+        return follow(self, clip, model, layers, options)
+
+
+def follow(
+    steps: Steps[Options, State], clip: Clip, model: FrozenModel, layers: Sequence[str], options: Options
+) -> Iterator[dict[str, Labels]]:
+    """Take a tracker through a clip; `model.batch` frames are put into one pass.
+
+    Args:
+        steps: The tracker; it is handed one frame after the other, and no clip to pull frames from.
+        clip: Its frames are pulled a batch at a time.
+        model: The network.
+        layers: Layers of it, all from one pass.
+        options: The protocol.
+
+    Yields:
+        The labels of each frame, for each layer.
+    """
+    state = steps.begin(replace(clip, frames=_refuse), model, layers, options)
+    frames = clip.frames()
+    while batch := list(islice(frames, model.batch)):
+        images = [steps.look(frame, model, layers, options) for frame in batch]
+        for frame, maps in zip(batch, see(images, model, layers), strict=True):
+            state, labels = steps.advance(state, frame, maps)
+            yield labels
+
+
+def _refuse() -> NoReturn:
+    raise TrackerError(
+        "a tracker in steps pulled frames, expected it to wait for them; the protocol is online"
+    )
+
+
+@torch.inference_mode()
+def see(images: Sequence[Image | None], model: FrozenModel, layers: Sequence[str]) -> list[dict[str, Tensor]]:
+    """Show images to the network, those of one size in one pass.
+
+    Args:
+        images: (height, width, 3) RGB; None: nothing is to be seen.
+        model: The network.
+        layers: Layers of it.
+
+    Returns:
+        For each image, layer -> (channel, h, w); empty where there is none.
+    """
+    maps: list[dict[str, Tensor]] = [{} for _ in images]
+    shown = [(place, model.prepare(image)) for place, image in enumerate(images) if image is not None]
+    for _, group in groupby(shown, key=lambda one: one[1].shape):
+        places, prepared = zip(*group, strict=True)
+        found = model.network(torch.stack(prepared), layers)
+        for row, place in enumerate(places):
+            maps[place] = {layer: found[layer][row] for layer in layers}
+    return maps
+
+
+def share(model: FrozenModel, union: Sequence[str] = ()) -> tuple[FrozenModel, Callable[[], None]]:
+    """Let trackers that go through a clip in step share passes: what was shown to the network is not shown again.
+
+    Args:
+        model: The network.
+        union: Layers that any of the trackers may ask for of the same images: all are taken from the first pass.
+
+    Returns:
+        The model with a network that remembers, and a function that makes it forget. Only a whole batch that is
+        equal bit by bit is known again, so maps are those that the tracker would get on its own.
+    """
+    known: list[tuple[Tensor, dict[str, Tensor]]] = []
+
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        maps = next((maps for seen, maps in known if _equal(seen, images)), None)
+        if maps is None:
+            known.append((images, maps := {}))
+        missing = [layer for layer in dict.fromkeys([*union, *layers]) if layer not in maps]
+        if any(layer in missing for layer in layers):
+            maps |= model.network(images, missing)
+        return {layer: maps[layer] for layer in layers}
+
+    return replace(model, network=network), known.clear
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first, second)
+
+
+def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
+    """Make items in a thread before they are asked for; an error comes out where its item would.
+
+    The thread ends with the generator: when it is exhausted, fails or is closed.
+
+    Args:
+        items: For instance the frames of a clip, which are decoded on the way.
+        depth: Items that are made ahead, at least 1.
+    """
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        waiting = deque(thread.submit(next, source, end) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, source, end))
+                yield item  # type: ignore[misc]
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def fan(items: Iterable[Item], readers: int) -> list[Iterator[Item]]:
+    """Let several read one stream, each at its own pace; all of them meet the error that ends it.
+
+    Args:
+        items: Read once; what all readers have passed is forgotten (itertools.tee keeps up to 57 items more).
+        readers: Their number.
+    """
+    source = iter(items)
+
+    def take() -> tuple[Item, None] | tuple[None, Exception]:
+        try:
+            return next(source), None
+        except Exception as error:  # noqa: BLE001 - raised again, for each reader
+            return None, error
+
+    def read(link: list[Any]) -> Iterator[Item]:
+        while True:
+            if not link:  # nobody was here before
+                link += [take(), []]
+            (item, error), link = link
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+
+    first: list[Any] = []
+    return [read(first) for _ in range(readers)]

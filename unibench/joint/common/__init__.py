@@ -1,1 +1,0 @@
-"""What jointly trained trackers share; nothing here knows a system's name."""

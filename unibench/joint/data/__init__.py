@@ -1,0 +1,1 @@
+"""Annotated images that joint trackers learn from."""

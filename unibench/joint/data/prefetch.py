@@ -1,0 +1,74 @@
+"""The batches of a training's steps, in order, on the device."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from itertools import islice
+from typing import Any
+
+import torch
+
+from unibench.joint.data import sampling
+from unibench.joint.system import Batch, DetectionSet, Targets
+
+THREADS = 8
+"""At most so many make batches ahead for a GPU."""
+
+
+def batches(
+    sets: Sequence[DetectionSet],
+    config: Any,
+    steps: range,
+    *,
+    device: torch.device,
+    rank: int = 0,
+    processes: int = 1,
+) -> Iterator[Batch]:
+    """Give this process's batch of each step; for a GPU they are prefetched in threads.
+
+    Args:
+        sets: What to learn from.
+        config: Its `sample`, `view` and `train` are used.
+        steps: The steps to be done.
+        device: Where the batches go.
+        rank: Number of this process among those that train together.
+        processes: Their number.
+    """
+
+    def make(step: int) -> Batch:
+        return sampling.batches(
+            sets, config.sample, config.view,
+            seed=config.train.seed, step=step, rank=rank, world=processes, size=config.train.batch // processes,
+        )  # fmt: skip
+
+    if device.type == "cpu":
+        return map(make, steps)
+    threads = max(1, min(THREADS, (os.cpu_count() or 1) // processes))
+    return (_moved(batch, device) for batch in prefetch(make, steps, threads))
+
+
+def prefetch(make: Callable[[int], Batch], steps: range, threads: int) -> Iterator[Batch]:
+    """Make batches in threads, two for each thread ahead of the one asked for, and give them in order.
+
+    Args:
+        make: Step -> its batch; a function of nothing else.
+        steps: The steps to be done.
+        threads: How many work at once.
+    """
+    todo = iter(steps)
+    with ThreadPoolExecutor(threads) as pool:
+        made = deque(pool.submit(make, step) for step in islice(todo, 2 * threads))
+        while made:
+            batch = made.popleft().result()
+            made.extend(pool.submit(make, step) for step in islice(todo, 1))
+            yield batch
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    def moved(one: Targets) -> Targets:
+        return Targets(**{field.name: getattr(one, field.name).to(device) for field in fields(Targets)})
+
+    targets = tuple(tuple(moved(one) for one in clip) for clip in batch.targets)
+    return Batch(batch.images.to(device), targets)

@@ -1,0 +1,229 @@
+"""Annotated images to train and to score on: a spec as `--data` takes it becomes a `DetectionSet`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from unibench.datasets import motchallenge
+from unibench.datasets.clips import ImageFrames
+from unibench.datasets.files import read_text
+from unibench.datasets.images import read_image
+from unibench.datasets.synthetic import shapes
+from unibench.errors import DataError, UnknownNameError
+from unibench.joint.data import coco, crowdhuman, waymo
+from unibench.joint.data.class_names import meaning
+from unibench.joint.system import DetectionSet, Picture
+from unibench.records import EXCUSED, Labels
+
+STILLS, CLIPS, LENGTH = 20_000, 1_000, 40
+"""Pictures of `synthetic:stills`; clips of `synthetic:clips` and the frames of each: all rendered when drawn."""
+
+_TEST = tuple(f"{shapes.TASK}/{name}" for name in shapes.NAMES)
+
+
+@dataclass(frozen=True)
+class Lazy(Sequence[Picture]):
+    """Pictures that are made when they are asked for."""
+
+    length: int
+    make: Callable[[int], Picture]
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Picture]: ...
+    def __getitem__(self, index: int | slice) -> Picture | Sequence[Picture]:
+        if isinstance(index, slice):
+            return [self.make(row) for row in range(*index.indices(self.length))]
+        if not -self.length <= index < self.length:
+            raise IndexError(index)
+        return self.make(index % self.length)
+
+
+def read(spec: str, classes: Sequence[str] | None = None) -> DetectionSet:
+    """Read a data set.
+
+    Args:
+        spec: `KIND:PLACE` as in `USAGE`.
+        classes: what the set is to hold, in this order (see `align`); None: its own classes.
+
+    Raises:
+        DataError: there is no such kind or place, a file is malformed, or no class is wanted.
+    """
+    kind, _, place = spec.partition(":")
+    if kind not in KINDS:
+        raise DataError(f"data {spec!r}: no kind {kind!r}; there are: {', '.join(USAGE)}")
+    if not place:
+        raise DataError(f"data {spec!r}: nothing after {kind + ':'!r}; there are: {', '.join(USAGE)}")
+    data = replace(KINDS[kind](place), name=spec)
+    return data if classes is None else align(data, classes)
+
+
+def align(data: DetectionSet, classes: Sequence[str]) -> DetectionSet:
+    """The same pictures with other classes; objects of classes that are not wanted are left out.
+
+    Classes are told by their names in lower case, and `pedestrian` is `person`.
+
+    Args:
+        data: a data set.
+        classes: names of the classes that are wanted.
+
+    Raises:
+        DataError: none of them is in the data set.
+    """
+    if data.classes == tuple(classes):
+        return data
+    wanted = [meaning(name) for name in classes]
+    number = [wanted.index(meaning(name)) if meaning(name) in wanted else -1 for name in data.classes]
+    if max(number, default=-1) < 0:
+        raise DataError(
+            f"data {data.name!r}: classes {', '.join(data.classes)}, expected some of {', '.join(classes)}; "
+            "name other data, or a config with other classes"
+        )
+    pictures = data.pictures
+    make = partial(_aligned, pictures, np.array(number))
+    return replace(data, classes=tuple(classes), pictures=Lazy(len(pictures), make))
+
+
+def _aligned(pictures: Sequence[Picture], number: Int[np.ndarray, " class"], row: int) -> Picture:
+    picture = pictures[row]
+    labels = picture.labels
+    classes, regions = number[labels.classes], number[picture.ignored_classes]
+    kept, stay = classes >= 0, regions >= 0
+
+    def some(values: np.ndarray, chosen: Bool[np.ndarray, " row"]) -> np.ndarray:
+        return values[chosen] if len(values) else values
+
+    return replace(
+        picture,
+        labels=Labels(ids=some(labels.ids, kept), boxes=labels.boxes[kept], classes=classes[kept]),
+        areas=some(picture.areas, kept),
+        embeddings=some(picture.embeddings, kept),
+        ignored=picture.ignored[stay] if len(regions) else picture.ignored,
+        ignored_classes=regions[stay],
+    )
+
+
+def stills() -> DetectionSet:
+    """Rendered stills without identities: each shows other shapes."""
+    return DetectionSet("synthetic:stills", shapes.VOCABULARY, Lazy(STILLS, _still))
+
+
+def clips() -> DetectionSet:
+    """Rendered clips with identities."""
+    return DetectionSet("synthetic:clips", shapes.VOCABULARY, Lazy(CLIPS * LENGTH, _frame))
+
+
+def test() -> DetectionSet:
+    """The frames of the benchmark `mot/shapes`: to score on, not to train on."""
+    length = shapes.LENGTH
+    return DetectionSet("synthetic:test", shapes.VOCABULARY, Lazy(len(_TEST) * length, _test_frame))
+
+
+def _test_frame(row: int) -> Picture:
+    number, index = divmod(row, shapes.LENGTH)
+    return _video_frame(_TEST[number], shapes.LENGTH, index)
+
+
+def _still(row: int) -> Picture:
+    picture = _shapes(f"train/still-{row}", 1, 0)
+    return replace(picture, labels=replace(picture.labels, ids=Labels().ids))
+
+
+def _frame(row: int) -> Picture:
+    number, index = divmod(row, LENGTH)
+    return _video_frame(f"train/clip-{number}", LENGTH, index)
+
+
+def _video_frame(word: str, length: int, index: int) -> Picture:
+    return replace(_shapes(word, length, index), name=f"{word}/{index}", video=word, index=index)
+
+
+@lru_cache(maxsize=64)  # those who look for the frames of a video ask more than once
+def _shapes(word: str, length: int, index: int) -> Picture:
+    image, labels, ignored = shapes.paint(shapes.scene(word, length), index)
+    return Picture(word, lambda: image, labels, ignored.boxes)
+
+
+def _synthetic(place: str) -> DetectionSet:
+    """`stills[#N]`, `clips`, `test`."""
+    name, some, count = place.partition("#")
+    made = {"stills": stills, "clips": clips, "test": test}
+    if name not in made:
+        raise UnknownNameError("synthetic data", name, made)
+    if not some:
+        return made[name]()
+    if name != "stills" or not count.isdecimal() or not 1 <= int(count) <= STILLS:
+        raise DataError(f"data 'synthetic:{place}': #{count}, expected stills#N with N of 1 to {STILLS}")
+    return replace(stills(), pictures=Lazy(int(count), _still))
+
+
+def _beside(place: str) -> tuple[Path, Path]:
+    """`FILE@IMAGES` -> file, folder of the images (without one: the file's own)."""
+    file, at, images = place.rpartition("@")
+    return (Path(file), Path(images)) if at else (Path(place), Path(place).parent)
+
+
+def _motchallenge(place: str) -> DetectionSet:
+    """`FOLDER[#clip,clip]`: a folder of clips, all of them or some."""
+    folder, some, names = place.rpartition("#")
+    root = Path(folder if some else place)
+    known = motchallenge.names(root.parent, root.name)
+    pictures: list[Picture] = []
+    for name in names.split(",") if some else known:
+        if name not in known:
+            raise UnknownNameError(f"clip in {str(root)!r}", name, known)
+        pictures += _clip(root, name)
+    return DetectionSet(place, motchallenge.VOCABULARY, pictures)
+
+
+def _clip(root: Path, name: str) -> Iterator[Picture]:
+    load = motchallenge.load if _has_classes(root / name / "gt" / "gt.txt") else motchallenge.load_mot15
+    clip, truth = load(root.parent, name, root.name)
+    if not isinstance(clip.frames, ImageFrames):
+        raise TypeError(name)
+    for index, (path, labels) in enumerate(zip(clip.frames.paths, truth.labels, strict=True)):
+        ignored = truth.ignored[index] if truth.ignored else Labels()
+        yield Picture(
+            f"{name}/{path.name}",
+            partial(read_image, path),
+            replace(labels, classes=np.zeros(len(labels.ids), dtype=np.int64)),
+            ignored.boxes[ignored.classes == EXCUSED],
+            video=name,
+            index=index,
+        )
+
+
+def _has_classes(file: Path) -> bool:
+    """Whether rows have a class in column 8 (MOT16 and later) or a coordinate, -1 or other (MOT15)."""
+    first = read_text(file).lstrip().partition("\n")[0].split(",")
+    return len(first) in (8, 9)
+
+
+KINDS: Mapping[str, Callable[[str], DetectionSet]] = {
+    "synthetic": _synthetic,
+    "coco": lambda place: coco.read(*_beside(place)),
+    "video": lambda place: coco.read(*_beside(place), videos=True),
+    "crowdhuman": lambda place: crowdhuman.read(*_beside(place)),
+    "waymo": lambda place: coco.from_table(waymo.convert(Path(place)), Path(place), place, videos=True),
+    "mot": _motchallenge,
+}
+USAGE = (
+    "synthetic:stills[#N]",
+    "synthetic:clips",
+    "synthetic:test",
+    "coco:FILE.json[@IMAGES]",
+    "video:FILE.json[@IMAGES]",
+    "crowdhuman:FILE.odgt[@IMAGES]",
+    "waymo:FOLDER",
+    "mot:FOLDER[#CLIP,CLIP,...]",
+)
+"""What a spec may be."""

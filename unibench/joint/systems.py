@@ -1,0 +1,171 @@
+"""Trackers that were trained as trackers: a table of systems, and how a card becomes one that runs.
+
+A trained tracker is one safetensors file. Its metadata name the system and hold its whole config, so the file alone
+says how the network is built, what it is shown and how it tracks.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unibench.errors import TrainingError, UnibenchError, UnknownNameError, WeightsError
+from unibench.joint import embedder
+from unibench.joint.system import System
+from unibench.joint.training import config as configs
+from unibench.joint.training import export
+from unibench.models import checkpoints, frozen, weights
+from unibench.models.cards import Card
+from unibench.records import Clip, Labels
+
+SYSTEMS: dict[str, str] = {
+    "retinatrack": "unibench.joint.retinatrack",
+    "tdt": "unibench.joint.tdt",
+}
+"""Name -> module whose `SYSTEM` it is; imported when it is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointModel:
+    """A trained tracker, ready to run."""
+
+    name: str
+    fingerprint: str
+    """Hash of everything that changes what it says: its card and its weights file, config included."""
+    device: torch.device
+    track: Callable[[Clip, str], Iterator[Labels]]
+    """Clip, name of the protocol -> labels of frame 0, 1, 2, ..."""
+    unsupported: Mapping[str, str]
+    """Family of tasks -> why it cannot do them; all others it can."""
+
+
+def find(name: str) -> System:
+    """Look up a system.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    if name not in SYSTEMS:
+        raise UnknownNameError("joint tracker", name, SYSTEMS)
+    system: System = import_module(SYSTEMS[name]).SYSTEM
+    return system
+
+
+def load(card: Card, given: Path | None = None, device: str = "cpu") -> JointModel:
+    """Build the tracker of a card from its weights file.
+
+    Args:
+        card: Of kind `joint`.
+        given: A weights file, or the folder that holds it; None: only the card's own source.
+        device: A torch device.
+
+    Raises:
+        UnknownNameError: There is no such system, or no such device.
+        WeightsError: The file is missing or damaged, or is not that of a tracker of this system.
+    """
+    path = weights.locate(card, given)
+    place = frozen.device(device)
+    system, config, network = build(card, path)
+    network = network.to(place)
+
+    def track(clip: Clip, protocol: str) -> Iterator[Labels]:
+        frames = system.track(network, config, clip, protocol)
+        while True:
+            with torch.inference_mode():  # on at each step, and off while the caller has the labels
+                labels = next(frames, None)
+            if labels is None:
+                return
+            yield labels
+
+    return JointModel(card.name, fingerprint(card, path), place, track, system.unsupported)
+
+
+def fingerprint(card: Card, path: Path | None) -> str:
+    """Hash over everything that changes what a tracker says: its file, and the frozen models that take part.
+
+    Args:
+        card: Of kind `joint`.
+        path: Its weights file.
+
+    Raises:
+        UnknownNameError, WeightsError: As for `load`; also of those models.
+    """
+    assert path is not None, "a joint card names a file"
+    system = find(card.architecture.name)
+    others = [embedder.fingerprint(one) for one in system.companions(_config(system, path))]
+    mine = frozen.fingerprint(card, path)
+    return hashlib.sha256(" ".join([mine, *others]).encode()).hexdigest()[:12] if others else mine
+
+
+def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
+    """Build the network of a card as its weights file says, and fill it.
+
+    Args:
+        card: Of kind `joint`.
+        path: Its weights file.
+
+    Returns:
+        The system, its config, and the frozen network.
+
+    Raises:
+        UnknownNameError, WeightsError: As for `load`.
+    """
+    assert path is not None, "a joint card names a file"
+    system = find(card.architecture.name)
+    config = _config(system, path)
+    tensors = checkpoints.read(path)[""]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = system.build(config)
+    except UnibenchError:
+        raise
+    except Exception as error:  # whatever a config asks for
+        raise WeightsError(
+            f"{path}: {system.name} cannot be built with the config in it ({_line(error)}); train it again"
+        ) from error
+    if problem := _misfit(network.state_dict(), tensors):
+        raise WeightsError(f"{path}: {problem}; fetch or train it again")
+    network.load_state_dict(tensors)
+    return system, config, network.eval().requires_grad_(False)
+
+
+def _config(system: System, path: Path) -> Any:
+    name, table = export.metadata(path)
+    if name != system.name:
+        raise WeightsError(
+            f"{path}: weights of {name!r}, expected {system.name!r} as the card says; correct architecture.name or "
+            "weights.source"
+        )
+    try:
+        return configs.fill(table, system, f"{path}: {export.CONFIG}")
+    except TrainingError as error:
+        raise WeightsError(str(error)) from error
+
+
+def _misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Why tensors are not those of a network; empty: they are."""
+    problems = {
+        "missing": [name for name in wanted if name not in found],
+        "unknown": [name for name in found if name not in wanted],
+        "of another shape": [
+            name for name in wanted if name in found and found[name].shape != wanted[name].shape
+        ],
+        "not finite": [
+            name for name, one in found.items() if one.is_floating_point() and not one.isfinite().all()
+        ],
+    }
+    told = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in problems.items()
+        if names
+    ]
+    return f"tensors {'; '.join(told)}, expected {len(wanted)} as its config says" if told else ""
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

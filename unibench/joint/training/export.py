@@ -1,0 +1,100 @@
+"""What a training leaves: one file of weights that says how its network is built, and a card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from unibench.errors import TrainingError, WeightsError
+from unibench.joint.system import DetectionSet, System
+from unibench.joint.training import config as configs
+from unibench.models.download import sha256
+
+SYSTEM, CONFIG = "unibench_system", "unibench_config"
+"""Keys of the metadata in a weights file."""
+
+
+def write(
+    system: System, config: Any, network: nn.Module, sets: Sequence[DetectionSet], out: Path, name: str
+) -> Path:
+    """Write `NAME.safetensors` and its card `NAME.toml`.
+
+    Args:
+        system: What was trained.
+        config: Goes into the metadata of the weights, so that the network can be built from them.
+        network: Its parameters are written.
+        sets: What it was trained on, for the card.
+        out: The folder.
+        name: Of the model.
+
+    Returns:
+        The card.
+
+    Raises:
+        TrainingError: One of them cannot be written.
+    """
+    weights, card = out / f"{name}.safetensors", out / f"{name}.toml"
+    metadata = {SYSTEM: system.name, CONFIG: configs.as_json(config)}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    try:
+        part = weights.with_name(weights.name + ".part")
+        part.write_bytes(_packed(tensors, metadata))
+        part.replace(weights)
+        table = _card(system, network, sets, weights)
+        part = card.with_name(card.name + ".part")
+        part.write_text(tomli_w.dumps(table), encoding="utf-8")
+        part.replace(card)
+    except OSError as error:
+        raise TrainingError(
+            f"{out}: {name!r} cannot be written ({error.strerror}); choose another folder with -o"
+        ) from error
+    return card
+
+
+def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Safetensors with metadata in their own order: the library shuffles them, and equal weights had another hash."""
+    plain = save(dict(tensors))
+    end = 8 + int.from_bytes(plain[:8], "little")
+    header = json.dumps({"__metadata__": dict(metadata), **json.loads(plain[8:end])}).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8 bytes
+    return len(header).to_bytes(8, "little") + header + plain[end:]
+
+
+def metadata(path: Path) -> tuple[str, object]:
+    """Read which network a weights file belongs to.
+
+    Returns:
+        Name of the system, and its config as plain data for `config.fill`.
+
+    Raises:
+        WeightsError: The file cannot be read, or does not say.
+    """
+    try:
+        with safe_open(path, "pt") as held:
+            said = held.metadata() or {}
+        return said[SYSTEM], json.loads(said[CONFIG])
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error}); save it again") from error
+    except (KeyError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path}: its metadata name no joint tracker and config; give a file that unibench train wrote"
+        ) from error
+
+
+def _card(system: System, network: nn.Module, sets: Sequence[DetectionSet], weights: Path) -> dict[str, Any]:
+    data = ", ".join(one.name for one in sets)
+    parameters = sum(one.numel() for one in network.parameters())
+    return {
+        "kind": "joint",
+        "description": f"{system.name}, trained with unibench on {data}",
+        "paper": "",
+        "license": "unknown",
+        "architecture": {"loader": "joint", "name": system.name, "parameters": parameters},
+        "weights": {"source": f"file:{weights.name}", "sha256": sha256(weights), "verified": True},
+        "pretraining": {"method": system.name, "data": data, "supervision": "labels"},
+    }

@@ -1,0 +1,315 @@
+"""Model cards: one TOML file a model, read into frozen records and checked field by field.
+
+The schema is documented in `model_cards/README.md`; it is what the dataclasses below say. An unknown field, a
+missing one or one of another type is an error that names the file and the field.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unibench import plugins
+from unibench.errors import CardError, UnknownNameError
+from unibench.schema import SchemaError, record
+
+KINDS = ("frozen", "joint")
+JOINT = "joint"
+"""The one layer of a joint tracker, as results call it; and the loader of its card."""
+FROZEN_ONLY = (
+    "default_layer", "preprocessing", "layers", "imagenet_top1", "reference", "architecture.options",
+    "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
+    "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename",
+)  # fmt: skip
+"""Fields that the card of a joint tracker cannot have: its weights file says how it is built and what it is shown."""
+_OF_JOINT = {
+    "default_layer": JOINT,
+    "preprocessing": {"color": "rgb", "divisor": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+    "layers": {},
+}
+"""What stands in these fields instead."""
+COLORS = ("rgb", "bgr", "lab", "lightness")
+PADDINGS = ("zeros", "reflect", "replicate", "circular")
+DTYPES = ("float32", "bfloat16", "float16")
+SUPERVISION = ("none", "self", "labels")
+PART = r"(?!\.\.?(?:/|$))[\w.+-]+"
+"""One part of a path that leads down."""
+SOURCE = re.compile(
+    rf"random|none|file:(?!\.\.?$)[^/]+|package:\w+(/{PART})+|hf:{PART}/{PART}(/{PART})+|https://[^\s/]+/\S+"
+)
+
+
+Option = str | int | float | bool | list[int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One feature map that a model can give."""
+
+    node: str | int
+    """Where the loader finds it: a module's name (torchvision), an index of `forward_intermediates` (timm), a key of
+    the returned dict (python)."""
+    stride: int
+    """Pixels of the input per feature cell."""
+    channels: int
+    offset: float = 0.0
+    """Pixel on which cell 0 is centred: 0 for ResNets, (patch - 1) / 2 for patches and pools."""
+    norm: bool = False
+    """Whether the network's final normalisation is applied to the map (timm's ViTs)."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How the network is built."""
+
+    loader: str
+    """A key of `unibench.models.frozen.LOADERS`; `joint` for a joint tracker."""
+    name: str
+    """The loader's name of the architecture; `module:function` for the loader `python`; a key of
+    `unibench.joint.systems.SYSTEMS` for a joint tracker."""
+    parameters: int = 0
+    """Number of parameters of the backbone (without `head`), or of the whole joint tracker; a test counts them."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """Keyword arguments of the constructor."""
+    strides: Mapping[str, int] = field(default_factory=dict)
+    """Module name -> stride given to every convolution in it, in this order, after construction."""
+    padding: str = "zeros"
+    """Padding of every convolution (`padding_mode` of torch's Conv2d)."""
+    dtype: str = "float32"
+    """What the network computes in, one of `DTYPES`: the lower ones by torch's autocast; heads get float32."""
+    compiled: bool = False
+    """Whether torch.compile makes the network faster, which also changes the last digits of its maps."""
+    head: tuple[str, ...] = ()
+    """Prefixes of parameters after the last feature map: not part of the backbone, need not be loaded."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the parameters come from."""
+
+    source: str
+    """`random`, `none` (nothing to load), `file:NAME`, `package:MODULE/PATH`, `hf:OWNER/REPO/FILE` (Hugging Face
+    Hub) or an https URL."""
+    verified: bool = False
+    """Whether this very file was loaded with this card, by whoever wrote the card."""
+    sha256: str = ""
+    mirrors: tuple[str, ...] = ()
+    """Other sources of the same file, tried in this order."""
+    gated: bool = False
+    """Whether the owner asks for a registration before the file can be fetched."""
+    obtain: str = ""
+    """How a person gets the file where no program can (a shared drive, a conversion)."""
+    container: str = ""
+    """Dotted path of keys to the tensors in the file; empty: the one that fits best."""
+    seed: int = 0
+    """Of the initialisation, for `random`."""
+    prefix: str = ""
+    """Prefix of the backbone's keys; empty: the one that fits best."""
+    ignore: tuple[str, ...] = ()
+    """Prefixes of keys in the file that are not the backbone's (projection heads, classifiers)."""
+    rename: tuple[tuple[str, str], ...] = ()
+    """Pairs (regular expression, replacement), applied to each key in this order."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an RGB image in 0-255 to what the network was trained on: convert, divide, subtract mean, divide by std."""
+
+    color: str
+    divisor: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What the weights have seen."""
+
+    method: str
+    data: str
+    supervision: str
+    """`none`, `self` or `labels` (text that goes with images counts as labels)."""
+    epochs: float = 0.0
+    """Passes over the data; 0: not known."""
+    overlap: tuple[str, ...] = ()
+    """Benchmarks whose clips or images are among the data, as tasks name them (`vos/davis2017`)."""
+
+
+@dataclass(frozen=True)
+class External:
+    """A number measured by somebody else."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything that unibench knows of one model; `name` is the file's name."""
+
+    name: str
+    kind: str
+    """One of `KINDS`: an appearance model for the training-free heads, or a tracker that was trained as one."""
+    description: str
+    paper: str
+    license: str
+    default_layer: str
+    architecture: Architecture
+    weights: Weights
+    preprocessing: Preprocessing
+    pretraining: Pretraining
+    layers: Mapping[str, Layer]
+    imagenet_top1: External | None = None
+    """Linear-probe (or supervised) top-1 accuracy on ImageNet-1k, a fraction."""
+    reference: bool = False
+    """The supervised reference that a radar plot draws in grey."""
+    aliases: tuple[str, ...] = ()
+    """Other names that find the card."""
+    released: str = ""
+    """When the weights came out: `2021` or `2021-04`."""
+
+
+def folders() -> list[Path]:
+    """Folders searched for cards: the working directory's `model_cards`, then unibench's own, then the plug-ins'."""
+    package = Path(__file__).resolve().parents[1]
+    shipped = package / "_model_cards"
+    builtin = shipped if shipped.is_dir() else package.parent / "model_cards"
+    local = Path.cwd() / "model_cards"
+    mine = [local] if local.is_dir() and local.resolve() != builtin else []
+    return [*mine, builtin, *plugins.CARD_FOLDERS]
+
+
+def paths() -> dict[str, Path]:
+    """Every card that can be found: name -> file."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def running(card: Card, dtype: str | None = None, *, compiled: bool = False) -> Card:
+    """The card with what a command asks for; since it changes scores, it changes the model's hash as well.
+
+    Args:
+        card: As it was read.
+        dtype: One of `DTYPES`; None: the card's own.
+        compiled: Whether to compile the network, whatever the card says.
+
+    Raises:
+        CardError: It is a joint tracker, which runs as it is.
+    """
+    here = card.architecture
+    if card.kind == "joint" and (compiled or dtype not in (None, here.dtype)):
+        raise CardError(f"model {card.name!r}: a joint tracker runs in float32, uncompiled; run it without "
+                        "--dtype and --compile")  # fmt: skip
+    changed = replace(here, dtype=dtype or here.dtype, compiled=compiled or here.compiled)
+    return replace(card, architecture=changed)
+
+
+def find(name: str) -> Card:
+    """Read the card of that name, with that alias, or in that file (`.toml`).
+
+    Raises:
+        UnknownNameError: There is no such card.
+        CardError: The card is not valid, or several answer to the name.
+    """
+    if name.endswith(".toml"):
+        return read(Path(name))
+    known = paths()
+    if name in known:
+        return read(known[name])
+    everything = [read(path) for path in known.values()]
+    found = [card for card in everything if name in card.aliases]
+    if len(found) > 1:
+        raise CardError(
+            f"{name!r}: alias of {' and '.join(card.name for card in found)}, expected of one card; "
+            "give the name of a card, or take the alias out of the others"
+        )
+    if not found:
+        names = [*known, *(alias for card in everything for alias in card.aliases)]
+        raise UnknownNameError("model card", name, names, "unibench models")
+    return found[0]
+
+
+def read(path: Path) -> Card:
+    """Read and check one card.
+
+    Raises:
+        CardError: The file cannot be read, is not TOML, or a field is unknown, missing, of another type or value.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CardError(f"{path}: not a readable TOML file ({error}); see model_cards/README.md") from error
+    if "name" in table:
+        raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
+    if table.get("kind") == "joint":
+        if alien := next((name for name in FROZEN_ONLY if _holds(table, name)), ""):
+            raise CardError(f"{path}: {alien} is for frozen models, not for joint trackers; take it out")
+        table |= _OF_JOINT
+    try:
+        card: Card = record(Card, {"name": path.stem, **table}, str(path))
+    except SchemaError as error:
+        raise CardError(f"{error}; see model_cards/README.md") from error
+    for problem in _problems(card):
+        raise CardError(f"{path}: {problem}; see model_cards/README.md")
+    return card
+
+
+def _holds(table: Mapping[str, Any], name: str) -> bool:
+    """Whether a table has a field, or a table in it (`weights.seed`)."""
+    outer, _, inner = name.rpartition(".")
+    within = table.get(outer) if outer else table
+    return isinstance(within, dict) and inner in within
+
+
+def _problems(card: Card) -> Iterator[str]:
+    choices = (
+        ("kind", card.kind, KINDS),
+        ("architecture.padding", card.architecture.padding, PADDINGS),
+        ("architecture.dtype", card.architecture.dtype, DTYPES),
+        ("preprocessing.color", card.preprocessing.color, COLORS),
+        ("pretraining.supervision", card.pretraining.supervision, SUPERVISION),
+    )
+    for name, value, allowed in choices:
+        if value not in allowed:
+            yield f"{name} is {value!r}, expected one of {', '.join(allowed)}"
+    yield from _source_problems(card.weights)
+    yield from _joint_problems(card) if card.kind == "joint" else _layer_problems(card)
+    if card.preprocessing.divisor <= 0 or min(card.preprocessing.std) <= 0:
+        yield "preprocessing.divisor and std must be positive"
+    if card.imagenet_top1 and not 0 <= card.imagenet_top1.value <= 1:
+        yield f"imagenet_top1.value is {card.imagenet_top1.value}, expected a fraction between 0 and 1"
+
+
+def _source_problems(weights: Weights) -> Iterator[str]:
+    if not SOURCE.fullmatch(weights.source):
+        yield (f"weights.source is {weights.source!r}, expected random, none, file:NAME, package:MODULE/PATH, "
+               "hf:OWNER/REPO/FILE or https://...")  # fmt: skip
+    for mirror in weights.mirrors:
+        if not SOURCE.fullmatch(mirror) or not mirror.startswith(("hf:", "https:")):
+            yield f"weights.mirrors has {mirror!r}, expected hf:OWNER/REPO/FILE or https://..."
+
+
+def _joint_problems(card: Card) -> Iterator[str]:
+    if card.architecture.loader != JOINT:
+        yield f"architecture.loader is {card.architecture.loader!r}, expected {JOINT!r} for a joint tracker"
+    if card.weights.source in ("random", "none"):
+        yield f"weights.source is {card.weights.source!r}, expected a file, which says how a joint tracker is built"
+
+
+def _layer_problems(card: Card) -> Iterator[str]:
+    if not card.layers:
+        yield "no layers, expected at least one table [layers.NAME]"
+    if card.default_layer not in card.layers:
+        yield f"default_layer is {card.default_layer!r}, expected one of {', '.join(card.layers)}"
+    if JOINT in card.layers:
+        yield f"layers.{JOINT}: results call a joint tracker so; choose another name"
+    for name, layer in card.layers.items():
+        if layer.stride < 1 or layer.channels < 1:
+            yield f"layers.{name}: stride and channels must be at least 1"
+        if layer.norm and card.architecture.loader != "timm":
+            yield f"layers.{name}: norm is for the loader timm, found {card.architecture.loader!r}"

@@ -1,0 +1,322 @@
+"""A card becomes a frozen model: images in, feature maps of named layers out, all from one pass."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from unibench.errors import CardError, UnknownNameError
+from unibench.models import weights
+from unibench.models.cards import Card, Preprocessing
+from unibench.models.download import sha256
+from unibench.models.weights import LoadReport
+
+LAYOUT = torch.channels_last
+"""How images, weights and maps lie in memory: the faster way for convolutions, on CPUs as on GPUs."""
+BATCH = 8
+"""Frames in one pass, but for CPUs: these have enough to do with one."""
+Network = Callable[[Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenModel:
+    """An appearance model that no head may change.
+
+    Cell (row, column) of a layer's map is centred on pixel (offset + stride * column, offset + stride * row).
+    """
+
+    name: str
+    prepare: Callable[[UInt8[np.ndarray, "height width 3"]], Float[Tensor, "3 height width"]]
+    """RGB 0-255 image -> the network's own normalised input, on its device; 0 is the mean colour."""
+    network: Network
+    """Prepared images and layer names -> one map a layer, all from one pass, without gradients."""
+    strides: Mapping[str, int]
+    """Layer -> pixels of the input per feature cell."""
+    offsets: Mapping[str, float]
+    """Layer -> pixel on which cell 0 is centred (0 for ResNets, (patch - 1) / 2 for ViTs)."""
+    device: torch.device
+    fingerprint: str = ""
+    """Hash of everything on the card that changes features, and of the weights file."""
+    batch: int = 1
+    """Frames that trackers put into one pass, where a pass needs nothing of the frames before."""
+
+
+def device(name: str) -> torch.device:
+    """Check that a device is there.
+
+    Raises:
+        UnknownNameError: torch does not know it, or this machine does not have it.
+    """
+    try:
+        place = torch.device(name)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise UnknownNameError("device", name, there) from error
+    return place
+
+
+def load(
+    card: Card, *, given: Path | None = None, place: str = "cpu", least: float = weights.REQUIRED
+) -> FrozenModel:
+    """Build a card's network, load its weights and freeze it.
+
+    Args:
+        card: The model.
+        given: A weights file, or the folder that holds it; None: only the card's own source.
+        place: A torch device.
+        least: Share of the backbone's tensors that must be loaded, 0 to 1.
+
+    Raises:
+        CardError: The card is that of a joint tracker.
+        UnknownNameError: The card names a loader or an architecture that does not exist.
+        WeightsError: The weights are missing, damaged, or do not fit.
+    """
+    path = weights.locate(card, given)
+    module, report = build(card, path)
+    if report is not None:
+        weights.require(report, f"{path} for model {card.name!r}", least)
+    return freeze(card, module, path, device(place))
+
+
+def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
+    """Build a card's network with the weights of a file (or its seeded random ones) and report on the loading."""
+    if card.kind != "frozen":
+        raise CardError(f"model {card.name!r}: a joint tracker, expected a frozen model; to use its backbone as one: "
+                        f"unibench models backbone {card.name}")  # fmt: skip
+    if card.architecture.loader not in LOADERS:
+        raise UnknownNameError("loader", card.architecture.loader, LOADERS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(card.weights.seed)
+        module = _construct(card)
+    report = None
+    if path is not None:
+        report = weights.fit_file(module, path, card.weights, card.architecture.head)
+    _set_strides(card, module)
+    _set_padding(card, module)
+    return module.eval().requires_grad_(False), report
+
+
+def freeze(card: Card, module: nn.Module, path: Path | None, place: torch.device) -> FrozenModel:
+    """Wrap a built network as the appearance model that the heads know."""
+    network = LOADERS[card.architecture.loader].extract(card, module.to(place).to(memory_format=LAYOUT))
+    return _frozen(card, _running(network, card, place), fingerprint(card, path), place)
+
+
+def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, place: str = "cpu") -> FrozenModel:
+    """Describe a model without building it.
+
+    Args:
+        card: The model.
+        load: Builds it; called once, when its network is first run.
+        fingerprint: Hash of the model.
+        place: A torch device.
+    """
+    built = cache(load)
+    return _frozen(card, lambda images, layers: built().network(images, layers), fingerprint, device(place))
+
+
+def _frozen(card: Card, network: Network, fingerprint: str, place: torch.device) -> FrozenModel:
+    return FrozenModel(
+        name=card.name,
+        prepare=_preparation(card.preprocessing, place),
+        network=network,
+        strides={name: layer.stride for name, layer in card.layers.items()},
+        offsets={name: layer.offset for name, layer in card.layers.items()},
+        device=place,
+        fingerprint=fingerprint,
+        batch=1 if place.type == "cpu" else BATCH,
+    )
+
+
+def _running(network: Network, card: Card, place: torch.device) -> Network:
+    """The network as it is run: frozen, in the card's precision, channels last."""
+    dtype = getattr(torch, card.architecture.dtype)
+
+    @torch.inference_mode()
+    def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
+            maps = network(images.contiguous(memory_format=LAYOUT), layers)
+        return {name: one.float() for name, one in maps.items()}
+
+    return run
+
+
+def parameters(module: nn.Module, head: Sequence[str]) -> int:
+    """Count the parameters of a network's backbone.
+
+    Args:
+        module: The network.
+        head: Prefixes of the parameters that are not part of the backbone.
+    """
+    return sum(one.numel() for name, one in module.named_parameters() if not name.startswith(tuple(head)))
+
+
+def fingerprint(card: Card, path: Path | None) -> str:
+    """Hash over everything on a card that changes features, and over the weights file; nothing is built."""
+    parts = {
+        "architecture": {**asdict(card.architecture), "parameters": 0},
+        "layers": {name: asdict(layer) for name, layer in card.layers.items()},
+        "preprocessing": asdict(card.preprocessing),
+        "keys": [card.weights.container, card.weights.prefix, card.weights.rename],
+        "weights": sha256(path) if path else [card.weights.source, card.weights.seed],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
+
+
+def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.ndarray], Tensor]:
+    mean = torch.tensor(rules.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(rules.std, device=device).view(3, 1, 1)
+
+    def prepare(image: UInt8[np.ndarray, "height width 3"]) -> Float[Tensor, "3 height width"]:
+        if rules.color in ("lab", "lightness"):
+            from skimage.color import rgb2lab
+
+            image = rgb2lab(image).astype(np.float32)
+            if rules.color == "lightness":  # L alone, for networks with three input channels
+                image = image[:, :, [0, 0, 0]]
+        elif rules.color == "bgr":
+            image = image[:, :, ::-1]
+        pixels = torch.tensor(np.ascontiguousarray(image), device=device)
+        return (pixels.permute(2, 0, 1).float() / rules.divisor - mean) / std
+
+    return prepare
+
+
+def _construct(card: Card) -> nn.Module:
+    try:
+        return LOADERS[card.architecture.loader].construct(card)
+    except (TypeError, AttributeError, ImportError) as error:
+        raise CardError(
+            f"model {card.name!r}: {card.architecture.loader} cannot build {card.architecture.name!r} "
+            f"({str(error).splitlines()[0]}); correct [architecture] in the card"
+        ) from error
+
+
+def _set_strides(card: Card, module: nn.Module) -> None:
+    for name, stride in card.architecture.strides.items():
+        try:
+            part = module.get_submodule(name)
+        except AttributeError as error:
+            raise CardError(
+                f"model {card.name!r}: architecture.strides names {name!r}; there is no such module"
+            ) from error
+        for convolution in part.modules():
+            if isinstance(convolution, nn.Conv2d):
+                convolution.stride = (stride, stride)
+
+
+def _set_padding(card: Card, module: nn.Module) -> None:
+    mode: Any = card.architecture.padding
+    if mode == "zeros":
+        return
+    for convolution in module.modules():
+        if isinstance(convolution, nn.Conv2d):
+            assert not isinstance(convolution.padding, str)
+            vertical, horizontal = convolution.padding
+            convolution.padding_mode = mode
+            # torch makes this list in the constructor, and reads it in every mode but zeros
+            convolution._reversed_padding_repeated_twice = [horizontal, horizontal, vertical, vertical]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How networks of one library are built, and how maps are taken out of them."""
+
+    construct: Callable[[Card], nn.Module]
+    extract: Callable[[Card, nn.Module], Network]
+
+
+def _keywords(card: Card) -> dict[str, Any]:
+    return dict(card.architecture.options)
+
+
+def _construct_torchvision(card: Card) -> nn.Module:
+    from torchvision.models import get_model, list_models
+
+    if card.architecture.name not in list_models():
+        raise UnknownNameError("torchvision architecture", card.architecture.name, list_models())
+    network: nn.Module = get_model(card.architecture.name, weights=None, **_keywords(card))
+    return network
+
+
+def _extract_nodes(card: Card, module: nn.Module) -> Network:
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    @lru_cache(maxsize=8)
+    def extractor(layers: tuple[str, ...]) -> Callable[..., Any]:
+        nodes = {str(card.layers[name].node): name for name in layers}
+        taken: nn.Module = create_feature_extractor(module, nodes)
+        return _compiled(card, taken.eval())
+
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        maps: dict[str, Tensor] = extractor(tuple(layers))(images)
+        return maps
+
+    return network
+
+
+def _construct_timm(card: Card) -> nn.Module:
+    import timm
+
+    if not timm.is_model(card.architecture.name):
+        raise UnknownNameError("timm architecture", card.architecture.name, timm.list_models())
+    network: nn.Module = timm.create_model(card.architecture.name, pretrained=False, **_keywords(card))
+    return network
+
+
+def _extract_intermediates(card: Card, module: nn.Module) -> Network:
+    forward = _compiled(card, module.forward_intermediates)  # type: ignore[arg-type]
+
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        indices = sorted({int(card.layers[name].node) for name in layers})
+        maps = forward(images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True)
+        taken = {name: maps[indices.index(int(card.layers[name].node))] for name in layers}
+        return {
+            name: _normalised(module, one) if card.layers[name].norm else one for name, one in taken.items()
+        }
+
+    return network
+
+
+def _normalised(module: nn.Module, features: Tensor) -> Tensor:
+    """Apply a ViT's final normalisation, which works on the last axis, to a (batch, channels, h, w) map."""
+    normalised: Tensor = module.norm(features.movedim(1, -1))  # type: ignore[operator]
+    return normalised.movedim(-1, 1).contiguous()
+
+
+def _construct_python(card: Card) -> nn.Module:
+    module, _, function = card.architecture.name.partition(":")
+    network: nn.Module = getattr(import_module(module), function)(**_keywords(card))
+    return network
+
+
+def _extract_returned(card: Card, module: nn.Module) -> Network:
+    forward = _compiled(card, module)
+
+    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        maps = forward(images)
+        return {name: maps[card.layers[name].node] for name in layers}
+
+    return network
+
+
+def _compiled(card: Card, forward: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(forward) if card.architecture.compiled else forward
+
+
+LOADERS: dict[str, Loader] = {
+    "torchvision": Loader(_construct_torchvision, _extract_nodes),
+    "timm": Loader(_construct_timm, _extract_intermediates),
+    "python": Loader(_construct_python, _extract_returned),
+}

@@ -1,0 +1,247 @@
+"""Two models on the same clips: is one better, by how much, and could that be chance? Loads no torch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from unibench.errors import OutputError, UnknownNameError
+from unibench.records import Score, Tally
+from unibench.report.boards import Board, Setting, arrange, best_layer, best_value, direction
+from unibench.report.comparable import RERUN, check_knobs
+from unibench.report.comparison import ALIKE, APART, TOO_FEW, Comparison
+from unibench.report.leaderboard import Standing, Ties
+from unibench.results.store import ClipResult, read_clips, read_scores
+from unibench.stats import tests
+from unibench.tasks.scoring import SCORING
+
+LEVEL = 0.05
+"""Two models are told apart where the adjusted p is below this."""
+_STANDINGS = {APART: Standing.BEHIND, ALIKE: Standing.TIED, TOO_FEW: Standing.TOO_FEW}
+
+RowKey = tuple[str, str, Setting]
+"""Model, layer, column."""
+Run = Mapping[str, Score]
+"""One layer of a model on one task: metric -> score, the headline first."""
+
+
+def compare(
+    out: Path, first: str, second: str, *, asked: Sequence[str] = (), metric: str = ""
+) -> list[Comparison]:
+    """Compare two models task by task, on the stored tallies of the clips that both have.
+
+    Args:
+        out: Root folder of the results.
+        first: A model, or `model:layer`; without a layer, each task's better one by the headline.
+        second: The other, likewise.
+        asked: Tasks: `vos/davis2016`, `vos/davis2016@crw`, or patterns of these; empty: all that both have.
+        metric: Compare this one, on the tasks that have it; empty: the headline of each task.
+
+    Returns:
+        One a task, in the order of the boards.
+
+    Raises:
+        UnknownNameError: No such model, layer, task or metric in the folder.
+        OutputError: The models have no task or no clip of a task in common, differ in a protocol hash or in the
+            data of a clip, or the stored clips do not give the stored score.
+    """
+    scores, names = read_scores(out), (first, second)
+    boards, runs = [_board(scores, name, out) for name in names], _runs(scores)
+    pairs = [[runs[_better(board, one)] for board in boards] for one in _common(boards, names, asked)]
+    rows = _chosen(pairs, metric)
+    paired = [_compare(out, one, other) for one, other in rows]
+    judged = _judge([(one.p, one.clips) for one in paired])
+    return [
+        Comparison(
+            setting=_setting(one),
+            metric=one.metric,
+            names=names,
+            layers=(one.layer, other.layer),
+            paired=result,
+            p_holm=adjusted,
+            verdict=_better_name(one.metric, names, result) if finding == APART else finding,
+        )
+        for (one, other), result, (adjusted, finding) in zip(rows, paired, judged, strict=True)
+    ]
+
+
+def ties(scores: Sequence[Score], out: Path) -> Ties:
+    """Find which rows of a leaderboard cannot be told apart from the best of their column.
+
+    In each headline column every row is tested against the best one, clip by clip, and the p-values are adjusted
+    over the rows of the column.
+
+    Args:
+        scores: Those of the board.
+        out: Root folder of the results, with the clips that they were pooled from.
+
+    Returns:
+        For every row that has a score in a column, how it stands there.
+
+    Raises:
+        OutputError: The scores must not be compared (see `boards.arrange`).
+    """
+    board, runs = arrange(scores, [], out), _runs(scores)
+    found: dict[RowKey, Standing] = {}
+    for setting in board.settings:
+        metric = board.metrics[setting][0]
+        rows = {
+            key: run[metric]
+            for key, run in runs.items()
+            if key[2] == setting and metric in run and not math.isnan(run[metric].value)
+        }
+        best = best_value(metric, [score.value for score in rows.values()])
+        if best is not None:
+            leader = next(key for key, score in rows.items() if score.value == best)
+            found |= _standings(out, rows, leader)
+    return found
+
+
+def _board(scores: Sequence[Score], name: str, out: Path) -> Board:
+    """What is stored of one side: a model, or one layer of it."""
+    models = {score.model for score in scores}
+    model, _, layer = (name, "", "") if name in models else name.rpartition(":")
+    if model not in models:
+        raise UnknownNameError("model", name, models, f"unibench leaderboard -o {out}")
+    layers = {score.layer for score in scores if score.model == model}
+    if layer and layer not in layers:
+        raise UnknownNameError(f"layer of model {model!r}", layer, layers)
+    return arrange([score for score in scores if score.model == model and layer in ("", score.layer)], [])
+
+
+def _common(boards: Sequence[Board], names: tuple[str, str], asked: Sequence[str]) -> list[Setting]:
+    common = [setting for setting in boards[0].settings if setting in boards[1].settings]
+    if not common:
+        raise OutputError(
+            f"{' and '.join(names)}: no task in common, expected one or more; run both on the same tasks"
+        )
+    matches = {pattern: [one for one in common if _matches(one, pattern)] for pattern in asked}
+    for pattern, matched in matches.items():
+        if not matched:
+            raise UnknownNameError("task that both models have", pattern, map(str, common))
+    return [one for one in common if not asked or any(one in matched for matched in matches.values())]
+
+
+def _matches(setting: Setting, pattern: str) -> bool:
+    """Whether a user's word means this column: with or without the protocol and the detections."""
+    names = setting.task, str(setting), str(setting).removesuffix(f"+{setting.detections}")
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _better(board: Board, setting: Setting) -> RowKey:
+    model = board.models[0].name
+    layer = best_layer(board, model, setting)
+    assert layer is not None, f"{model} was not run on {setting}"
+    return model, layer, setting
+
+
+def _chosen(pairs: Sequence[Sequence[Run]], metric: str) -> list[tuple[Score, Score]]:
+    """The scores of one metric, or of each task's headline, where both sides have it."""
+    known = dict.fromkeys(name for one, other in pairs for name in one if name in other)
+    if metric and metric not in known:
+        raise UnknownNameError("metric", metric, known)
+    names = [metric or next(iter(one)) for one, _ in pairs]
+    return [
+        (one[name], other[name])
+        for (one, other), name in zip(pairs, names, strict=True)
+        if name in one and name in other
+    ]
+
+
+def _setting(score: Score) -> Setting:
+    return Setting(score.task, score.protocol, score.detections)
+
+
+def _runs(scores: Sequence[Score]) -> Mapping[RowKey, Run]:
+    runs: dict[RowKey, dict[str, Score]] = {}
+    for score in sorted(scores, key=lambda score: not score.headline):
+        runs.setdefault((score.model, score.layer, _setting(score)), {})[score.metric] = score
+    return runs
+
+
+def _pool(score: Score) -> tests.Pool:
+    return SCORING[score.task.partition("/")[0]].pool
+
+
+def _clips(out: Path, score: Score) -> dict[str, ClipResult]:
+    """The clips that a score was pooled from; an error where those on disk do not give it."""
+    found = read_clips(out, score.model, score.task, score.protocol, score.layer)
+    where = f"{score.model}/{score.layer} {_setting(score)}"
+    if not found:
+        raise OutputError(
+            f"{where}: a score without clips, expected both; run it again with --overwrite always"
+        )
+    value = _pool(score)([one.tally for one in found])[score.metric]
+    same = math.isclose(value, score.value, rel_tol=1e-9, abs_tol=1e-12) or math.isnan(value + score.value)
+    if len(found) != score.clips or not same:
+        raise OutputError(
+            f"{where}: the {len(found)} clips on disk give {score.metric} {value:.6g}, the stored score is "
+            f"{score.value:.6g} of {score.clips}; run it again, or delete clips that are no longer part of it"
+        )
+    return {one.key.clip: one for one in found}
+
+
+def _compare(out: Path, one: Score, other: Score) -> tests.Paired:
+    check_knobs(str(_setting(one)), [one, other], out)  # says more, where the runs have noted their knobs
+    if one.protocol_hash != other.protocol_hash:
+        raise OutputError(
+            f"{_setting(one)}: protocol_hash is {one.protocol_hash} for {one.model}/{one.layer} and "
+            f"{other.protocol_hash} for {other.model}/{other.layer}, expected the same; {RERUN}"
+        )
+    tallies = _tallies(one, other, _clips(out, one), _clips(out, other))
+    return tests.compare(*tallies, _pool(one))[one.metric]
+
+
+def _tallies(
+    one: Score, other: Score, mine: Mapping[str, ClipResult], theirs: Mapping[str, ClipResult]
+) -> tuple[list[Tally], list[Tally]]:
+    """The tallies of the clips that both have; an error where they are not of the same data."""
+    where = f"{one.model}/{one.layer} and {other.model}/{other.layer} on {_setting(one)}"
+    common = [name for name in mine if name in theirs]
+    if not common:
+        raise OutputError(f"{where}: no clip in common, expected one or more; run both on the same clips")
+    for name in common:
+        if mine[name].data != theirs[name].data:
+            raise OutputError(
+                f"{where}: clip {name!r} has data {mine[name].data} of {mine[name].frames} frames and "
+                f"{theirs[name].data} of {theirs[name].frames}, expected the same; run both on the same data"
+            )
+    return [mine[name].tally for name in common], [theirs[name].tally for name in common]
+
+
+def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
+    """How the rows of one column stand to the best of it; UNCOMPARED where the clips do not allow a test."""
+    found = dict.fromkeys(rows, Standing.UNCOMPARED) | {leader: Standing.BEST}
+    tested: dict[RowKey, tuple[float | None, int]] = {}
+    try:
+        best = _clips(out, rows[leader])
+    except OutputError:
+        return found
+    for key, score in rows.items():
+        with suppress(OutputError):  # `compare` says what is the matter
+            if key != leader:
+                first, second = _tallies(rows[leader], score, best, _clips(out, score))
+                tested[key] = tests.permutation(first, second, _pool(score))[score.metric], len(first)
+    judged = _judge(list(tested.values()))
+    return found | {key: _STANDINGS[finding] for key, (_, finding) in zip(tested, judged, strict=True)}
+
+
+def _judge(tested: Sequence[tuple[float | None, int]]) -> list[tuple[float | None, str]]:
+    """From p and number of clips of one family of tests to adjusted p, and APART, ALIKE or TOO_FEW.
+
+    TOO_FEW also where the test could not have told any two models apart: with n clips p is at least 2 / 2**n.
+    """
+    p = [one for one, _ in tested]
+    judged = []
+    for place, ((_, clips), adjusted) in enumerate(zip(tested, tests.holm(p), strict=True)):
+        least = tests.holm([*p[:place], 2 / 2**clips, *p[place + 1 :]])[place]
+        apart = adjusted is not None and adjusted < LEVEL
+        hopeless = adjusted is None or least is None or least >= LEVEL
+        judged.append((adjusted, APART if apart else TOO_FEW if hopeless else ALIKE))
+    return judged
+
+
+def _better_name(metric: str, names: tuple[str, str], paired: tests.Paired) -> str:
+    side = direction(metric) * (paired.first - paired.second)
+    return f"{names[0] if side > 0 else names[1]} is better" if side else APART

@@ -1,0 +1,74 @@
+"""What is correlated on a board, and whether it can be distinguished from 0."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from unibench.report.boards import Board, headlines
+from unibench.stats.tests import Correlation, correlate, holm
+
+LEVEL = 0.05
+"""A coefficient is distinguished from 0 where the adjusted p is below this."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A correlation as one of a family of tests."""
+
+    found: Correlation
+    pearson_p: float | None
+    """Adjusted over the family."""
+    spearman_p: float | None
+
+    @property
+    def linear(self) -> bool:
+        """Whether Pearson's r is distinguished from 0."""
+        return self.pearson_p is not None and self.pearson_p < LEVEL
+
+    @property
+    def ranked(self) -> bool:
+        """Whether Spearman's rho is distinguished from 0."""
+        return self.spearman_p is not None and self.spearman_p < LEVEL
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """All correlations of a board."""
+
+    board: Board
+    panels: list[Tested]
+    """One a setting: against ImageNet top-1."""
+    pairs: dict[tuple[int, int], Tested]
+    """Of two settings, by their places."""
+
+
+def conduct(board: Board) -> Study:
+    """Correlate every task with ImageNet top-1 and with every other task, each model with its better layer.
+
+    Args:
+        board: The table.
+
+    Returns:
+        Correlations, with p-values adjusted after Holm over the tasks, and apart from these over the pairs of tasks.
+    """
+    top1, columns = top1_of(board).tolist(), [column.tolist() for column in headlines(board).T]
+    places = list(itertools.combinations(range(len(columns)), 2))
+    pairs = _test([correlate(columns[x], columns[y]) for x, y in places])
+    return Study(
+        board, _test([correlate(top1, column) for column in columns]), dict(zip(places, pairs, strict=True))
+    )
+
+
+def _test(family: Sequence[Correlation]) -> list[Tested]:
+    linear, ranked = holm([one.pearson_p for one in family]), holm([one.spearman_p for one in family])
+    return [Tested(*one) for one in zip(family, linear, ranked, strict=True)]
+
+
+def top1_of(board: Board) -> Float[np.ndarray, " model"]:
+    """ImageNet accuracy of every model as a fraction; NaN where it is not known."""
+    known = [model.imagenet_top1 for model in board.models]
+    return np.array([math.nan if value is None else value for value in known])

@@ -1,0 +1,1 @@
+"""Uncertainty: intervals over clips, paired tests, correlations."""

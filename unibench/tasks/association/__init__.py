@@ -1,0 +1,1 @@
+"""Multi-object tracking, MOTS and pose tracking: detections are linked to tracks."""

@@ -1,0 +1,244 @@
+"""The detections of a frame, seen through a frozen model: a set of points and a box for each, on every layer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from heads import points
+from heads.associate import CascadeOptions, Observation
+from heads.rsm import VARIANTS
+from unibench.errors import DataError, TrackerError, UnknownNameError
+from unibench.geometry import letterbox
+from unibench.geometry import masks as rle
+from unibench.geometry.letterbox import Letterbox
+from unibench.models.frozen import FrozenModel
+from unibench.records import Frame, Labels
+
+OBSERVATIONS = ("box", "mask", "pose")
+WRITTEN = ("detection", "kalman")
+
+
+@dataclass(frozen=True)
+class AssociationOptions:
+    """Everything of association that changes a score, beside the model."""
+
+    observation: str = "box"
+    """What a detection is: `box`, `mask` or `pose`."""
+    min_score: float = 0.5
+    """Detections with less are not looked at. Detections without scores count as 1."""
+    letterbox: tuple[int, int] | None = (608, 1088)
+    """Boxes only: height and width of the canvas that the network sees. None: the frame as it is."""
+    letterbox_as_coded: bool = False
+    """Map boxes to the canvas and back with the rounding of the 2021 code, a fraction of a pixel off."""
+    roi_size: tuple[int, int] = (10, 4)
+    """Boxes only: rows and columns of points. The 2021 code has (4, 10)."""
+    max_points: int = 200
+    """Masks and poses only: how many points an object has at most (400 for poses in the 2021 code)."""
+    bleed: bool = False
+    """Masks and poses only: a shrunk map takes cells off the object for zeros, as the 2021 code does."""
+    duplicate_iou: float = 0.7
+    """Masks only: a detection whose box overlaps that of an earlier one of its class by more is dropped."""
+    rsm: str = "paper"
+    """Variant of the similarity, see `heads.rsm`."""
+    cascade: CascadeOptions = field(default_factory=CascadeOptions)
+    write: str = "detection"
+    """Boxes only: `detection`, what was matched, or `kalman`, the filter's box of the track, as the 2021 code does."""
+    min_area: float = 200.0
+    """Boxes only: of what would be written, only boxes with more square pixels are."""
+    max_aspect: float = 1.6
+    """Boxes only: of what would be written, only boxes with at most this w/h are."""
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("observation", self.observation, OBSERVATIONS),
+            ("similarity", self.rsm, VARIANTS),
+            ("output", self.write, WRITTEN),
+        ):
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+        if self.observation != "box" and (self.letterbox is not None or self.write == "kalman"):
+            raise TrackerError(
+                f"association by {self.observation}: letterbox={self.letterbox} and write={self.write!r}, expected "
+                "None and 'detection'; only boxes are letter-boxed or written from the filter"
+            )
+        if self.write == "kalman" and not self.cascade.use_kalman:
+            raise TrackerError(
+                "association: write='kalman' without a filter; set write='detection' or use_kalman"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What one layer sees of the detections of a frame."""
+
+    rows: Int[np.ndarray, " observation"]
+    """Which of the frame's detections each observation is."""
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a layer lie: cell i is centred on pixel offset + stride * i of the network's input."""
+
+    stride: int
+    offset: float
+
+
+def look(
+    frame: Frame, model: FrozenModel, layers: Sequence[str], options: AssociationOptions
+) -> UInt8[np.ndarray, "height width 3"] | None:
+    """What the network is to see of a frame: nothing where there are no detections to look at."""
+    if not (_scores(frame, options) >= options.min_score).any():
+        return None
+    if options.observation != "box" or options.letterbox is None:
+        return frame.image
+    return letterbox.paste(frame.image, _letterbox(frame, options.letterbox, options))
+
+
+def observe(
+    frame: Frame, maps: Mapping[str, Tensor], grids: Mapping[str, Grid], options: AssociationOptions
+) -> dict[str, Observed]:
+    """Describe the detections of a frame on every layer.
+
+    Boxes and poses are in pixels of the frame, masks in feature cells of the layer, as in the 2021 code. A mask or
+    pose that covers no cell is left out.
+
+    Args:
+        frame: The frame.
+        maps: Layer -> (channel, h, w), what the network saw of what `look` gave; empty where that was None.
+        grids: Layer -> where its cells lie.
+        options: The protocol.
+
+    Raises:
+        DataError: Not all detections are of the kind that is asked for.
+    """
+    scores = _scores(frame, options)
+    rows = np.flatnonzero(scores >= options.min_score)
+    if not len(rows):
+        return {layer: Observed(rows, ()) for layer in grids}
+    classes = frame.detections.classes
+    if not len(classes):
+        classes = np.zeros(len(scores), dtype=np.int64)
+    see = _seeing(frame, rows, options)
+    found = {}
+    for layer, grid in grids.items():
+        with torch.inference_mode():
+            sets, boxes = see(maps[layer], grid)
+        observations = [
+            Observation(points=cells, box=box, score=float(scores[row]), label=int(classes[row]))
+            for row, cells, box in zip(rows, sets, boxes, strict=True)
+        ]
+        keep = _distinct(observations, options)
+        found[layer] = Observed(rows[keep], tuple(observations[index] for index in keep))
+    return found
+
+
+_Described = tuple[Sequence[Tensor], Float[np.ndarray, "object 4"]]
+"""Points of each object, and its box in the unit of the cascade."""
+_See = Callable[[Float[Tensor, "channel h w"], Grid], _Described]
+"""Map of a layer and its grid -> what it shows of the objects."""
+
+
+def _seeing(frame: Frame, rows: Int[np.ndarray, " observation"], options: AssociationOptions) -> _See:
+    """How the objects are read off a map."""
+    detections = frame.detections
+    if options.observation == "box":
+        return _see_boxes(frame, detections.boxes[rows], options)
+    height, width = frame.image.shape[:2]
+    if options.observation == "mask":
+        masks = [torch.from_numpy(rle.decode(detections.masks[row])) for row in rows]
+        return _see_masks(masks, None, options)
+    poses = detections.keypoints[rows]
+    boxes = np.stack([points.pose_box(pose).double().numpy() for pose in poses])
+    return _see_masks([points.pose_mask(pose, height, width) for pose in poses], boxes, options)
+
+
+def _see_boxes(frame: Frame, boxes: Float[np.ndarray, "object 4"], options: AssociationOptions) -> _See:
+    placed, known = boxes, boxes
+    if options.letterbox is not None:
+        where = _letterbox(frame, options.letterbox, options)
+        placed, known = letterbox.place(boxes, where), boxes + np.tile(where.drift, 2)
+
+    def see(features: Tensor, grid: Grid) -> _Described:
+        return points.box_points(features, placed, grid.stride, grid.offset, options.roi_size), known
+
+    return see
+
+
+def _letterbox(frame: Frame, canvas: tuple[int, int], options: AssociationOptions) -> Letterbox:
+    return letterbox.fit(frame.image.shape[:2], canvas, as_coded=options.letterbox_as_coded)
+
+
+def _see_masks(
+    masks: Sequence[Tensor], boxes: Float[np.ndarray, "object 4"] | None, options: AssociationOptions
+) -> _See:
+    def see(features: Tensor, grid: Grid) -> _Described:
+        read = [
+            points.mask_points(features, mask, options.max_points, bleed=options.bleed, offset=grid.offset)
+            for mask in masks
+        ]
+        cells = np.stack([points.mask_box(on).double().cpu().numpy() for _, on in read])
+        return [found for found, _ in read], cells if boxes is None else boxes
+
+    return see
+
+
+def _distinct(observations: Sequence[Observation], options: AssociationOptions) -> list[int]:
+    """Indices of the observations that cover something and, of masks, that repeat no earlier one."""
+    some = [index for index, observation in enumerate(observations) if len(observation.points)]
+    if options.observation != "mask" or not some:
+        return some
+    boxes = torch.from_numpy(np.stack([observations[index].box for index in some]))
+    first = -torch.arange(len(some), dtype=torch.float64)
+    labels = torch.tensor([observations[index].label for index in some])
+    return [some[kept] for kept in sorted(batched_nms(boxes, first, labels, options.duplicate_iou).tolist())]
+
+
+def _scores(frame: Frame, options: AssociationOptions) -> Float[np.ndarray, " detection"]:
+    count = _count(frame.detections, frame.index, options.observation)
+    return frame.detections.scores if len(frame.detections.scores) else np.ones(count)
+
+
+def _count(detections: Labels, index: int, observation: str) -> int:
+    fields = {"box": "boxes", "mask": "masks", "pose": "keypoints"}
+    lengths = {name: len(getattr(detections, name)) for name in (*fields.values(), "scores", "classes")}
+    name = fields[observation]
+    if lengths[name] < max(lengths.values()):
+        raise DataError(
+            f"frame {index}: detections with {lengths[name]} {name} for {max(lengths.values())} objects; "
+            f"association by {observation} needs {name} for all, choose detections that have them"
+        )
+    return lengths[name]
+
+
+def select(
+    labels: Labels,
+    rows: Int[np.ndarray, " row"],
+    ids: Int[np.ndarray, " row"],
+    *,
+    boxes: Float[np.ndarray, "object 4"] | None = None,
+) -> Labels:
+    """Some rows of detections, in this order, with identities; fields that were empty stay empty.
+
+    Args:
+        labels: The detections of a frame.
+        rows: Which of them.
+        ids: An identity for each row.
+        boxes: One for each detection, instead of their own.
+    """
+    chosen: dict[str, Any] = {"ids": ids}
+    if labels.masks:
+        chosen["masks"] = tuple(labels.masks[row] for row in rows)
+    given = {
+        "boxes": labels.boxes if boxes is None else boxes,
+        "keypoints": labels.keypoints,
+        "scores": labels.scores,
+        "classes": labels.classes,
+    }
+    return Labels(**chosen, **{name: values[rows] for name, values in given.items() if len(values)})

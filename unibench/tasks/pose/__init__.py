@@ -1,0 +1,1 @@
+"""Pose propagation: joints are propagated."""

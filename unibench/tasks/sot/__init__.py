@@ -1,0 +1,1 @@
+"""Single object tracking: a box is followed."""

@@ -1,1 +1,0 @@
-"""Frozen model + training-free head = tracker: one family a file, each with the same `track` function."""
