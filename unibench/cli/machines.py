@@ -34,7 +34,7 @@ def plan(
     from unibench.evaluation import plan_file, run_clip
     from unibench.evaluation import units as sweep
     from unibench.models import cards
-    from unibench.results import store
+    from unibench.results.atomic import replace_file
     from unibench.tasks import registry as table
 
     chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
@@ -46,7 +46,7 @@ def plan(
     units = sweep.units(running, asked, data, layers=wanted, frames=frames)
     hashes = run_clip.fingerprints(units, weights)
     made = plan_file.make(units, hashes, data=data, weights=weights, dtype=dtype, compiled=compiled)
-    store.replace_file(path, plan_file.dump(made))
+    replace_file(path, plan_file.dump(made))
     click.echo(f"{path}: {len(units)} clips to score; next, on machine I of N:")
     click.echo(f"  unibench work {path} --shard I/N -o DIR")
 

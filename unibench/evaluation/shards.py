@@ -18,6 +18,7 @@ from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
 from unibench.models import cards
 from unibench.results import store
+from unibench.results.atomic import replace_file
 from unibench.results.store import UnitKey
 from unibench.tasks import protocols, registry
 from unibench.tasks.registry import Task
@@ -111,7 +112,7 @@ def keep(plan: Plan, out: Path) -> None:
     """
     path, data = out / NAME, plan_file.dump(plan)
     if not path.exists():
-        store.replace_file(path, data)
+        replace_file(path, data)
     elif plan_file.dump(plan_file.read(path)) != data:
         raise PlanError(
             f"{path}: another plan, expected none or the same; choose another folder or delete that file"

@@ -28,7 +28,7 @@ from unibench.joint.training.train import train
 from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Labels, Tally, Truth
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 
 SEEDS = (0, 1, 2)
 METRICS = ("MOTA", "IDF1", "IDSW", "FP", "FN", "AP")

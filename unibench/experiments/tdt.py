@@ -37,7 +37,7 @@ from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Clip, Labels, Truth
 from unibench.report import figures, overlay
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 
 METRICS = ("MOTA", "IDF1", "HOTA", "IDSW", "FP", "FN", "AP", "limit", "fps")
 LIMITS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

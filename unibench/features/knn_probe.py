@@ -29,7 +29,7 @@ from unibench.datasets.images import SUFFIXES, read_image
 from unibench.errors import UnknownNameError, WeightsError
 from unibench.models.cards import Card
 from unibench.models.frozen import FrozenModel
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 
 K = 20
 TEMPERATURE = 0.07

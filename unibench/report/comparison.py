@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unibench.report.boards import Setting, show
 from unibench.report.leaderboard import no_interval
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 from unibench.stats.tests import Paired
 
 if TYPE_CHECKING:

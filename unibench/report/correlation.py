@@ -21,7 +21,7 @@ from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, arrange, headlines, is_count, titles
 from unibench.report.correlation_tests import Study, Tested, conduct, top1_of
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 from unibench.stats.tests import FEWEST_MODELS, Correlation, Interval
 
 TOP1 = "imagenet_top1"

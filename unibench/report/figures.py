@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unibench.report.boards import ModelFacts
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 
 INK, GREY, FAINT = "#222222", "#7f7f7f", "#d9d9d9"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7b3294", "#e6a000")

@@ -8,7 +8,7 @@ from pathlib import Path
 from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, arrange, direction, show, titles
 from unibench.report.leaderboard import MARK, NO_TIES, Cell, Standing, Ties, headline_cells, notes, rows
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -23,7 +23,7 @@ from unibench.report.boards import (
     titles,
     trained,
 )
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 from unibench.stats.tests import FEWEST_CLIPS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unibench.records import Score
 from unibench.report.boards import PUBLISHED, Board, ModelFacts, arrange, direction, show
 from unibench.report.published import TASKS, Row, family, rows
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 
 if TYPE_CHECKING:
     import rich.table

@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, rankdata
 from unibench.errors import OutputError
 from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, Setting, arrange, direction, show
-from unibench.results.store import replace_file
+from unibench.results.atomic import replace_file
 from unibench.tasks.protocols import PROTOCOLS
 
 if TYPE_CHECKING:

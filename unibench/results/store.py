@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
-from uuid import uuid4
 
 from unibench.errors import OutputError
 from unibench.records import Score
+from unibench.results.atomic import replace_file
 
 _NUMBERS = ("value", "ci_low", "ci_high")
 """Fields of a Score that may be NaN."""
@@ -226,35 +226,6 @@ def read_run(out: Path, *, model: str, task: str, protocol: str, layer: str) -> 
     if not isinstance(record, dict):
         raise OutputError(f"{path}: found a {type(record).__name__}, expected named fields; {_ADVICE}")
     return record
-
-
-def replace_file(path: Path, data: bytes) -> Path:
-    """Write a file in one step: a reader sees the old bytes or the new ones, also after a crash.
-
-    Args:
-        path: The file; missing folders are made.
-        data: Its whole content.
-
-    Returns:
-        The same path.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    temporary = path.parent / f".{uuid4().hex}.tmp"  # same folder: renaming never crosses a file system
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}), expected a writable place; "
-            "free it or choose another output folder"
-        ) from error
-    return path
 
 
 def _read_result(path: Path) -> list[Score]:

@@ -33,6 +33,8 @@ Track = Callable[[Clip, FrozenModel, Sequence[str], Any], Iterator[dict[str, Lab
 class Family:
     """What tasks of one kind have in common, whatever the benchmark."""
 
+    name: str
+    """The word before the slash of a task's name: `mot`."""
     track: Track
     options: type
     """The tracker's options: a dataclass whose fields are the knobs of the family's protocols."""
@@ -67,12 +69,12 @@ class Task:
 
 
 FAMILIES: dict[str, Family] = {
-    "sot": Family(box.track, box.BoxTrackerOptions, SCORING["sot"]),
-    "vos": Family(mask.track, mask.MaskTrackerOptions, SCORING["vos"]),
-    "mot": Family(association.track, AssociationOptions, SCORING["mot"]),
-    "mots": Family(association.track, AssociationOptions, SCORING["mots"]),
-    "posetrack": Family(association.track, AssociationOptions, SCORING["posetrack"]),
-    "pose": Family(pose.track, pose.PoseTrackerOptions, SCORING["pose"]),
+    "sot": Family("sot", box.track, box.BoxTrackerOptions, SCORING["sot"]),
+    "vos": Family("vos", mask.track, mask.MaskTrackerOptions, SCORING["vos"]),
+    "mot": Family("mot", association.track, AssociationOptions, SCORING["mot"]),
+    "mots": Family("mots", association.track, AssociationOptions, SCORING["mots"]),
+    "posetrack": Family("posetrack", association.track, AssociationOptions, SCORING["posetrack"]),
+    "pose": Family("pose", pose.track, pose.PoseTrackerOptions, SCORING["pose"]),
 }
 
 
