@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from heads.correlation import CorrelationHead
+
 CHANNELS_AT_ONCE = 32
 """Search windows are correlated channels by channels: what is made of a few stays in cache, and in memory at hand."""
 
@@ -164,3 +166,12 @@ def _label(size: int, sigma: float, like: Tensor) -> Float[Tensor, "size size"]:
     distance = torch.tensor([_signed(index, size) for index in range(size)], dtype=like.dtype)
     side = torch.exp(-0.5 * (distance.to(like.device) / sigma).square())
     return torch.outer(side, side)
+
+
+HEAD = CorrelationHead(
+    options=DcfOptions,
+    fit=lambda features, padding, options: fit(features, options, padding),
+    response=lambda state, search, options: response(state, search),
+    displacement=lambda state, response, options: displacement(response),
+    update=lambda state, features, padding, options: update(state, features, options, padding),
+)

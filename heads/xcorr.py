@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from heads.correlation import CorrelationHead
 from heads.dcf import CHANNELS_AT_ONCE, hann, target_cells
 
 DECODES = ("corrected", "as-coded")
@@ -108,3 +109,11 @@ def _vertex(values: Float[Tensor, " places"], peak: int) -> float:
     before, top, after = values[peak - 1 : peak + 2].tolist()
     bend = before - 2 * top + after
     return float((before - after) / (2 * bend)) if bend < 0 else 0.0
+
+
+HEAD = CorrelationHead(
+    options=XcorrOptions,
+    fit=lambda features, padding, options: fit(features, padding),
+    response=response,
+    displacement=displacement,
+)

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from unibench.errors import PluginError
 
@@ -80,3 +81,14 @@ def _guarded(name: str, act: Callable[[], ModuleType]) -> ModuleType:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f" (line {last.lineno} of {last.filename})" if last.filename.endswith(Path(name).name) else ""
         raise PluginError(f"plug-in {name!r}: {type(error).__name__}: {error}{where}; correct it") from error
+
+
+def resolve(reference: Any) -> Any:
+    """Import what a table names: `package.module:attribute`; anything but a text stands for itself.
+
+    Rows name what needs torch in this way, so that a board which reads the row does not load it.
+    """
+    if not isinstance(reference, str):
+        return reference
+    module, _, attribute = reference.partition(":")
+    return getattr(import_module(module), attribute)

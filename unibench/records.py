@@ -4,9 +4,10 @@ Boxes are xyxy in pixels of the original frame (x right, y down, 0-based; width 
 run-length encodings (`unibench.geometry.masks` encodes and decodes). Scores and metric values are fractions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from functools import cached_property
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -96,6 +97,39 @@ Tracker = Callable[[Clip], Iterator[Labels]]
 """The hinge of the design: yields the Labels of frame 0, 1, 2, ... of a clip, one for each frame."""
 Tally = Mapping[str, float]
 """What one clip adds: named counts and sums. Tallies of clips are added key by key, then divided by `pool`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model that can be asked what it can do, and bound to a task (`tasks.family.Task`). `models.open` makes it of a
+    card.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    default_layer: str
+    hash_weights: Callable[[], str]
+    """Hash of everything that changes what the model says: its card and its weights. Reads the weights file."""
+    unsupported_reason: Callable[[Any], str]
+    """Why it cannot do a task; empty: it can. Reads no weights."""
+    runs_in_steps: Callable[[Any], bool]
+    """Whether what its network reads of a frame depends on no other frame."""
+    bind: Callable[[Any, Sequence[str]], Callable[[Clip], Iterator[dict[str, Labels]]]]
+    """Task, layers -> a tracker of all these layers, which share one pass wherever they read the same pixels."""
+    share_passes: Callable[[Sequence[str]], tuple["Model", Callable[[], None]]]
+    """Layers -> the model as several trackers share it that go through a clip frame by frame, and a function that
+    forgets the passes of the last frame."""
+    network_problem: Callable[[Any], str]
+    """Path of its weights or None -> why its network cannot be built; empty: it can. Loads no weights."""
+    load_report: Callable[[], str]
+    """Loads the weights and says what became of them; raises WeightsError where they do not fit."""
+    has_maps: bool
+    """Whether it gives feature maps, which a cache can keep and a probe can read."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """`hash_weights()`, once."""
+        return self.hash_weights()
 
 
 @dataclass(frozen=True)

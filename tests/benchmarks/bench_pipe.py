@@ -57,14 +57,14 @@ def _vos(
 
     @cache
     def labels() -> Tensor:
-        features = batching.see([next(clip().frames()).image], model(), [LAYER])[0][LAYER]
+        features = batching.run_network([next(clip().frames()).image], model(), [LAYER])[0][LAYER]
         cells = torch.nn.functional.one_hot(torch.arange(features[0].numel()) % 3, 3).T.float()
         return cells.reshape(3, *features.shape[1:])
 
     def reference() -> None:
         states: list[mask.MaskState | None] = [None for _ in options]
         for frame in _frames(clip()):
-            features = batching.see([frame.image], model(), [LAYER])[0][LAYER]
+            features = batching.run_network([frame.image], model(), [LAYER])[0][LAYER]
             for place, one in enumerate(options):
                 state = states[place]
                 states[place] = (
@@ -90,7 +90,7 @@ def _mot(
     def reference() -> None:
         state = CascadeState()
         for frame, canvas in zip(_frames(clip()), canvases(), strict=True):
-            maps = batching.see([canvas], model(), [LAYER])[0]
+            maps = batching.run_network([canvas], model(), [LAYER])[0]
             grids = {LAYER: Grid(model().strides[LAYER], model().offsets[LAYER])}
             observed = observations.observe(frame, maps, grids, options)[LAYER]
             similarity = partial(rsm.similarity, variant=options.rsm)

@@ -193,7 +193,7 @@ def test_layers_of_all_come_from_the_first_pass() -> None:
 # --- follow
 
 
-def _look(frame: Frame, model: FrozenModel, layers: Sequence[str], skip: int) -> np.ndarray | None:
+def _network_input(frame: Frame, model: FrozenModel, layers: Sequence[str], skip: int) -> np.ndarray | None:
     return None if skip and frame.index % skip == 0 else frame.image
 
 
@@ -204,7 +204,7 @@ def _advance(state: list, frame: Frame, maps: dict[str, torch.Tensor]) -> tuple[
     }
 
 
-COUNT = Steps(_look, lambda clip, model, layers, skip: [], _advance)
+COUNT = Steps(_network_input, lambda clip, model, layers, skip: [], _advance)
 
 
 def test_steps_are_taken_one_frame_after_the_other_whatever_the_batch() -> None:

@@ -17,7 +17,7 @@ from unibench.cli import (
     sensitivity,
     threads,
 )
-from unibench.cli.common import PLUGIN, OneLine
+from unibench.cli.options import PLUGIN, OneLine
 from unibench.errors import UnibenchError
 
 threads.wait_briefly()

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import DIRECTORY, OUT, OneLine
-from unibench.errors import UnknownNameError
+from unibench.cli.options import DIRECTORY, OUT, OneLine
 
 PUBLISHED = click.option(
     "--published",
@@ -75,10 +74,10 @@ def _show_families(families: Sequence[str], out: Path | None) -> None:
     from unibench.models.cards import JOINT
     from unibench.report import boards, card_facts, published_tables
     from unibench.results import store
+    from unibench.tasks.registry import family_of
 
     for name in families:
-        if name not in boards.FAMILIES:
-            raise UnknownNameError("family of tasks", name, boards.FAMILIES, "unibench tasks")
+        family_of(name)
     stored = [one for one in store.read_scores(out) if one.task.partition("/")[0] in families] if out else []
     for grid in published_tables.lines(families, stored, card_facts.collect(score.model for score in stored)):
         tables.show(published_tables.table(grid))

@@ -5,15 +5,10 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import DEVICE, DIRECTORY, OFFLINE, PLUGIN, OneLine, options, size
-from unibench.cli.run import ASKED, expand, expand_tasks
+from unibench.cli.options import DEVICE, DIRECTORY, OFFLINE, PLUGIN, OneLine, options, size
+from unibench.cli.request import SELECTION, select
 
 FOLDER = click.argument("folder", metavar="DIR", type=DIRECTORY)
-
-_WHY_NOT = {
-    "frozen": "its windows follow the tracker; a run keeps their maps as it goes",
-    "joint": "it is for joint trackers",
-}
 
 
 @click.group()
@@ -24,45 +19,47 @@ def cache() -> None:
 @cache.command()
 @options(
     FOLDER,
-    *ASKED,
+    *SELECTION,
     click.option("--budget", type=size, default="30G", show_default=True, help="What the folder may take."),
     DEVICE,
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
 def build(
-    folder: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights: Path | None, layers: str,
-    frames: int | None, detections: str | None, dtype: str | None, compiled: bool, budget: int, device: str,
+    folder: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights_path: Path | None,
+    layers: str, frames: int | None, detections: str | None, dtype: str | None, compiled: bool, budget: int,
+    device: str,
 ) -> None:  # fmt: skip
     """Run networks ahead over the clips of tasks, and keep their maps; the size is said before it starts.
 
     What is there already is not computed again. Tasks of SOT are left out: their windows follow the tracker. So are
     joint trackers, which have no maps to keep.
     """
+    from unibench import models as opening
     from unibench.evaluation import precompute_features
-    from unibench.evaluation import units as plan
+    from unibench.evaluation.units import list_units
     from unibench.features.cache import FeatureCache
     from unibench.features.cache_folder import describe, human
-    from unibench.models import cards
-    from unibench.tasks import registry as table
 
-    chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
-    for card in chosen:
-        if card.kind == "joint":
+    chosen = select(models, tasks, layers, detections, dtype, compiled=compiled)
+    cards = []
+    for card in chosen.cards:
+        if opening.open(card, weights_path).has_maps:
+            cards.append(card)
+        else:
             click.echo(f"{card.name}: left out, a joint tracker has no maps to keep")
-    chosen = [card for card in chosen if card.kind == "frozen"]
-    if not chosen:
+    if not cards:
         raise OneLine("no frozen model; name one with -m (see: unibench models)")
-    asked = [table.find(name, detections) for name in expand_tasks(tasks)]
-    for task in asked:
-        if not precompute_features.can_build(task):
-            click.echo(f"{task.name}@{task.protocol.name}: left out, {_WHY_NOT[task.protocol.kind]}")
-    buildable = [task for task in asked if precompute_features.can_build(task)]
-    wanted = tuple(name for name in layers.split(",") if name)
-    running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
-    units = plan.units(running, buildable, data, layers=wanted, frames=frames)
+    buildable = []
+    for task in chosen.tasks:
+        if precompute_features.can_build(task):
+            buildable.append(task)
+        else:
+            click.echo(f"{task.name}@{task.protocol.name}: left out, its windows follow the tracker; a run keeps their "
+                       "maps as it goes")  # fmt: skip
+    units = list_units(cards, buildable, data, weights_path=weights_path, layers=chosen.layers, frames=frames)
     store = FeatureCache(folder, budget)
-    needs = precompute_features.needs(units, weights, device)
+    needs = precompute_features.needs(units, weights_path, device)
     for need in needs:
         click.echo(
             f"{need.model}, {need.layer}: {need.clips} clips, {need.frames} frames, {human(need.bytes)}"
@@ -70,7 +67,7 @@ def build(
     click.echo(f"to build: {human(sum(need.bytes for need in needs))}; there: {describe(folder)}; "
                f"budget: {human(budget)}")  # fmt: skip
     precompute_features.require_room(store, needs)
-    for count, done in enumerate(precompute_features.build(units, store, weights, device), start=1):
+    for count, done in enumerate(precompute_features.build(units, store, weights_path, device), start=1):
         unit = done.unit
         click.echo(f"[{count}/{len(units)}] {unit.card.name} {unit.task.name} {unit.clip}: {done.frames} frames, "
                    f"{done.seconds:.1f} s")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unibench.cli.common import DIRECTORY, options
+from unibench.cli.options import DIRECTORY, options
 
 if TYPE_CHECKING:
     from unibench.evaluation.self_check import Outcome
@@ -18,9 +18,9 @@ def tasks() -> None:
     """List the tasks, their protocols and sources of detections."""
     from unibench.cli import tables
     from unibench.datasets import BENCHMARKS
-    from unibench.tasks import protocols
+    from unibench.tasks import registry
 
-    tables.show_tasks(BENCHMARKS, protocols.PROTOCOLS)
+    tables.show_tasks(BENCHMARKS, registry.FAMILIES)
 
 
 @click.group()
@@ -51,7 +51,7 @@ def check_scores(names: tuple[str, ...], folder: Path | None) -> None:
     """Score predictions with known scores (the truth, nothing, other identities) and demand these scores."""
     from rich.console import Console
 
-    from unibench.cli.run import expand
+    from unibench.cli.request import expand
     from unibench.datasets import BENCHMARKS
     from unibench.evaluation import self_check
 
@@ -70,11 +70,12 @@ def _show(outcomes: Sequence["Outcome"]) -> None:
     """Print one row a task, why a value is what it is, and every problem."""
     from rich.table import Table
 
+    from unibench import plugins
     from unibench.cli import tables
-    from unibench.tasks.known_answers import ANSWERS
+    from unibench.tasks.registry import family_of
 
     table = Table(title="Predictions with known scores", title_justify="left")
-    for column in ("task", "clips", "frames", "metric", "what it is of these predictions", "all metrics"):
+    for column in ("task", "clips", "frames", "metric", "expected values", "all metrics"):
         table.add_column(column, overflow="fold")
     for one in outcomes:
         found = ", ".join(f"{case} {value:.3f}" for case, value in one.found.items())
@@ -82,9 +83,9 @@ def _show(outcomes: Sequence["Outcome"]) -> None:
         table.add_row(one.task, str(one.clips), str(one.frames), one.headline, found, state)
     tables.show(table)
     families: dict[str, list[str]] = {}
-    for family in dict.fromkeys(one.task.partition("/")[0] for one in outcomes):
-        for note in ANSWERS[family].notes if family in ANSWERS else ():
-            families.setdefault(note, []).append(family)
+    for family in {family.name: family for one in outcomes for family in [family_of(one.task)]}.values():
+        for note in plugins.resolve(family.known_answers).notes:
+            families.setdefault(note, []).append(family.name)
     for note, names in families.items():
         click.echo(f"{', '.join(names)}: {note}")
     for one in outcomes:

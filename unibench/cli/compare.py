@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import OUT
+from unibench.cli.options import OUT
 
 
 @click.command()

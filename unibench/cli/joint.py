@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OneLine, options
+from unibench.cli.options import ANY_PATH, DEVICE, DIRECTORY, OneLine, options
 
 EXPERIMENTS = ("retinatrack", "tdt")
 DATA = click.option(

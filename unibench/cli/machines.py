@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, OFFLINE, OUT, OVERWRITE, PLUGIN, OneLine, options
-from unibench.cli.run import ASKED, expand, expand_tasks
+from unibench.cli.options import ANY_PATH, DEVICE, DIRECTORY, OFFLINE, OUT, OVERWRITE, PLUGIN, options
+from unibench.cli.request import SELECTION, select
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -21,31 +21,25 @@ def one_of(text: str) -> tuple[int, int]:
 
 @click.command()
 @options(
-    *ASKED,
+    *SELECTION,
     click.option("-o", "--out", "path", type=FILE, required=True, help="The plan: a JSON file."),
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
 def plan(
-    models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights: Path | None, layers: str,
+    models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights_path: Path | None, layers: str,
     frames: int | None, detections: str | None, dtype: str | None, compiled: bool, path: Path,
 ) -> None:  # fmt: skip
     """Write down a sweep, so that many machines can share it: see `work` and `merge`."""
-    from unibench.evaluation import plan_file, run_clip
-    from unibench.evaluation import units as sweep
-    from unibench.models import cards
+    from unibench.evaluation import plan_file
+    from unibench.evaluation.units import list_units
     from unibench.results.atomic import replace_file
-    from unibench.tasks import registry as table
 
-    chosen = [cards.find(name) for name in expand("model card", models, cards.paths(), "unibench models")]
-    if not chosen:
-        raise OneLine("no model; name one with -m (see: unibench models)")
-    asked = [table.find(name, detections) for name in expand_tasks(tasks)]
-    wanted = tuple(name for name in layers.split(",") if name)
-    running = [cards.running(card, dtype, compiled=compiled) for card in chosen]
-    units = sweep.units(running, asked, data, layers=wanted, frames=frames)
-    hashes = run_clip.fingerprints(units, weights)
-    made = plan_file.make(units, hashes, data=data, weights=weights, dtype=dtype, compiled=compiled)
+    chosen = select(models, tasks, layers, detections, dtype, compiled=compiled)
+    units = list_units(
+        chosen.cards, chosen.tasks, data, weights_path=weights_path, layers=chosen.layers, frames=frames
+    )
+    made = plan_file.make(units, data=data, weights_path=weights_path, dtype=dtype, compiled=compiled)
     replace_file(path, plan_file.dump(made))
     click.echo(f"{path}: {len(units)} clips to score; next, on machine I of N:")
     click.echo(f"  unibench work {path} --shard I/N -o DIR")
@@ -58,21 +52,24 @@ def plan(
                  help="The I-th of N shards, counted from 1."),
     OUT,
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders, if not the plan's."),
-    click.option("--weights", type=ANY_PATH, help="Weights file or folder, if not the plan's."),
+    click.option("--weights", "weights_path", type=ANY_PATH, help="Weights file or folder, if not the plan's."),
     DEVICE,
     OVERWRITE,
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
 def work(
-    path: Path, shard: tuple[int, int], out: Path, data: Path | None, weights: Path | None, device: str, overwrite: str,
+    path: Path, shard: tuple[int, int], out: Path, data: Path | None, weights_path: Path | None, device: str,
+    overwrite: str,
 ) -> None:  # fmt: skip
     """Score one shard of a plan, clip by clip; running the same command again does only what is missing."""
     from unibench.cli import progress
     from unibench.evaluation import plan_file
 
-    always = overwrite == "always"
-    progress.work(plan_file.read(path), shard, out, data=data, weights=weights, device=device, always=always)
+    progress.work(
+        plan_file.read(path), shard, out,
+        data=data, weights_path=weights_path, device=device, overwrite=overwrite == "always",
+    )  # fmt: skip
 
 
 @click.command()

@@ -1,13 +1,12 @@
 """Commands about model cards and their weights."""
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from unibench.cli.common import ANY_PATH, DIRECTORY, OFFLINE, PLUGIN, options
-from unibench.cli.run import expand
+from unibench.cli.options import ANY_PATH, DIRECTORY, OFFLINE, PLUGIN, options
+from unibench.cli.request import find_cards
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
 WEIGHTS = click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds the files.")
@@ -34,7 +33,7 @@ def show_model(name: str, weights: Path | None) -> None:
     from unibench.models import cards, fetch
 
     card = cards.find(name)
-    tables.show_card(card, cards.paths()[card.name], fetch.standing(card, weights).text)
+    tables.show_card(card, card.path or cards.paths()[card.name], fetch.standing(card, weights).text)
 
 
 @models.command("check")
@@ -43,11 +42,10 @@ def check_models(names: tuple[str, ...], weights: Path | None) -> None:
     """Say which models can run here, and why not the others; with names, load their weights as well."""
     from unibench.cli import progress, tables
     from unibench.evaluation import availability
-    from unibench.models import cards
 
-    chosen = [cards.find(name) for name in _expand(names or ("*",))]
+    chosen = find_cards(names or ("*",))
     found = [availability.check(card, weights) for card in chosen]
-    tables.show_readiness(found)
+    tables.show_availability(found)
     for card, one in zip(chosen, found, strict=True):
         if names and one.runs:
             progress.say(f"{card.name}: {availability.load(card, weights)}")
@@ -62,10 +60,10 @@ def check_models(names: tuple[str, ...], weights: Path | None) -> None:
 def download_models(names: tuple[str, ...], weights: Path | None) -> None:
     """Fetch the weights of models; an interrupted download goes on where it stopped."""
     from unibench.errors import WeightsError
-    from unibench.models import cards, fetch
+    from unibench.models import fetch
 
     failed = 0
-    for card in [cards.find(name) for name in _expand(names)]:
+    for card in find_cards(names):
         try:
             path = fetch.obtain(card, weights)
             click.echo(f"{card.name}: {path or 'needs no file'}")
@@ -84,8 +82,7 @@ def freeze_backbone(name: str, weights: Path | None) -> None:
     from unibench.joint import backbone
     from unibench.models import cards, draft_card
 
-    beside = Path(name).parent if name.endswith(".toml") else None
-    card = backbone.draft(cards.find(name), weights or beside)
+    card = backbone.draft(cards.find(name), weights)
     progress.say(f"card written: {draft_card.save(card)}")
     layers = ", ".join(f"{layer} (stride {one.stride})" for layer, one in card.layers.items())
     progress.say(f"layers: {layers}; default: {card.default_layer}")
@@ -103,9 +100,3 @@ def convert_model(kind: str, source: Path, target: Path) -> None:
 
     count = convert.convert(kind, source, target)
     click.echo(f"{count} tensors written: {target}")
-
-
-def _expand(names: Iterable[str]) -> list[str]:
-    from unibench.models import cards
-
-    return expand("model card", names, cards.paths(), "unibench models")

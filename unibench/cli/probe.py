@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import ANY_PATH, DEVICE, DIRECTORY, options
+from unibench.cli.options import ANY_PATH, DEVICE, DIRECTORY, options
 
 
 @click.command()

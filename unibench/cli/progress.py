@@ -1,11 +1,13 @@
 """A run on the terminal: progress while it works, then one table and the files written."""
 
+import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,19 +19,18 @@ from rich.progress import (
 )
 
 from unibench.cli import tables
-from unibench.evaluation import executors, fingerprints, plan_file, pool_clips, run_clip, shards
-from unibench.evaluation import units as plan
-from unibench.evaluation.executors import Job
+from unibench.cli.request import Selection
+from unibench.evaluation import plan_file, run_clip, shards
+from unibench.evaluation.evaluate import evaluate
 from unibench.evaluation.plan_file import Plan
 from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
 from unibench.features.cache import FeatureCache
 from unibench.models import cards
-from unibench.models.cards import Card
 from unibench.report import card_facts, compare, correlation, leaderboard, radar
-from unibench.results import store
+from unibench.results import provenance, store
 from unibench.tasks import registry
-from unibench.tasks.registry import FAMILIES, Task
+from unibench.tasks.registry import FAMILIES
 
 QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
 QUICK_TASKS = tuple(f"{family}/synthetic" for family in FAMILIES)
@@ -40,64 +41,44 @@ def say(line: str) -> None:
     Console(soft_wrap=True, highlight=False).print(line, markup=False)
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for in one command."""
-
-    models: Sequence[Card]
-    tasks: Sequence[Task]
-    out: Path
-    command: Sequence[str]
-    data: Path | None = None
-    weights: Path | None = None
-    layers: Sequence[str] = ()
-    frames: int | None = None
-    device: str = "cpu"
-    always: bool = False
-    executor: str = "local"
-    workers: int | None = None
-    plugins: tuple[str, ...] = ()
-    features: FeatureCache | None = None
-
-
-def quickstart(out: Path, *, device: str, always: bool, command: Sequence[str]) -> None:
+def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
     """Run the built-in benchmark, then say what to do next."""
-    chosen = [cards.find(name) for name in QUICK_MODELS]
-    asked = [registry.find(name) for name in QUICK_TASKS]
-    perform(Request(chosen, asked, out, command, device=device, always=always))
+    chosen = Selection(
+        [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
+    )
+    run(chosen, out, device=device, overwrite=overwrite)
     say("next: see what there is with `unibench models` and `unibench tasks`, or score your own checkpoint:")
     say(f"  unibench run --checkpoint my.pth --arch resnet50 -t '*/synthetic' -o {out}")
 
 
-def perform(request: Request) -> None:
-    """Run units with progress, pool their scores, write every board.
+def run(
+    chosen: Selection,
+    out: Path,
+    *,
+    data: Path | None = None,
+    weights_path: Path | None = None,
+    frames: int | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
+    executor: str = "local",
+    workers: int | None = None,
+    plugins: Sequence[str] = (),
+    features: FeatureCache | None = None,
+) -> None:
+    """Evaluate with progress on the terminal, then write every board. See `evaluation.evaluate`.
 
     Exits with code 1 if a clip failed; everything else is kept.
     """
-    start = datetime.now(UTC)
-    units = plan.units(
-        request.models, request.tasks, request.data, layers=request.layers, frames=request.frames
-    )
-    hashes = run_clip.fingerprints(units, request.weights, request.features)
-    execute = executors.find(request.executor)
-    done = list(_watch(execute([executors.absolute(unit) for unit in units], _job(request)), len(units)))
-    failed = {fingerprints.unit_key(one.unit, "") for one in done if one.error}
-    good = [
-        unit for unit in units if fingerprints.unit_key(unit, "") not in failed
-    ]  # in their order, whoever was first
-    pool_clips.pool(good, request.out, hashes, pool_clips.provenance(request.command, start, request.device))
-    _show_failures(done)
-    if good:
-        report(request.out)
-    _end(done)
-
-
-def _job(request: Request) -> Job:
-    weights = request.weights and request.weights.resolve()
-    return Job(
-        request.out.resolve(), weights, request.device, request.workers, request.always, request.plugins,
-        request.features,
-    )  # fmt: skip
+    with _shown() as progress:
+        made = evaluate(
+            chosen.cards, chosen.tasks, output=out, data=data, weights_path=weights_path, layers=chosen.layers,
+            frames=frames, device=device, overwrite=overwrite, executor=executor, workers=workers, plugins=plugins,
+            features=features, command=sys.argv, progress=progress,
+        )  # fmt: skip
+    _show_failures(made.done)
+    if made.rows:
+        report(out)
+    _end(made.done)
 
 
 def work(
@@ -106,9 +87,9 @@ def work(
     out: Path,
     *,
     data: Path | None,
-    weights: Path | None,
+    weights_path: Path | None,
     device: str,
-    always: bool,
+    overwrite: bool,
 ) -> None:
     """Run one shard of a plan with progress; its results and the plan are left in the folder, to be merged.
 
@@ -116,11 +97,15 @@ def work(
     """
     planned = shards.shard(sweep, *shard)
     data = data or (Path(sweep.data) if sweep.data else None)
-    weights = weights or (Path(sweep.weights) if sweep.weights else None)
-    units = shards.units(sweep, planned, data, weights)
+    weights_path = weights_path or (Path(sweep.weights) if sweep.weights else None)
+    units = shards.find_units(sweep, planned, data, weights_path)
     shards.keep(sweep, out)
-    results = run_clip.execute(units, out, weights, device=device, always=always)
-    done = list(_watch(shards.held(results, planned, units, out), len(units)))
+    results = run_clip.execute(units, out, weights_path, device=device, overwrite=overwrite)
+    done = []
+    with _shown() as progress:
+        for one in shards.check_truth(results, planned, units, out):
+            progress(one, len(units))
+            done.append(one)
     _show_failures(done)
     say(f"shard {shard[0]} of {shard[1]}: {len(done)} of {len(sweep.units)} clips; when all are done: "
         f"unibench merge -o {out}")  # fmt: skip
@@ -135,7 +120,7 @@ def merge(out: Path, command: Sequence[str]) -> None:
     start = datetime.now(UTC)
     whole = plan_file.read(out / shards.NAME)
     device = "see the machines that did the work"
-    missing = shards.merge(whole, out, pool_clips.provenance(command, start, device))
+    missing = shards.merge(whole, out, provenance.collect(command, start, device, torch.get_num_threads()))
     expected = sum(len(unit.results) for unit in whole.units)
     if len(missing) < expected:
         report(out)
@@ -174,22 +159,28 @@ def report(out: Path) -> None:
     tables.show_paths(paths)
 
 
-def _watch(results: Iterable[Done], total: int) -> Iterator[Done]:
-    """Show each unit when its result is on disk: a bar on a terminal, a line elsewhere."""
+@contextmanager
+def _shown() -> Iterator[Callable[[Done, int], None]]:
+    """Show each clip when its result is on disk: a bar on a terminal, a line elsewhere."""
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        for count, one in enumerate(results, start=1):
+        count = itertools.count(1)
+
+        def print_line(one: Done, total: int) -> None:
             outcome = "FAILED" if one.error else f"{one.seconds:.1f} s" if one.seconds else "there already"
-            console.print(f"[{count}/{total}] {_name(one.unit)}: {outcome}", markup=False)
-            yield one
+            console.print(f"[{next(count)}/{total}] {_name(one.unit)}: {outcome}", markup=False)
+
+        yield print_line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("starting", total=total)
-        for one in results:
-            progress.update(bar, advance=1, description=_name(one.unit))
-            yield one
+        bar = progress.add_task("starting", total=None)
+
+        def advance(one: Done, total: int) -> None:
+            progress.update(bar, advance=1, total=total, description=_name(one.unit))
+
+        yield advance
 
 
 def _name(unit: Unit) -> str:

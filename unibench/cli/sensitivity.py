@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.common import OUT, options
+from unibench.cli.options import OUT, options
 
 
 @click.command()
@@ -16,7 +16,7 @@ from unibench.cli.common import OUT, options
 def sensitivity(out: Path, names: tuple[str, ...]) -> None:
     """Print and write how much scores and ranks move with the protocol: `run -t 'vos/davis2016@*'` first."""
     from unibench.cli import tables
-    from unibench.cli.run import expand
+    from unibench.cli.request import expand
     from unibench.report import card_facts
     from unibench.report import sensitivity as report
     from unibench.results import store

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from unibench.datasets.benchmark import Benchmark
 from unibench.errors import DataError
-from unibench.evaluation.availability import Readiness
+from unibench.evaluation.availability import Availability
 from unibench.models.cards import Card
-from unibench.tasks.protocols import Protocol
+from unibench.tasks.family import Family
 
 WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
@@ -60,7 +60,9 @@ def show_card(card: Card, path: Path, weights: str) -> None:
     table.add_row("card", escape(str(path)))
     table.add_row("weights", escape(weights))
     table.add_section()
-    for name, value in _fields({key: one for key, one in asdict(card).items() if key != "name"}):
+    for name, value in _fields(
+        {key: one for key, one in asdict(card).items() if key not in ("name", "path")}
+    ):
         table.add_row(name, escape(value) or "[dim]-")
     show(table)
 
@@ -81,7 +83,7 @@ def _fields(record: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, st
             yield name, "" if value in (None, {}) else f"{value:,}" if key == "parameters" else str(value)
 
 
-def show_readiness(found: Sequence[Readiness]) -> None:
+def show_availability(found: Sequence[Availability]) -> None:
     """Print which cards can run here, and why not the others."""
     table = _table("Models on this machine", "model", "runs", "weights", "architecture")
     for one in found:
@@ -98,16 +100,16 @@ def show_readiness(found: Sequence[Readiness]) -> None:
     console.print(f"{sum(one.runs for one in found)} of {len(found)} models can run here", markup=False)
 
 
-def show_tasks(benchmarks: Mapping[str, Benchmark], protocols: Mapping[str, Mapping[str, Protocol]]) -> None:
-    """Print the tasks and the protocols of each family; the default for each kind of model comes first."""
+def show_tasks(benchmarks: Mapping[str, Benchmark], families: Mapping[str, Family]) -> None:
+    """Print the tasks and the protocols of each family; a model takes the first that it can run."""
     table = _table("Tasks", "task", "folder under --data", "detections")
     for name, benchmark in benchmarks.items():
         table.add_row(name, benchmark.folder or "(rendered)", ", ".join(benchmark.detections))
     show(table)
     table = _table("Protocols (task@protocol)", "family", "protocol", "version", "models", "what it is")
-    for family, presets in protocols.items():
-        for preset in presets.values():
-            table.add_row(family, preset.name, preset.version, preset.kind, preset.source)
+    for family in families.values():
+        for preset in family.presets.values():
+            table.add_row(family.name, preset.name, preset.version, ", ".join(preset.kinds), preset.source)
         table.add_section()
     show(table)
 

@@ -1,9 +1,8 @@
-"""What a result is called, and the hashes by which one knows whether it is there already."""
+"""What a result is called, and the hashes by which a finished result is recognised."""
 
 import hashlib
 import json
 from dataclasses import fields
-from importlib.metadata import version
 
 import numpy as np
 
@@ -15,21 +14,22 @@ from unibench.tasks import protocols
 
 def unit_key(unit: Unit, layer: str) -> UnitKey:
     """Name what one layer of a unit gives, as the results on disk are named."""
-    return UnitKey(unit.card.name, unit.task.name, protocols.label(unit.task.protocol), layer, unit.clip)
+    return UnitKey(*unit.model, unit.task.name, protocols.label(unit.task.protocol), layer, unit.clip)
 
 
-def result_fingerprint(unit: Unit, model: str, layer: str, truth: Truth) -> str:
+def result_fingerprint(unit: Unit, layer: str, truth: Truth) -> str:
     """Hash over everything that the result depends on and that is known before the frames are read.
+
+    The versions of the protocol and of the scoring take part, unibench's own does not: a release leaves results valid.
 
     Args:
         unit: The clip and the task.
-        model: Hash of the model (`fingerprints`).
         layer: The model's layer.
         truth: The clip's truth.
     """
     return digest(
-        model, layer, unit.task.name, protocols.fingerprint(unit.task.protocol), unit.clip, str(unit.frames),
-        hash_labels(*truth.labels, *truth.ignored), version("unibench-tracking"),
+        unit.fingerprint, layer, unit.task.name, protocols.fingerprint(unit.task.protocol),
+        unit.task.family.scoring.version, unit.clip, str(unit.frames), hash_labels(*truth.labels, *truth.ignored),
     )  # fmt: skip
 
 

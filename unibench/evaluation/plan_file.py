@@ -1,29 +1,38 @@
 """A sweep as a file: what is to be computed and what must come out, so that many machines can share the work.
 
 `plan.json` is data: it names models, tasks and clips, and holds the hash of every model, protocol and result. It
-describes no network and holds no code, so a node builds only what its own cards say, and notices at once where its
-cards, weights, data or version are others than those that the plan was made with.
+describes no network and holds no code: a node builds only what its own cards say, and notices at once where its cards,
+weights, data, protocols or scoring differ from those of the plan.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from unibench import schema
-from unibench.datasets import SOURCES
 from unibench.errors import PlanError
-from unibench.evaluation import fingerprints
+from unibench.evaluation.fingerprints import result_fingerprint
 from unibench.evaluation.units import Unit
 from unibench.records import Clip
 from unibench.tasks import protocols, registry
-from unibench.tasks.registry import Task
+from unibench.tasks.family import Task
 
-FORMAT = "unibench plan 1"
+FORMAT = "unibench plan 2"
 FLOOR = 4_000_000
 """What decoding, head and scoring cost, as parameters of a network: a rough guess, which only balances shards."""
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """One model; two may have the same name."""
+
+    name: str
+    hash: str
+    """Of its card and weights."""
+    card: str = ""
+    """The card's file, where it was given by its path; empty: a node finds the card by the name."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,17 @@ class PlannedTask:
     clips: tuple[str, ...]
     """All clips of the benchmark, in its order."""
     detections: str = ""
-    """Source of the given detections; empty: the task gives none."""
+    """Source of the detections; empty: the task has none."""
+    scoring: str = "1"
+    """Version of the scoring."""
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
     """One model on one clip of one task."""
 
-    model: str
+    model: int
+    """Index into the plan's models."""
     task: int
     """Index into the plan's tasks."""
     clip: str
@@ -61,10 +73,7 @@ class Plan:
     """What is to be computed."""
 
     format: str
-    unibench: str
-    """Version that made the plan; another one may compute other results."""
-    models: Mapping[str, str]
-    """Name of each model -> hash of its card and weights."""
+    models: tuple[PlannedModel, ...]
     tasks: tuple[PlannedTask, ...]
     units: tuple[PlannedUnit, ...]
     data: str = ""
@@ -81,10 +90,9 @@ class Plan:
 
 def make(
     units: Sequence[Unit],
-    hashes: Mapping[str, str],
     *,
     data: Path | None = None,
-    weights: Path | None = None,
+    weights_path: Path | None = None,
     dtype: str | None = None,
     compiled: bool = False,
 ) -> Plan:
@@ -92,37 +100,39 @@ def make(
 
     Args:
         units: What is asked for; at least one.
-        hashes: Model name -> hash (`run.fingerprints`).
         data: Folder with the benchmarks' folders.
-        weights: A weights file, or the folder that holds them.
+        weights_path: A weights file, or the folder that holds them.
         dtype: What the cards were told to compute in (`cards.running`); None: what they say themselves.
         compiled: Likewise.
     """
     clips: dict[tuple[str, str], list[Unit]] = {}
     for unit in units:
         clips.setdefault((_label(unit.task), unit.clip), []).append(unit)
-    tasked = {_label(unit.task): unit for unit in units}
-    places = {label: place for place, label in enumerate(tasked)}
+    tasks = {_label(unit.task): unit for unit in units}
+    task_numbers = {label: number for number, label in enumerate(tasks)}
+    cards = {unit.model: unit.card for unit in units}
+    model_numbers = {model: number for number, model in enumerate(cards)}
     planned = []
     for (label, _), group in clips.items():
         clip, truth = registry.load_clip(group[0].task, group[0].root, group[0].clip, group[0].frames)
-        seen = clip.length * pixels(group[0].task, clip)
+        shown = clip.length * pixels(group[0].task, clip)
         for unit in group:
-            model = hashes[unit.card.name]
-            results = {
-                layer: fingerprints.result_fingerprint(unit, model, layer, truth) for layer in unit.layers
-            }
-            cost = round(seen * (unit.card.architecture.parameters + FLOOR) / 1e15, 6)
-            planned.append(PlannedUnit(unit.card.name, places[label], unit.clip, cost, results))
+            results = {layer: result_fingerprint(unit, layer, truth) for layer in unit.layers}
+            cost = round(shown * (unit.card.architecture.parameters + FLOOR) / 1e15, 6)
+            planned.append(
+                PlannedUnit(model_numbers[unit.model], task_numbers[label], unit.clip, cost, results)
+            )
     return _ordered(
         Plan(
             format=FORMAT,
-            unibench=version("unibench-tracking"),
-            models={unit.card.name: hashes[unit.card.name] for unit in units},
-            tasks=tuple(_planned(unit.task, unit.root) for unit in tasked.values()),
+            models=tuple(
+                PlannedModel(name, fingerprint, str(card.path or ""))
+                for (name, fingerprint), card in cards.items()
+            ),
+            tasks=tuple(_planned(unit.task, unit.root) for unit in tasks.values()),
             units=tuple(planned),
             data=str(data.resolve()) if data else "",
-            weights=str(weights.resolve()) if weights else "",
+            weights=str(weights_path.resolve()) if weights_path else "",
             frames=units[0].frames,
             dtype=dtype or "",
             compiled=compiled,
@@ -132,9 +142,8 @@ def make(
 
 def _ordered(plan: Plan) -> Plan:
     """The same plan, its units model by model and as the tasks list their clips."""
-    models = {name: place for place, name in enumerate(plan.models)}
-    clips = [{name: place for place, name in enumerate(task.clips)} for task in plan.tasks]
-    order = sorted(plan.units, key=lambda one: (models[one.model], one.task, clips[one.task][one.clip]))
+    clips = [{name: number for number, name in enumerate(task.clips)} for task in plan.tasks]
+    order = sorted(plan.units, key=lambda one: (one.model, one.task, clips[one.task][one.clip]))
     return replace(plan, units=tuple(order))
 
 
@@ -144,10 +153,14 @@ def _label(task: Task) -> str:
 
 def _planned(task: Task, root: Path) -> PlannedTask:
     source = task.protocol.detections
-    if source and source not in SOURCES:
-        source = str(Path(source).resolve())
-    clips = tuple(task.benchmark.names(root))
-    return PlannedTask(task.name, task.protocol.name, protocols.fingerprint(task.protocol), clips, source)
+    return PlannedTask(
+        name=task.name,
+        protocol=task.protocol.name,
+        hash=protocols.fingerprint(task.protocol),
+        clips=tuple(task.benchmark.names(root)),
+        detections=str(Path(source).resolve()) if task.protocol.detections_hash else source,
+        scoring=task.family.scoring.version,
+    )
 
 
 def pixels(task: Task, clip: Clip) -> float:
@@ -195,8 +208,6 @@ def _refuse(constant: str) -> float:
 def _problems(plan: Plan) -> Iterator[str]:
     if plan.format != FORMAT:
         yield f"format {plan.format!r}, expected {FORMAT!r}"
-    if plan.unibench != version("unibench-tracking"):
-        yield f"made by unibench {plan.unibench}, expected {version('unibench-tracking')}, which runs here"
     if plan.frames is not None and plan.frames < 2:
         yield f"frames is {plan.frames}, expected at least 2"
     if not plan.units:
@@ -206,11 +217,11 @@ def _problems(plan: Plan) -> Iterator[str]:
 
 def _unit_problems(plan: Plan) -> Iterator[str]:
     clips = [set(task.clips) for task in plan.tasks]
-    seen = set()
+    known = set()
     for unit in plan.units:
-        where = f"unit {unit.model!r} on clip {unit.clip!r}"
-        if unit.model not in plan.models:
-            yield f"{where}: model is not listed in models"
+        where = f"unit of model {unit.model} on clip {unit.clip!r}"
+        if not 0 <= unit.model < len(plan.models):
+            yield f"{where}: model {unit.model}, expected an index of the {len(plan.models)} models"
         if not 0 <= unit.task < len(plan.tasks):
             yield f"{where}: task {unit.task}, expected an index of the {len(plan.tasks)} tasks"
         elif unit.clip not in clips[unit.task]:
@@ -219,6 +230,6 @@ def _unit_problems(plan: Plan) -> Iterator[str]:
             yield f"{where}: no layer in results"
         if not 0 <= unit.cost < math.inf:
             yield f"{where}: cost {unit.cost}, expected a positive number"
-        if (key := (unit.model, unit.task, unit.clip)) in seen:
+        if (key := (unit.model, unit.task, unit.clip)) in known:
             yield f"{where}: is there twice"
-        seen.add(key)
+        known.add(key)

@@ -1,6 +1,7 @@
 """Fill a feature cache before the runs that use it; its size is known before it starts.
 
-What a network is shown for VOS, pose and association does not depend on what a tracker says, so it can be shown ahead.
+What a network is shown for VOS, pose and association does not depend on what a tracker says: it can be computed
+before.
 Windows of SOT follow the target: a run keeps them in the cache, but nothing can be built for it.
 """
 
@@ -10,22 +11,24 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from unibench import plugins
 from unibench.errors import OutputError
-from unibench.evaluation.units import Unit
-from unibench.features.batching import Steps, see
+from unibench.evaluation.units import Unit, by_model
+from unibench.features.batching import Steps, run_network
 from unibench.features.cache import FeatureCache, cached
 from unibench.features.cache_folder import holdings, human
-from unibench.models import frozen, weights
+from unibench.models import frozen
 from unibench.models.cards import Layer
 from unibench.models.frozen import FrozenModel
 from unibench.tasks import registry
-from unibench.tasks.registry import Task
+from unibench.tasks.family import Task, make_options
 
 
 @dataclass(frozen=True)
@@ -52,32 +55,32 @@ class Built:
 
 
 def can_build(task: Task) -> bool:
-    """Whether what a network is shown is known ahead."""
-    return task.in_steps
+    """Whether what a network is shown depends on no tracker."""
+    return isinstance(plugins.resolve(task.family.tracker), Steps)
 
 
-def needs(units: Sequence[Unit], given: Path | None = None, place: str = "cpu") -> list[Need]:
-    """Foretell what `build` will write; one frame of each clip is decoded, no network is built or run.
+def needs(units: Sequence[Unit], weights_path: Path | None = None, device: str = "cpu") -> list[Need]:
+    """Say how large what `build` writes will be; one frame of each clip is decoded, no network is built or run.
 
     Args:
         units: Grouped by model, of tasks that can be built. Protocols that show a network the same are counted once.
-        given: A weights file, or the folder that holds them.
-        place: A torch device.
+        weights_path: A weights file, or the folder that holds them.
+        device: A torch device.
 
     Returns:
         One for each model and layer.
     """
     found: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = {}
-    for model, group in _models(units, given, place):
+    for model, group in _models(units, weights_path, device):
         for unit in group:
             clip, _ = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)
-            image = next((one for one in _looks(unit, model) if one is not None), None)
+            image = next((one for one in _network_inputs(unit, model) if one is not None), None)
             if image is None:
                 continue
-            sight = f"{unit.clip} {clip.length} {image.shape} {hashlib.sha256(image.tobytes()).hexdigest()}"
+            content = f"{unit.clip} {clip.length} {image.shape} {hashlib.sha256(image.tobytes()).hexdigest()}"
             for layer in unit.layers:
                 size = clip.length * map_bytes(unit.card.layers[layer], *image.shape[:2])
-                found.setdefault((model.name, model.fingerprint, layer), {})[sight] = clip.length, size
+                found.setdefault((model.name, model.fingerprint, layer), {})[content] = clip.length, size
     return [
         Need(
             *kind,
@@ -129,15 +132,15 @@ def require_room(cache: FeatureCache, needs: Sequence[Need]) -> None:
 
 
 def build(
-    units: Sequence[Unit], cache: FeatureCache, given: Path | None = None, place: str = "cpu"
+    units: Sequence[Unit], cache: FeatureCache, weights_path: Path | None = None, device: str = "cpu"
 ) -> Iterator[Built]:
-    """Show networks what trackers will show them, and keep the maps.
+    """Run networks on what trackers will show them, and keep the maps.
 
     Args:
         units: Grouped by model, of tasks that can be built.
         cache: Gets the maps; those that are there are not computed again.
-        given: A weights file, or the folder that holds them.
-        place: A torch device.
+        weights_path: A weights file, or the folder that holds them.
+        device: A torch device.
 
     Yields:
         What became of each unit.
@@ -146,12 +149,12 @@ def build(
         OutputError: The budget is used up or the disk is full; what was built is kept.
         UnibenchError: Weights or data are missing or damaged.
     """
-    for model, group in _models(units, given, place):
-        sight = cached(model, cache)
+    for uncached, group in _models(units, weights_path, device):
+        model = cached(uncached, cache)
         for unit in group:
-            start, looks, shown = time.perf_counter(), _looks(unit, sight), 0
-            while images := list(islice(looks, sight.batch)):
-                see(images, sight, unit.layers)
+            start, inputs, shown = time.perf_counter(), _network_inputs(unit, model), 0
+            while images := list(islice(inputs, model.batch)):
+                run_network(images, model, unit.layers)
                 shown += sum(image is not None for image in images)
                 if cache.full:
                     raise OutputError(
@@ -161,19 +164,18 @@ def build(
 
 
 def _models(
-    units: Sequence[Unit], given: Path | None, place: str
-) -> Iterator[tuple[FrozenModel, Iterator[Unit]]]:
+    units: Sequence[Unit], weights_path: Path | None, device: str
+) -> Iterator[tuple[FrozenModel, list[Unit]]]:
     """Each model, to be built when it is first run, and its units."""
-    for card, group in groupby(units, key=lambda unit: unit.card):
-        fingerprint = frozen.fingerprint(card, weights.locate(card, given))
-        load = partial(frozen.load, card, given=given, place=place)
-        yield frozen.defer(card, load, fingerprint, place), group
+    for group in by_model(units):
+        card = group[0].card
+        load = partial(frozen.load, card, given=weights_path, place=device)
+        yield frozen.defer(card, load, group[0].fingerprint, device), group
 
 
-def _looks(unit: Unit, model: FrozenModel) -> Iterator[np.ndarray | None]:
-    """What the network is to see of each frame."""
-    steps = unit.task.family.track
-    assert isinstance(steps, Steps)
+def _network_inputs(unit: Unit, model: FrozenModel) -> Iterator[np.ndarray | None]:
+    """What the network is to be shown of each frame."""
+    steps: Steps[Any, Any] = plugins.resolve(unit.task.family.tracker)
     clip, _ = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)
-    options = registry.options(unit.task.family.options, unit.task.protocol.knobs)
-    return (steps.look(frame, model, unit.layers, options) for frame in clip.frames())
+    options = make_options(plugins.resolve(unit.task.family.options), unit.task.protocol.knobs)
+    return (steps.network_input(frame, model, unit.layers, options) for frame in clip.frames())

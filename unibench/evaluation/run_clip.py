@@ -5,36 +5,30 @@ time, and running the same command again does only what is missing.
 """
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
+from unibench import models
 from unibench.errors import CardError, OutputError, TrackerError, UnibenchError, WeightsError
-from unibench.evaluation import units as plan
 from unibench.evaluation.fingerprints import digest, hash_labels, result_fingerprint, unit_key
-from unibench.evaluation.units import Unit
+from unibench.evaluation.units import Unit, by_model, share_a_clip
 from unibench.features import batching
-from unibench.features import cache as feature_cache
 from unibench.features.cache import FeatureCache
-from unibench.joint import systems
-from unibench.models import frozen, weights
-from unibench.models.cards import Card
-from unibench.models.frozen import FrozenModel
-from unibench.records import Clip, Frame, Labels, Truth
+from unibench.models import frozen
+from unibench.records import Clip, Frame, Labels, Model, Truth
 from unibench.results import store
 from unibench.results.store import ClipResult
 from unibench.tasks import registry
-from unibench.tasks.registry import Model
 
-HOPELESS = (WeightsError, CardError, OutputError)
-"""Errors that no other clip would be spared."""
+STOPPING = (WeightsError, CardError, OutputError)
+"""Errors that stop the run: every other clip of the model would fail in the same way."""
 _Hashed = tuple[Frame, str]
 
 
@@ -52,10 +46,10 @@ class Done:
 def execute(
     units: Sequence[Unit],
     out: Path,
-    given: Path | None = None,
+    weights_path: Path | None = None,
     *,
     device: str = "cpu",
-    always: bool = False,
+    overwrite: bool = False,
     features: FeatureCache | None = None,
 ) -> Iterator[Done]:
     """Run units, clip by clip; a unit that fails does not stop the others.
@@ -63,10 +57,10 @@ def execute(
     Args:
         units: Grouped by model: each is loaded once, and only if a unit needs it.
         out: Root folder of the results.
-        given: A weights file, or the folder that holds them.
+        weights_path: A weights file, or the folder that holds them.
         device: A torch device.
-        always: Compute again what is there.
-        features: Where feature maps are kept; see `loader`.
+        overwrite: Compute again what is there.
+        features: Where feature maps are kept; None: nowhere.
 
     Yields:
         What became of each unit, when its results are on disk.
@@ -76,107 +70,51 @@ def execute(
             written; what was computed before is kept.
     """
     frozen.device(device)
-    hashes = fingerprints(units, given, features)
-    for card, group in groupby(units, key=lambda unit: unit.card):
-        load = loader(card, given, device, features)
-        yield from attempt(list(group), load, hashes[card.name], out, always=always)
+    for group in by_model(units):
+        model = models.open(group[0].card, weights_path, device, features)
+        yield from run_model(group, model, out, overwrite=overwrite)
 
 
-def loader(
-    card: Card, given: Path | None, device: str, features: FeatureCache | None = None
-) -> Callable[[], Model]:
-    """Say how a model is got when it is needed, once.
-
-    Args:
-        card: The model.
-        given: A weights file, or the folder that holds them.
-        device: A torch device.
-        features: Where feature maps are kept: the network is then built only if one is missing. None: it is run for
-            every frame. A joint tracker has no maps to keep.
-    """
-    if card.kind == "joint":
-        return cache(partial(systems.load, card, given, device))
-    load = partial(frozen.load, card, given=given, place=device)
-    if features is None:
-        return cache(load)
-
-    def describe() -> FrozenModel:
-        fingerprint = frozen.fingerprint(card, weights.locate(card, given))
-        return feature_cache.cached(frozen.defer(card, load, fingerprint, device), features)
-
-    return cache(describe)
-
-
-def attempt(
-    units: Sequence[Unit],
-    load: Callable[[], Model],
-    fingerprint: str,
-    out: Path,
-    *,
-    always: bool = False,
-) -> Iterator[Done]:
+def run_model(units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool = False) -> Iterator[Done]:
     """Run units of one model; one that fails does not stop the others.
 
-    Those that differ in their protocol only are run together: their clip is decoded once, and shown to the network once
-    where they show it the same.
+    Units that differ in their protocol only are run together: their clip is decoded once, and the network is run once
+    where all protocols show it the same pixels.
 
     Args:
         units: All of one model.
-        load: Gives the model; called only if there is something to do.
-        fingerprint: Hash of the model.
+        model: Its network is built only if there is something to do.
         out: Root folder of the results.
-        always: Compute again what is there.
+        overwrite: Compute again what is there.
 
     Yields:
         What became of each unit, when its results are on disk.
 
     Raises:
-        UnibenchError: No other clip would fare better: the model's weights do not fit, results cannot be written.
+        UnibenchError: Every other clip would fail as well: the weights do not fit, results cannot be written.
     """
-    for group in plan.together(units):
+    for group in share_a_clip(units):
         start = time.perf_counter()
         try:
-            jobs = _jobs(group, fingerprint, out, always=always)
-            model = load() if any(job.prints for job in jobs) else None
-        except HOPELESS:
+            jobs = _jobs(group, out, overwrite=overwrite)
+            ready = _share_passes(model, jobs) if any(job.fingerprints for job in jobs) else None
+        except STOPPING:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
+        except Exception as error:  # noqa: BLE001 - a clip that fails in any way does not stop the others
             yield from (Done(unit, time.perf_counter() - start, _reason(error)) for unit in group)
             continue
-        yield from (Done(job.unit, 0.0) for job in jobs if not job.prints)
-        if model is not None:
-            yield from _run_together([job for job in jobs if job.prints], model, out)
-
-
-def fingerprints(
-    units: Sequence[Unit], given: Path | None, features: FeatureCache | None = None
-) -> dict[str, str]:
-    """Find the weights of every model, before any work is done: name -> hash of the model.
-
-    Args:
-        units: What is asked for.
-        given: A weights file, or the folder that holds them.
-        features: Where feature maps are kept, rounded; the hashes of frozen models say so.
-
-    Raises:
-        WeightsError: Weights are missing or have another sha256.
-    """
-    chosen = {unit.card.name: unit.card for unit in units}
-    hashes = {
-        name: (systems if card.kind == "joint" else frozen).fingerprint(card, weights.locate(card, given))
-        for name, card in chosen.items()
-    }
-    rounded = [name for name, card in chosen.items() if features is not None and card.kind == "frozen"]
-    return hashes | {name: feature_cache.fingerprint(hashes[name]) for name in rounded}
+        yield from (Done(job.unit, 0.0) for job in jobs if not job.fingerprints)
+        if ready is not None:
+            yield from _run_together([job for job in jobs if job.fingerprints], *ready, out)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnibenchError):
         return str(error)
-    place = error.__traceback__
-    while place and place.tb_next:
-        place = place.tb_next
-    where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else "?"
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    where = f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else "?"
     return f"{type(error).__name__} at {where}: {' '.join(str(error).split())}"
 
 
@@ -187,48 +125,54 @@ class _Job:
     unit: Unit
     clip: Clip
     truth: Truth
-    prints: Mapping[str, str]
+    fingerprints: Mapping[str, str]
     """Layers whose results are missing -> the fingerprints that these will have."""
 
 
-def _jobs(units: Sequence[Unit], fingerprint: str, out: Path, *, always: bool) -> list[_Job]:
+def _jobs(units: Sequence[Unit], out: Path, *, overwrite: bool) -> list[_Job]:
     """Find out what is missing of units on one clip."""
     first = units[0]
     clip, truth = registry.load_clip(first.task, first.root, first.clip, first.frames)
     jobs = []
     for unit in units:
-        prints = {layer: result_fingerprint(unit, fingerprint, layer, truth) for layer in unit.layers}
+        fingerprints = {layer: result_fingerprint(unit, layer, truth) for layer in unit.layers}
         missing = {
-            layer: one for layer, one in prints.items() if always or not _is_done(out, unit, layer, one)
+            layer: one
+            for layer, one in fingerprints.items()
+            if overwrite or not _is_done(out, unit, layer, one)
         }
         jobs.append(_Job(unit, clip, truth, missing))
     return jobs
 
 
-def _run_together(jobs: Sequence[_Job], model: Model, out: Path) -> Iterator[Done]:
-    """Run units of one clip, in turns frame by frame, so that its frames are decoded and shown to the network once.
+def _share_passes(model: Model, jobs: Sequence[_Job]) -> tuple[Model, Callable[[], None]]:
+    """The model as the jobs share it. Trackers whose network input depends on earlier frames look where their last
+    frame has led them, each layer elsewhere: only equal inputs are shared.
+    """
+    layers = {layer for job in jobs for layer in job.fingerprints}
+    return model.share_passes(sorted(layers) if model.runs_in_steps(jobs[0].unit.task) else [])
+
+
+def _run_together(
+    jobs: Sequence[_Job], model: Model, forget: Callable[[], None], out: Path
+) -> Iterator[Done]:
+    """Run units of one clip, in turns frame by frame, so that each frame is decoded and passed to the network once.
 
     Each gives what it gives alone; one that fails does not stop the others.
     """
-    forget: Callable[[], None] | None = None
-    if isinstance(model, FrozenModel):
-        # Trackers that are no steps look where their last frame has led them, each layer elsewhere.
-        union = sorted({layer for job in jobs for layer in job.prints}) if jobs[0].unit.task.in_steps else []
-        model, forget = batching.share(model, union)
     seconds = dict.fromkeys(range(len(jobs)), 0.0)
-    with closing(batching.ahead(_hashed(jobs[0].clip.frames()))) as frames:
-        branches = batching.fan(frames, len(jobs))
-        turns = {place: _track(job, model, branches.pop(0), out) for place, job in enumerate(jobs)}
+    with closing(batching.prefetch(_hashed(jobs[0].clip.frames()))) as frames:
+        branches = batching.tee(frames, len(jobs))
+        turns = {number: _track(job, model, branches.pop(0), out) for number, job in enumerate(jobs)}
         while turns:
-            if forget:
-                forget()
-            for place in list(turns):
+            forget()
+            for number in list(turns):
                 start = time.perf_counter()
-                error = _take(turns[place])
-                seconds[place] += time.perf_counter() - start
+                error = _take(turns[number])
+                seconds[number] += time.perf_counter() - start
                 if error is not None:
-                    del turns[place]
-                    yield Done(jobs[place].unit, seconds[place], error)
+                    del turns[number]
+                    yield Done(jobs[number].unit, seconds[number], error)
 
 
 def _take(turn: Iterator[None]) -> str | None:
@@ -237,9 +181,9 @@ def _take(turn: Iterator[None]) -> str | None:
         next(turn)
     except StopIteration:
         return ""
-    except HOPELESS:
+    except STOPPING:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a unit does, the others go on
+    except Exception as error:  # noqa: BLE001 - a unit that fails in any way does not stop the others
         return _reason(error)
     return None
 
@@ -247,9 +191,9 @@ def _take(turn: Iterator[None]) -> str | None:
 def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Iterator[None]:
     """Track one clip frame by frame, score it, and write one file a layer."""
     unit, clip = job.unit, job.clip
-    watch = _Watch(job, frames)
-    predictions: dict[str, list[Labels]] = {layer: [] for layer in job.prints}
-    track = registry.bind_layers(unit.task, model, list(job.prints))
+    watch = _Watch(job, frames, math.inf if model.runs_in_steps(unit.task) else unit.task.protocol.lookahead)
+    predictions: dict[str, list[Labels]] = {layer: [] for layer in job.fingerprints}
+    track = model.bind(unit.task, list(job.fingerprints))
     for labels in track(replace(clip, frames=watch.frames)):
         watch.yielded += 1
         for layer, predicted in predictions.items():
@@ -260,8 +204,8 @@ def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Ite
             f"{unit.task.name}, clip {unit.clip!r}: labels of {watch.yielded} frames, expected {clip.length}"
         )
     data = digest(watch.data, hash_labels(*job.truth.labels))
-    for layer, fingerprint in job.prints.items():
-        tally = unit.task.tally(job.truth, predictions[layer])
+    for layer, fingerprint in job.fingerprints.items():
+        tally = unit.task.family.scoring.tally(job.truth, predictions[layer])
         partial = unit.frames is not None
         store.write_clip(
             out, ClipResult(unit_key(unit, layer), clip.length, partial, fingerprint, data, tally)
@@ -280,16 +224,17 @@ def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
 class _Watch:
     """Counts the frames that a tracker pulls, so that online is enforced, and keeps the hash of what it was given."""
 
-    def __init__(self, job: _Job, frames: Iterator[_Hashed]) -> None:
+    def __init__(self, job: _Job, frames: Iterator[_Hashed], lookahead: float) -> None:
         self.job = job
+        self.lookahead = (
+            lookahead  # a tracker in steps hands its head one frame after the other, however many it pulls
+        )
         self.source: Iterator[_Hashed] | None = frames
         self.yielded = 0
         self.data = ""
 
     def frames(self) -> Iterator[Frame]:
-        clip, task = self.job.clip, self.job.unit.task
-        # Steps hand their head one frame after the other, however many they pull.
-        limit = math.inf if task.in_steps else task.protocol.lookahead
+        clip, limit = self.job.clip, self.lookahead
         source, self.source = self.source, None
         for pulled, (frame, self.data) in enumerate(source or _hashed(clip.frames())):
             if pulled > self.yielded + limit:
@@ -301,5 +246,9 @@ class _Watch:
 
 
 def _is_done(out: Path, unit: Unit, layer: str, fingerprint: str) -> bool:
-    stored = store.read_clip(out, unit_key(unit, layer))
+    try:
+        stored = store.read_clip(out, unit_key(unit, layer))
+    except OutputError as error:
+        logging.getLogger(__name__).warning("computed again: %s", error)
+        return False
     return stored is not None and stored.fingerprint == fingerprint

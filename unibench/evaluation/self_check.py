@@ -1,7 +1,7 @@
 """Are the metrics what they should be? Predictions with known scores go through every task's scoring.
 
 No model is run and no torch is loaded: the truth, nothing at all, or the truth under other identities stands for a
-tracker (`unibench.tasks.known_answers`).
+tracker (`tasks.known_answers`).
 """
 
 import math
@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unibench import plugins
 from unibench.datasets import BENCHMARKS, Benchmark, truncate
 from unibench.datasets.benchmark import folder
 from unibench.errors import DataError, UnibenchError, UnknownNameError
 from unibench.records import Tally, Truth
-from unibench.tasks.known_answers import ANSWERS, Case
-from unibench.tasks.scoring import SCORING, Scoring
+from unibench.tasks import registry
+from unibench.tasks.family import Scoring
+from unibench.tasks.known_answers import Answers, Case
 
 TOLERANCE = 1e-9
 """Largest difference from a known value: rounding of float64 only."""
@@ -72,17 +74,13 @@ def check(benchmark: Benchmark, root: Path, frames: int | None = None) -> Outcom
     Returns:
         What was found; a clip that cannot be read is a problem like any other.
     """
-    family = benchmark.task.partition("/")[0]
-    if family not in ANSWERS or family not in SCORING:
-        return _unchecked(
-            benchmark,
-            f"no known scores of {family!r}; a plug-in adds them to unibench.tasks.known_answers.ANSWERS",
-        )
+    family = registry.family_of(benchmark.task)
+    answers: Answers = plugins.resolve(family.known_answers)
     try:
         names = benchmark.names(root)
     except DataError as error:
         return _unchecked(benchmark, str(error))
-    answers, headline = ANSWERS[family], SCORING[family].headline
+    headline = family.scoring.headline
     problems: list[str] = []
     lengths: list[int] = []
     parts: dict[str, list[_Part]] = {case.name: [] for case in answers.cases}
@@ -96,10 +94,10 @@ def check(benchmark: Benchmark, root: Path, frames: int | None = None) -> Outcom
             clip, truth = truncate(clip, truth, frames)
         lengths.append(clip.length)
         for case in answers.cases:
-            parts[case.name].append(_score(name, truth, case, family))
+            parts[case.name].append(_score(name, truth, case, answers, family.scoring))
     found, compared = {}, 0
     for case in answers.cases if lengths else ():
-        values, known, wrong = _compare(SCORING[family], case, parts[case.name])
+        values, known, wrong = _compare(family.scoring, case, parts[case.name])
         found[case.name] = values.get(headline, math.nan)
         compared += known
         problems += [f"{case.name}: {one}" for one in wrong]
@@ -119,14 +117,14 @@ class _Part:
     problem: str = ""
 
 
-def _score(name: str, truth: Truth, case: Case, family: str) -> _Part:
+def _score(name: str, truth: Truth, case: Case, answers: Answers, scoring: Scoring) -> _Part:
     part = case.part(truth)
     prediction = case.predict(part)
     try:
-        tally = SCORING[family].tally(part, prediction)
-    except Exception as error:  # noqa: BLE001 - whatever a metric does, it is named
+        tally = scoring.tally(part, prediction)
+    except Exception as error:  # noqa: BLE001 - any error of a metric is reported as a problem
         return _Part({}, {}, f"clip {name!r}: {_reason(error)}")
-    return _Part(ANSWERS[family].count(part, prediction), tally)
+    return _Part(answers.count(part, prediction), tally)
 
 
 def _compare(
@@ -138,11 +136,11 @@ def _compare(
     try:
         found = scoring.pool([part.tally for part in parts])
         expected = case.expect(_sum(part.counts for part in parts))
-    except Exception as error:  # noqa: BLE001 - whatever a metric does, it is named
+    except Exception as error:  # noqa: BLE001 - any error of a metric is reported as a problem
         return {}, 0, [_reason(error)]
     wrong = [f"{name} is missing, expected {value}" for name, value in expected.items() if name not in found]
     wrong += [
-        f"{name} has no known value; add it to unibench.tasks.known_answers"
+        f"{name} has no known value; add it to the family's known answers"
         for name in found
         if name not in expected
     ]

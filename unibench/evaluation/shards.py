@@ -11,17 +11,19 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from unibench import models
 from unibench.errors import PlanError
-from unibench.evaluation import fingerprints, plan_file, pool_clips, run_clip
-from unibench.evaluation.plan_file import Plan, PlannedTask, PlannedUnit
+from unibench.evaluation import fingerprints, plan_file, pool_clips
+from unibench.evaluation.plan_file import Plan, PlannedModel, PlannedTask, PlannedUnit
 from unibench.evaluation.run_clip import Done
-from unibench.evaluation.units import Unit
+from unibench.evaluation.units import Unit, by_model
 from unibench.models import cards
+from unibench.models.cards import Card
 from unibench.results import store
 from unibench.results.atomic import replace_file
 from unibench.results.store import UnitKey
 from unibench.tasks import protocols, registry
-from unibench.tasks.registry import Task
+from unibench.tasks.family import Task
 
 NAME = "plan.json"
 """The plan's own copy in a folder of results."""
@@ -46,46 +48,53 @@ def shard(plan: Plan, index: int, count: int) -> list[PlannedUnit]:
     ]
 
 
-def units(plan: Plan, planned: Sequence[PlannedUnit], data: Path | None, weights: Path | None) -> list[Unit]:
-    """Find what a part of a plan needs on this machine, and hold it to the plan.
+def find_units(
+    plan: Plan, planned: Sequence[PlannedUnit], data: Path | None, weights_path: Path | None
+) -> list[Unit]:
+    """Find what a part of a plan needs on this machine, and check that it is what the plan was made with.
 
     Args:
         plan: The whole.
         planned: The part.
         data: Folder with the benchmarks' folders.
-        weights: A weights file, or the folder that holds them.
+        weights_path: A weights file, or the folder that holds them.
 
     Raises:
-        PlanError: A card, its weights, a protocol or the clips are others than those of the plan.
+        PlanError: A card, its weights, a protocol, a scoring or the clips are others than those of the plan.
         UnibenchError: A card, weights or data are not here.
     """
-    found = _bind(plan, planned, lambda task: registry.folder(task, data))
-    for name, here in run_clip.fingerprints(found, weights).items():
-        if here != plan.models[name]:
+    units = _bind(plan, planned, lambda task: registry.folder(task, data))
+    for group in by_model(units):
+        here = models.open(group[0].card, weights_path).fingerprint
+        if here != group[0].fingerprint:
             raise PlanError(
-                f"model {name!r}: card or weights with the hash {here}, expected {plan.models[name]} as in the plan; "
-                "use the card and the weights that the plan was made with, or make another plan"
+                f"model {group[0].card.name!r}: card or weights with the hash {here}, expected "
+                f"{group[0].fingerprint} as in the plan; use the card and the weights that the plan was made with, or "
+                "make another plan"
             )
-    for unit in found:
+    for unit in units:
         if unit.clip not in unit.task.benchmark.names(unit.root):
             raise PlanError(
                 f"{unit.task.name}: no clip {unit.clip!r}, expected as in the plan; complete the data"
             )
-    return found
+    return units
 
 
 def _bind(plan: Plan, planned: Sequence[PlannedUnit], root: Callable[[Task], Path]) -> list[Unit]:
     chosen = {
-        name: cards.running(cards.find(name), plan.dtype or None, compiled=plan.compiled)
-        for name in dict.fromkeys(unit.model for unit in planned)
+        number: _find_card(plan, plan.models[number])
+        for number in dict.fromkeys(unit.model for unit in planned)
     }
-    found = {place: _find(plan.tasks[place]) for place in dict.fromkeys(unit.task for unit in planned)}
-    roots = {place: root(task) for place, task in found.items()}
+    tasks = {
+        number: _find_task(plan.tasks[number]) for number in dict.fromkeys(unit.task for unit in planned)
+    }
+    roots = {number: root(task) for number, task in tasks.items()}
     return [
         Unit(
             chosen[unit.model],
+            plan.models[unit.model].hash,
             tuple(unit.results),
-            found[unit.task],
+            tasks[unit.task],
             roots[unit.task],
             unit.clip,
             plan.frames,
@@ -94,13 +103,22 @@ def _bind(plan: Plan, planned: Sequence[PlannedUnit], root: Callable[[Task], Pat
     ]
 
 
-def _find(planned: PlannedTask) -> Task:
+def _find_card(plan: Plan, model: PlannedModel) -> Card:
+    return cards.running(cards.find(model.card or model.name), plan.dtype or None, compiled=plan.compiled)
+
+
+def _find_task(planned: PlannedTask) -> Task:
     task = registry.find(f"{planned.name}@{planned.protocol}", planned.detections or None)
-    if protocols.fingerprint(task.protocol) != planned.hash:
-        raise PlanError(
-            f"task {planned.name}@{planned.protocol}: protocol with the hash {protocols.fingerprint(task.protocol)}, "
-            f"expected {planned.hash} as in the plan; use the same unibench and detections, or make another plan"
-        )
+    here = {
+        "protocol with the hash": (protocols.fingerprint(task.protocol), planned.hash),
+        "scoring of the version": (task.family.scoring.version, planned.scoring),
+    }
+    for what, (found, expected) in here.items():
+        if found != expected:
+            raise PlanError(
+                f"task {planned.name}@{planned.protocol}: {what} {found}, expected {expected} as in the plan; use the "
+                "same unibench and detections, or make another plan"
+            )
     return task
 
 
@@ -119,10 +137,10 @@ def keep(plan: Plan, out: Path) -> None:
         )
 
 
-def held(
+def check_truth(
     results: Iterable[Done], planned: Sequence[PlannedUnit], units: Sequence[Unit], out: Path
 ) -> Iterator[Done]:
-    """Hold what was computed to the plan: a unit whose truth was another one fails.
+    """Compare what was computed with the plan: a unit whose truth was another one fails.
 
     Args:
         results: Of the units, in any order.
@@ -165,16 +183,16 @@ def merge(plan: Plan, out: Path, provenance: Mapping[str, Any]) -> list[UnitKey]
     Returns:
         What is missing: not there, or of another plan.
     """
-    found = _bind(plan, plan.units, lambda task: Path())
-    clips = {place: list(task.clips) for place, task in enumerate(plan.tasks)}
+    units = _bind(plan, plan.units, lambda task: Path())
+    clips = {number: list(task.clips) for number, task in enumerate(plan.tasks)}
     missing, whole = [], []
-    for planned, unit in zip(plan.units, found, strict=True):
+    for planned, unit in zip(plan.units, units, strict=True):
         keys = {layer: fingerprints.unit_key(unit, layer) for layer in unit.layers}
         layers = tuple(layer for layer, key in keys.items() if _is_there(out, key, planned.results[layer]))
         missing += [key for layer, key in keys.items() if layer not in layers]
         benchmark = replace(unit.task.benchmark, names=partial(_listed, clips[planned.task]))
         whole.append(replace(unit, layers=layers, task=replace(unit.task, benchmark=benchmark)))
-    pool_clips.pool(whole, out, plan.models, provenance)
+    pool_clips.pool(whole, out, provenance)
     return missing
 
 

@@ -1,15 +1,19 @@
 """What is asked for, as a list of independent units of work."""
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
+from unibench import models
 from unibench.errors import DataError, PlanError, UnknownNameError
-from unibench.models.cards import JOINT, Card
+from unibench.features.cache import FeatureCache
+from unibench.models.cards import Card
+from unibench.records import Model
 from unibench.tasks import protocols, registry
-from unibench.tasks.registry import Task
+from unibench.tasks.family import Task
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class Unit:
     """One model on one clip of one task; all layers share its backbone passes."""
 
     card: Card
+    fingerprint: str
+    """Of the model: its card and its weights."""
     layers: tuple[str, ...]
     task: Task
     root: Path
@@ -25,30 +31,40 @@ class Unit:
     frames: int | None
     """Only the first so many frames; None: all."""
 
+    @property
+    def model(self) -> tuple[str, str]:
+        """What tells its model from every other: name and fingerprint."""
+        return self.card.name, self.fingerprint
 
-def units(
-    models: Sequence[Card],
+
+def list_units(
+    cards: Sequence[Card],
     asked: Sequence[Task],
     data: Path | None,
     *,
+    weights_path: Path | None = None,
     layers: Sequence[str] = (),
     frames: int | None = None,
+    features: FeatureCache | None = None,
 ) -> list[Unit]:
     """List the units of a run: model by model, so that each is loaded once.
 
     A task that a model cannot do is left out, and the log says why.
 
     Args:
-        models: Cards.
-        asked: Tasks; one that is asked for twice under the same protocol is run once. A joint tracker does those that
-            were asked for without a protocol under its own default.
+        cards: Models; two may have the same name.
+        asked: Tasks; one that is asked for twice under the same protocol is run once. A task without a protocol is run
+            under the first that the model can run.
         data: Folder that holds the benchmarks' folders.
+        weights_path: A weights file, or the folder that holds them.
         layers: Layers of every model that are scored; empty: the default of each card.
         frames: Only the first so many frames of each clip; None: all.
+        features: Where feature maps are kept; what is rounded there has another fingerprint.
 
     Raises:
         UnknownNameError: A model has no such layer.
         DataError: A benchmark is not there, or holds no clip.
+        WeightsError: The weights of a model that has something to do are missing, or have another sha256.
         PlanError: Models are asked for, and none can do any of the tasks.
     """
 
@@ -56,39 +72,51 @@ def units(
     def clips(name: str) -> list[tuple[Path, str]]:
         return _clips(next(task for task in asked if task.name == name), data)
 
-    pairs = [(card, task) for card in models for task in suited(card, asked)]
-    if models and asked and not pairs:
+    chosen = []
+    for card in cards:
+        model = models.open(card, weights_path, features=features)
+        if supported := supported_tasks(model, asked):
+            chosen.append((card, model, supported, _layers(model, layers)))
+    if cards and asked and not chosen:
         raise PlanError(
-            f"nothing to run: none of {len(models)} models can do any of {len(asked)} tasks; see: unibench tasks"
+            f"nothing to run: none of {len(cards)} models can do any of {len(asked)} tasks; see: unibench tasks"
         )
-    return [
-        Unit(card, _layers(card, layers), task, root, clip, frames)
-        for card, task in pairs
+    for _, _, supported, _ in chosen:  # what is wrong with the data is said before weights are read
+        for task in supported:
+            clips(task.name)
+    units = [
+        Unit(card, model.fingerprint, wanted, task, root, clip, frames)
+        for card, model, supported, wanted in chosen
+        for task in supported
         for root, clip in clips(task.name)
     ]
+    return list(
+        {
+            (*one.model, one.task.name, protocols.label(one.task.protocol), one.clip): one for one in units
+        }.values()
+    )
 
 
-def suited(card: Card, asked: Sequence[Task]) -> list[Task]:
+def supported_tasks(model: Model, asked: Sequence[Task]) -> list[Task]:
     """Choose the tasks that a model can do, each protocol once; the log says which are left out, and why."""
     chosen: dict[tuple[str, str], Task] = {}
-    for task in (registry.suit(task, card) for task in asked):
+    for task in (registry.for_model(task, model) for task in asked):
         label = protocols.label(task.protocol)
-        if reason := registry.why_not(task, card):
-            logging.getLogger(__name__).warning("left out: %s %s@%s: %s", card.name, task.name, label, reason)
+        if reason := model.unsupported_reason(task):
+            logging.getLogger(__name__).warning(
+                "left out: %s %s@%s: %s", model.name, task.name, label, reason
+            )
         else:
             chosen[task.name, label] = task
     return list(chosen.values())
 
 
-def _clips(task: Task, data: Path | None) -> list[tuple[Path, str]]:
-    root = registry.folder(task, data)
-    names = task.benchmark.names(root)
-    if not names:
-        raise DataError(f"{root}: no clips for {task.name}, expected some; {task.benchmark.obtain}")
-    return [(root, name) for name in names]
+def by_model(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Split units that lie model by model."""
+    return (list(group) for _, group in groupby(units, key=lambda unit: unit.model))
 
 
-def together(units: Iterable[Unit]) -> list[list[Unit]]:
+def share_a_clip(units: Iterable[Unit]) -> list[list[Unit]]:
     """Group units that differ in their protocol and layers only: they can share decoding and passes of the network.
 
     Args:
@@ -99,14 +127,21 @@ def together(units: Iterable[Unit]) -> list[list[Unit]]:
     """
     groups: dict[Hashable, list[Unit]] = {}
     for unit in units:
-        given = unit.task.protocol.detections
-        groups.setdefault((unit.task.benchmark, given, unit.root, unit.clip, unit.frames), []).append(unit)
+        key = (unit.task.benchmark, unit.task.protocol.detections, unit.root, unit.clip, unit.frames)
+        groups.setdefault(key, []).append(unit)
     return list(groups.values())
 
 
-def _layers(card: Card, asked: Sequence[str]) -> tuple[str, ...]:
-    known = (JOINT,) if card.kind == "joint" else card.layers
+def _clips(task: Task, data: Path | None) -> list[tuple[Path, str]]:
+    root = registry.folder(task, data)
+    names = task.benchmark.names(root)
+    if not names:
+        raise DataError(f"{root}: no clips for {task.name}, expected some; {task.benchmark.obtain}")
+    return [(root, name) for name in names]
+
+
+def _layers(model: Model, asked: Sequence[str]) -> tuple[str, ...]:
     for layer in asked:
-        if layer not in known:
-            raise UnknownNameError(f"layer of model {card.name!r}", layer, known)
-    return tuple(dict.fromkeys(asked)) or (card.default_layer,)
+        if layer not in model.layers:
+            raise UnknownNameError(f"layer of model {model.name!r}", layer, model.layers)
+    return tuple(dict.fromkeys(asked)) or (model.default_layer,)

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Options = TypeVar("Options")
 State = TypeVar("State")
 Image = UInt8[np.ndarray, "_ _ 3"]
-AHEAD = 2
+PREFETCHED = 2
 """Frames that are decoded before they are asked for."""
 
 
@@ -34,7 +34,7 @@ class Steps(Generic[Options, State]):
     Called with a clip, a model, its layers and options, it yields the labels of each frame and layer.
     """
 
-    look: Callable[[Frame, FrozenModel, Sequence[str], Options], Image | None]
+    network_input: Callable[[Frame, FrozenModel, Sequence[str], Options], Image | None]
     """What the network is to see of a frame; None: nothing. Depends on no other frame."""
     begin: Callable[[Clip, FrozenModel, Sequence[str], Options], State]
     """The state before frame 0."""
@@ -67,8 +67,8 @@ def follow(
     state = steps.begin(replace(clip, frames=_refuse), model, layers, options)
     frames = clip.frames()
     while batch := list(islice(frames, model.batch)):
-        images = [steps.look(frame, model, layers, options) for frame in batch]
-        for frame, maps in zip(batch, see(images, model, layers), strict=True):
+        images = [steps.network_input(frame, model, layers, options) for frame in batch]
+        for frame, maps in zip(batch, run_network(images, model, layers), strict=True):
             state, labels = steps.advance(state, frame, maps)
             yield labels
 
@@ -80,11 +80,13 @@ def _refuse() -> NoReturn:
 
 
 @torch.inference_mode()
-def see(images: Sequence[Image | None], model: FrozenModel, layers: Sequence[str]) -> list[dict[str, Tensor]]:
-    """Show images to the network, those of one size in one pass.
+def run_network(
+    images: Sequence[Image | None], model: FrozenModel, layers: Sequence[str]
+) -> list[dict[str, Tensor]]:
+    """Run the network on images, those of one size in one pass.
 
     Args:
-        images: (height, width, 3) RGB; None: nothing is to be seen.
+        images: (height, width, 3) RGB; None: the network is not run.
         model: The network.
         layers: Layers of it.
 
@@ -101,7 +103,7 @@ def see(images: Sequence[Image | None], model: FrozenModel, layers: Sequence[str
     return maps
 
 
-def share(model: FrozenModel, union: Sequence[str] = ()) -> tuple[FrozenModel, Callable[[], None]]:
+def share_passes(model: FrozenModel, union: Sequence[str] = ()) -> tuple[FrozenModel, Callable[[], None]]:
     """Let trackers that go through a clip in step share passes: what was shown to the network is not shown again.
 
     Args:
@@ -130,7 +132,7 @@ def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and torch.equal(first, second)
 
 
-def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
+def prefetch(items: Iterable[Item], depth: int = PREFETCHED) -> Generator[Item, None, None]:
     """Make items in a thread before they are asked for; an error comes out where its item would.
 
     The thread ends with the generator: when it is exhausted, fails or is closed.
@@ -140,7 +142,7 @@ def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, No
         depth: Items that are made ahead, at least 1.
     """
     source, end = iter(items), object()
-    with ThreadPoolExecutor(1, "ahead") as thread:
+    with ThreadPoolExecutor(1, "prefetch") as thread:
         waiting = deque(thread.submit(next, source, end) for _ in range(depth))
         try:
             while (item := waiting.popleft().result()) is not end:
@@ -151,7 +153,7 @@ def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item, None, No
                 future.cancel()
 
 
-def fan(items: Iterable[Item], readers: int) -> list[Iterator[Item]]:
+def tee(items: Iterable[Item], readers: int) -> list[Iterator[Item]]:
     """Let several read one stream, each at its own pace; all of them meet the error that ends it.
 
     Args:

@@ -169,6 +169,8 @@ class Card:
     """Other names that find the card."""
     released: str = ""
     """When the weights came out: `2021` or `2021-04`."""
+    path: Path | None = field(default=None, compare=False)
+    """Of a card that was given by its file: its weights are looked for beside it first. Not a field of the file."""
 
 
 def folders() -> list[Path]:
@@ -217,7 +219,7 @@ def find(name: str) -> Card:
         CardError: The card is not valid, or several answer to the name.
     """
     if name.endswith(".toml"):
-        return read(Path(name))
+        return replace(read(Path(name)), path=Path(name).resolve())
     known = paths()
     if name in known:
         return read(known[name])
@@ -246,6 +248,8 @@ def read(path: Path) -> Card:
         raise CardError(f"{path}: not a readable TOML file ({error}); see model_cards/README.md") from error
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
+    if "path" in table:
+        raise CardError(f"{path}: unknown field 'path'; see model_cards/README.md")
     if table.get("kind") == "joint":
         if alien := next((name for name in FROZEN_ONLY if _holds(table, name)), ""):
             raise CardError(f"{path}: {alien} is for frozen models, not for joint trackers; take it out")

@@ -142,7 +142,7 @@ def save(card: Card) -> Path:
         raise OutputError(f"{path}: exists already or is no file name; choose another --save-card NAME")
     try:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(tomli_w.dumps(_table(asdict(card), {"name"})), encoding="utf-8")
+        path.write_text(tomli_w.dumps(_table(asdict(card), {"name", "path"})), encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}); choose another working directory"

@@ -76,7 +76,9 @@ def locate(card: Card, given: Path | None) -> Path | None:
     """
     if card.weights.source in ("random", "none"):
         return None
-    return fetch.verify(card, fetch.find(card, given) or fetch.fetch(card))
+    beside = (card.path.parent / name for name in fetch.names(card)) if card.path else ()
+    found = next((path for path in beside if path.is_file()), None) or fetch.find(card, given)
+    return fetch.verify(card, found or fetch.fetch(card))
 
 
 def fit_file(network: nn.Module, path: Path, rules: Weights, head: Sequence[str]) -> LoadReport:

@@ -13,19 +13,11 @@ from unibench.errors import OutputError
 from unibench.models.cards import JOINT
 from unibench.records import Score
 from unibench.report.comparable import RERUN, check_column, check_weights
+from unibench.tasks.registry import FAMILIES
 
 _COUNTS = frozenset({"IDSW", "IDs", "FP", "FN", "TP", "MT", "PT", "ML", "Frag"})
 _LOWER_IS_BETTER = frozenset({"IDSW", "IDs", "FP", "FN", "ML", "Frag", "J-decay", "F-decay"})
 _NEITHER_IS_BETTER = frozenset({"PT"})
-FAMILIES = {
-    "sot": "SOT",
-    "vos": "VOS",
-    "mot": "MOT",
-    "mots": "MOTS",
-    "posetrack": "PoseTrack",
-    "pose": "Pose",
-}
-"""First part of a task's name -> how it is written; boards show them in this order, others after them."""
 PUBLISHED = "published"
 """Stands in the place of every hash of a number that a paper printed."""
 TRAINED = "trained for tracking"
@@ -276,7 +268,7 @@ def _setting_order(setting: Setting) -> tuple[int, str, str, str]:
 def _parts(setting: Setting) -> tuple[str, str, str, str]:
     family, _, benchmark = setting.task.partition("/")
     protocol = setting.protocol.removesuffix(f"+{setting.detections}")
-    return FAMILIES.get(family, family), benchmark, protocol, setting.detections
+    return FAMILIES[family].title if family in FAMILIES else family, benchmark, protocol, setting.detections
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

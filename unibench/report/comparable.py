@@ -6,7 +6,7 @@ from typing import Any
 
 from unibench.errors import OutputError
 from unibench.records import Score
-from unibench.results.store import read_run
+from unibench.results.store import read_run, run_of
 
 RERUN = "rerun the older with --overwrite always"
 SEPARATE = "keep the runs in separate folders"
@@ -92,12 +92,12 @@ def check_knobs(setting: str, rows: Sequence[Score], out: Path) -> None:
 
 def _noted(score: Score, out: Path) -> dict[str, Any]:
     """What changes a score in the protocol that a run was under: name -> value, nested names joined by dots."""
-    run = read_run(out, model=score.model, task=score.task, protocol=score.protocol, layer=score.layer)
+    run = read_run(out, run_of(score))
     protocol = run.get("protocol")
     if not isinstance(protocol, dict):
         return {}
     version = str(protocol.get("version", "")).partition(".")[0]
-    return _flat({**protocol, "version": version}, skip=("name", "source", "hash", "kind", "private"))
+    return _flat({**protocol, "version": version}, skip=("name", "source", "hash", "kinds", "private"))
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "", skip: Sequence[str] = ()) -> dict[str, Any]:

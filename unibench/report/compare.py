@@ -12,9 +12,9 @@ from unibench.report.boards import Board, Setting, arrange, best_layer, best_val
 from unibench.report.comparable import RERUN, check_knobs
 from unibench.report.comparison import ALIKE, APART, TOO_FEW, Comparison
 from unibench.report.leaderboard import Standing, Ties
-from unibench.results.store import ClipResult, read_clips, read_scores
+from unibench.results.store import ClipResult, read_clips, read_scores, run_of
 from unibench.stats import tests
-from unibench.tasks.scoring import SCORING
+from unibench.tasks.registry import family_of
 
 LEVEL = 0.05
 """Two models are told apart where the adjusted p is below this."""
@@ -161,12 +161,12 @@ def _runs(scores: Sequence[Score]) -> Mapping[RowKey, Run]:
 
 
 def _pool(score: Score) -> tests.Pool:
-    return SCORING[score.task.partition("/")[0]].pool
+    return family_of(score.task).scoring.pool
 
 
 def _clips(out: Path, score: Score) -> dict[str, ClipResult]:
     """The clips that a score was pooled from; an error where those on disk do not give it."""
-    found = read_clips(out, score.model, score.task, score.protocol, score.layer)
+    found = read_clips(out, run_of(score))
     where = f"{score.model}/{score.layer} {_setting(score)}"
     if not found:
         raise OutputError(

@@ -17,7 +17,7 @@ from unibench.errors import OutputError
 from unibench.records import Score
 from unibench.report.boards import Board, ModelFacts, Setting, arrange, direction, show
 from unibench.results.atomic import replace_file
-from unibench.tasks.protocols import PROTOCOLS
+from unibench.tasks.registry import family_of
 
 if TYPE_CHECKING:
     import rich.table
@@ -250,7 +250,7 @@ def _check_same_data(task: str, rows: Sequence[Score]) -> None:
 
 def _place(setting: Setting) -> tuple[int, str]:
     """Presets as their family lists them, the default first; others behind them."""
-    names = list(PROTOCOLS.get(setting.task.partition("/")[0], {}))
+    names = list(family_of(setting.task).presets)
     name = _name(setting)
     return (names.index(name) if name in names else len(names)), name
 

@@ -1,15 +1,18 @@
 """Results on disk: one file a clip, one a pooled result, each there whole or not at all.
 
-    <out>/<model>/<task>@<protocol>/<layer>/clips/<clip>.json    what one clip adds (`ClipResult`)
-                                            result.json          the pooled scores (`Score`)
-                                            run.json             how they came about
+    <out>/<model>/<fingerprint>/<task>@<protocol>/<layer>/
+        clips/<clip>.json    what one clip adds (`ClipResult`)
+        result.json          the pooled scores (`Score`)
+        run.json             how they came about
 
-A task such as `vos/davis2016` makes two folder levels. Every other name is percent-quoted into one level
-(`urllib.parse.unquote` gives it back), so that the clip `catch/ball` is the file `catch%2Fball.json` and only
-the `<task>@<protocol>` level contains an `@`. Clip and result files hold no times, so the same run writes the
-same bytes. A value that is not defined (NaN) is `null`.
+`<fingerprint>` is the hash of card and weights, so two models of one name lie in two folders. A task such as
+`vos/davis2016` makes two folder levels. Every other name is percent-quoted into one level (`urllib.parse.unquote` gives
+it back), so that the clip `catch/ball` is the file `catch%2Fball.json` and only the `<task>@<protocol>` level contains
+an `@`. Clip and result files hold no times, so the same run writes the same bytes. A value that is not defined (NaN) is
+`null`.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -28,16 +31,35 @@ _ADVICE = "delete the file or rerun with --overwrite always"
 
 
 @dataclass(frozen=True)
+class RunKey:
+    """What names one pooled result: a model's layer on a task under a protocol."""
+
+    model: str
+    fingerprint: str
+    """Of the model: its card and its weights."""
+    task: str
+    """Family and benchmark: `vos/davis2016`."""
+    protocol: str
+    """With its detections: `unitrack+public`."""
+    layer: str
+
+
+@dataclass(frozen=True)
 class UnitKey:
     """What names one unit of work: a model's layer on one clip of a task under a protocol."""
 
     model: str
+    fingerprint: str
     task: str
-    """Family and benchmark: `vos/davis2016`."""
     protocol: str
     layer: str
     clip: str
     """May contain '/'."""
+
+    @property
+    def run(self) -> RunKey:
+        """The pooled result that it is a part of."""
+        return RunKey(self.model, self.fingerprint, self.task, self.protocol, self.layer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +94,14 @@ def write_clip(out: Path, result: ClipResult) -> Path:
     """
     path = _clip_path(out, result.key)
     record = {
-        **asdict(result.key),
+        "key": asdict(result.key),
         "frames": int(result.frames),
         "partial": bool(result.partial),
         "fingerprint": result.fingerprint,
         "data": result.data,
         "tally": {name: _number(path, name, value) for name, value in result.tally.items()},
     }
-    return replace_file(path, _json(record))
+    return replace_file(path, _json({**record, "checksum": _checksum(record)}))
 
 
 def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
@@ -93,44 +115,48 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
         Its result; None where it has not been written yet. Compare the fingerprint before use.
 
     Raises:
-        OutputError: The file is damaged or belongs to another unit.
+        OutputError: The file is damaged, was edited, or belongs to another unit.
     """
     path = _clip_path(out, key)
     record = _load(path)
     if record is None:
         return None
-    names = dict.fromkeys(asdict(key), str)
     _check(
         path,
         record,
-        {**names, "frames": int, "partial": bool, "fingerprint": str, "data": str, "tally": dict},
+        {
+            "key": dict,
+            "frames": int,
+            "partial": bool,
+            "fingerprint": str,
+            "data": str,
+            "tally": dict,
+            "checksum": str,
+        },
     )
-    stored = UnitKey(**{name: record[name] for name in names})
-    if stored != key:
-        raise OutputError(f"{path}: holds {stored}, expected {key}; {_ADVICE}")
+    if record.pop("checksum") != _checksum(record):
+        raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
+    if record["key"] != asdict(key):
+        raise OutputError(f"{path}: holds {record['key']}, expected {asdict(key)}; {_ADVICE}")
     tally = {name: _value(path, name, value) for name, value in record["tally"].items()}
     return ClipResult(key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally)
 
 
-def read_clips(out: Path, model: str, task: str, protocol: str, layer: str) -> list[ClipResult]:
-    """Read the results of all clips of one (model, task, protocol, layer).
+def read_clips(out: Path, run: RunKey) -> list[ClipResult]:
+    """Read the results of all clips of one run.
 
     Args:
         out: Root folder of the results.
-        model: Name of the model.
-        task: Family and benchmark: `vos/davis2016`.
-        protocol: Name of the protocol, with its detections: `unitrack+public`.
-        layer: Name of the layer.
+        run: Which.
 
     Returns:
         Sorted by the clips' names; none where nothing is stored.
 
     Raises:
-        OutputError: A file is damaged or belongs to another unit.
+        OutputError: A file is damaged, was edited, or belongs to another unit.
     """
-    folder = _folder(out, model, task, protocol, layer) / "clips"
-    names = sorted(unquote(path.stem) for path in folder.glob("*.json"))
-    found = [read_clip(out, UnitKey(model, task, protocol, layer, name)) for name in names]
+    names = sorted(unquote(path.stem) for path in (_folder(out, run) / "clips").glob("*.json"))
+    found = [read_clip(out, UnitKey(**asdict(run), clip=name)) for name in names]
     return [one for one in found if one is not None]
 
 
@@ -147,9 +173,9 @@ def write_result(out: Path, scores: Sequence[Score]) -> Path:
     Raises:
         OutputError: The file cannot be written, or a value is infinite.
     """
-    runs = {(score.model, score.task, score.protocol, score.layer) for score in scores}
+    runs = {run_of(score) for score in scores}
     assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
-    path = _folder(out, *runs.pop()) / "result.json"
+    path = _folder(out, runs.pop()) / "result.json"
     records = [{**asdict(score), **_numbers(path, score)} for score in scores]
     return replace_file(path, _json({"scores": records}))
 
@@ -174,23 +200,23 @@ def read_scores(out: Path) -> list[Score]:
     paths = result_files(out)
     if not paths:
         raise OutputError(
-            f"{out}: no results, expected <model>/<task>@<protocol>/<layer>/result.json; "
+            f"{out}: no results, expected <model>/<fingerprint>/<task>@<protocol>/<layer>/result.json; "
             f"run `unibench run -o {out} ...` first"
         )
     return [score for path in paths for score in _read_result(path)]
 
 
-def write_run(
-    out: Path, *, model: str, task: str, protocol: str, layer: str, provenance: Mapping[str, Any]
-) -> Path:
+def run_of(score: Score) -> RunKey:
+    """The run that a score is of."""
+    return RunKey(score.model, score.weights_hash, score.task, score.protocol, score.layer)
+
+
+def write_run(out: Path, run: RunKey, provenance: Mapping[str, Any]) -> Path:
     """Write how a result came about (command, versions, hardware, start, end, ...), beside the result.
 
     Args:
         out: Root folder of the results.
-        model: Name of the model.
-        task: Family and benchmark: `vos/davis2016`.
-        protocol: Name of the protocol.
-        layer: Name of the layer.
+        run: Of which result.
         provenance: Anything that JSON can hold.
 
     Returns:
@@ -199,19 +225,15 @@ def write_run(
     Raises:
         OutputError: The file cannot be written.
     """
-    path = _folder(out, model, task, protocol, layer) / "run.json"
-    return replace_file(path, _json(dict(provenance)))
+    return replace_file(_folder(out, run) / "run.json", _json(dict(provenance)))
 
 
-def read_run(out: Path, *, model: str, task: str, protocol: str, layer: str) -> dict[str, Any]:
+def read_run(out: Path, run: RunKey) -> dict[str, Any]:
     """Read how a result came about.
 
     Args:
         out: Root folder of the results.
-        model: Name of the model.
-        task: Family and benchmark: `vos/davis2016`.
-        protocol: Name of the protocol, with its detections: `unitrack+public`.
-        layer: Name of the layer.
+        run: Of which result.
 
     Returns:
         What `write_run` was given; empty where nothing is stored.
@@ -219,7 +241,7 @@ def read_run(out: Path, *, model: str, task: str, protocol: str, layer: str) -> 
     Raises:
         OutputError: The file is damaged.
     """
-    path = _folder(out, model, task, protocol, layer) / "run.json"
+    path = _folder(out, run) / "run.json"
     record = _load(path)
     if record is None:
         return {}
@@ -241,14 +263,19 @@ def _read_result(path: Path) -> list[Score]:
     return scores
 
 
-def _folder(out: Path, model: str, task: str, protocol: str, layer: str) -> Path:
-    levels = [_quote(level) for level in (model, *task.split("/"))]
-    levels[-1] = f"{levels[-1]}@{_quote(protocol)}"
-    return Path(out, *levels, _quote(layer))
+def _folder(out: Path, run: RunKey) -> Path:
+    levels = [_quote(level) for level in (run.model, run.fingerprint, *run.task.split("/"))]
+    levels[-1] = f"{levels[-1]}@{_quote(run.protocol)}"
+    return Path(out, *levels, _quote(run.layer))
 
 
 def _clip_path(out: Path, key: UnitKey) -> Path:
-    return _folder(out, key.model, key.task, key.protocol, key.layer) / "clips" / f"{_quote(key.clip)}.json"
+    return _folder(out, key.run) / "clips" / f"{_quote(key.clip)}.json"
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """Hash over a clip's result: it tells an accident or an edit by hand, not an attack."""
+    return hashlib.sha256(_json(record)).hexdigest()[:16]
 
 
 def _quote(name: str) -> str:
@@ -298,7 +325,7 @@ def _numbers(path: Path, score: Score) -> dict[str, float | None]:
 def _number(path: Path, name: str, value: float) -> float | None:
     """As it is stored: a finite float, or null for NaN."""
     if math.isinf(value):
-        raise OutputError(f"{path}: {name} is {value}, expected a finite number; mend the metric")
+        raise OutputError(f"{path}: {name} is {value}, expected a finite number; correct the metric")
     return None if math.isnan(value) else float(value)
 
 

@@ -1,138 +1,81 @@
-"""The benchmark as a table: what each task runs and how it is scored. Binds data, model, head and metric."""
+"""The table of all families and tasks: find a task, read its clips, bind a model to it."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
 
-from unibench.datasets import BENCHMARKS, SOURCES, Benchmark, truncate, with_detections, without_detections
+from unibench.datasets import BENCHMARKS, SOURCES, truncate, with_detections, without_detections
 from unibench.datasets.benchmark import folder as benchmark_folder
 from unibench.errors import TrackerError, UnknownNameError
-from unibench.features.batching import Steps
-from unibench.joint import systems
-from unibench.joint.systems import JointModel
-from unibench.models.cards import JOINT, Card
-from unibench.models.frozen import FrozenModel
-from unibench.records import Clip, Labels, Tally, Tracker, Truth
-from unibench.tasks import protocols
-from unibench.tasks.association import tracker as association
-from unibench.tasks.association.tracker import AssociationOptions
-from unibench.tasks.pose import tracker as pose
-from unibench.tasks.protocols import Protocol
-from unibench.tasks.scoring import SCORING, Scoring
-from unibench.tasks.sot import tracker as box
-from unibench.tasks.vos import tracker as mask
-
-KINDS = {"frozen": "frozen models", "joint": "joint trackers"}
-"""Kind of a card -> what such models are called."""
-Model = FrozenModel | JointModel
-Track = Callable[[Clip, FrozenModel, Sequence[str], Any], Iterator[dict[str, Labels]]]
-
-
-@dataclass(frozen=True)
-class Family:
-    """What tasks of one kind have in common, whatever the benchmark."""
-
-    name: str
-    """The word before the slash of a task's name: `mot`."""
-    track: Track
-    options: type
-    """The tracker's options: a dataclass whose fields are the knobs of the family's protocols."""
-    scoring: Scoring
-
-
-@dataclass(frozen=True)
-class Task:
-    """One family on one benchmark under one protocol."""
-
-    name: str
-    family: Family
-    benchmark: Benchmark
-    protocol: Protocol
-    open: bool = field(default=False, compare=False)
-    """Whether no protocol was asked for: models of another kind then take the default for their kind."""
-
-    @property
-    def in_steps(self) -> bool:
-        """Whether what a network is shown of a frame depends on no other frame, and its tracker is `passes.Steps`."""
-        return isinstance(self.family.track, Steps) and self.protocol.kind == "frozen"
-
-    @property
-    def tally(self) -> Callable[[Truth, Sequence[Labels]], Tally]:
-        """Score one clip: what it adds."""
-        return self.family.scoring.tally
-
-    @property
-    def pool(self) -> Callable[[Sequence[Tally]], Mapping[str, float]]:
-        """Add the tallies of clips and divide: metric -> value."""
-        return self.family.scoring.pool
-
+from unibench.records import Clip, Model, Tracker, Truth
+from unibench.tasks import association, pose, protocols, sot, vos
+from unibench.tasks.family import Family, Task
 
 FAMILIES: dict[str, Family] = {
-    "sot": Family("sot", box.track, box.BoxTrackerOptions, SCORING["sot"]),
-    "vos": Family("vos", mask.track, mask.MaskTrackerOptions, SCORING["vos"]),
-    "mot": Family("mot", association.track, AssociationOptions, SCORING["mot"]),
-    "mots": Family("mots", association.track, AssociationOptions, SCORING["mots"]),
-    "posetrack": Family("posetrack", association.track, AssociationOptions, SCORING["posetrack"]),
-    "pose": Family("pose", pose.track, pose.PoseTrackerOptions, SCORING["pose"]),
+    family.name: family
+    for family in (
+        sot.FAMILY,
+        vos.FAMILY,
+        association.MOT,
+        association.MOTS,
+        association.POSETRACK,
+        pose.FAMILY,
+    )
 }
+"""Every family by its name, in the order in which boards show them. A plug-in adds its own."""
 
 
-def find(spec: str, detections: str | None = None, kind: str = "frozen") -> Task:
+def family_of(task: str) -> Family:
+    """Look up the family of a task by the task's name, `family/benchmark`.
+
+    Raises:
+        UnknownNameError: There is no such family.
+    """
+    name = task.partition("/")[0]
+    if name not in FAMILIES:
+        raise UnknownNameError("family of tasks", name, FAMILIES, "unibench tasks")
+    return FAMILIES[name]
+
+
+def find(spec: str, detections: str | None = None) -> Task:
     """Look up a task by its name, `family/benchmark` or `family/benchmark@protocol`.
 
     Args:
-        spec: For instance `vos/davis2016` or `sot/otb@xcorr`.
-        detections: Where given observations come from (`public`, `oracle`, `oracle+noise`, a folder); None: what the
-            benchmark gives first. Tasks without detections, and protocols that give none, take no notice.
-        kind: Kind of model whose default is taken where no protocol is named (`suit` changes that later).
+        spec: For instance `vos/davis2016` or `sot/otb@xcorr`. Without a protocol, each model takes the family's first
+            preset that it can run: see `for_model`.
+        detections: Source of the detections (`public`, `oracle`, `oracle+noise`, a folder); None: the first that the
+            benchmark has. Of no effect on tasks without detections and on protocols that hand over none.
 
     Raises:
         UnknownNameError: No such task, protocol or source of detections.
+        DataError: A folder of detections is not there.
     """
     name, _, protocol_name = spec.partition("@")
     if name not in BENCHMARKS:
         raise UnknownNameError("task", name, BENCHMARKS, "unibench tasks")
-    family = name.partition("/")[0]
-    protocol = protocols.find(family, protocol_name, kind)
-    benchmark = BENCHMARKS[name]
+    benchmark, family = BENCHMARKS[name], family_of(name)
+    protocol = protocols.find(family, protocol_name or next(iter(family.presets)))
     if benchmark.detections and not protocol.private:
-        protocol = replace(protocol, detections=detections or benchmark.detections[0])
         if detections in SOURCES and detections not in benchmark.detections:
             raise UnknownNameError(f"source of detections of {name!r}", detections, benchmark.detections)
-        protocols.fingerprint(protocol)  # a folder that is not there is found out now, not clip by clip
-    return Task(name, FAMILIES[family], benchmark, protocol, open=not protocol_name)
+        protocol = protocols.with_detections(protocol, detections or benchmark.detections[0])
+    return Task(name, family, benchmark, protocol, any_protocol=not protocol_name)
 
 
-def suit(task: Task, card: Card) -> Task:
-    """Give a task that was asked for without a protocol the default for a model's kind; leave any other as it is."""
-    if not task.open or task.protocol.kind == card.kind:
-        return task
-    return find(task.name, task.protocol.detections or None, card.kind)
+def for_model(task: Task, model: Model) -> Task:
+    """Choose the protocol of a task that was found without one: the family's first preset that a model can run.
 
-
-def why_not(task: Task, card: Card) -> str:
-    """Say why a model cannot be run on a task; empty: it can.
-
-    Raises:
-        UnknownNameError: The card names a joint tracker that does not exist.
+    Returns:
+        The task as it is where it names its protocol, or where the model can run none.
     """
-    joint_tracker = card.kind == "joint"
-    return _why_not(
-        task, card.kind, systems.find(card.architecture.name).unsupported if joint_tracker else {}
+    if not task.any_protocol:
+        return task
+    detections = task.protocol.detections or None
+    candidates = (
+        replace(find(f"{task.name}@{preset}", detections), any_protocol=True)
+        for preset in task.family.presets
     )
-
-
-def _why_not(task: Task, kind: str, unsupported: Mapping[str, str]) -> str:
-    family = task.name.partition("/")[0]
-    if family in unsupported:
-        return unsupported[family]
-    if task.protocol.kind == kind:
-        return ""
-    fitting = [name for name, preset in protocols.PROTOCOLS[family].items() if preset.kind == kind]
-    if not fitting:
-        return f"{family} has no protocol for {KINDS[kind]}"
-    return f"protocol {task.protocol.name!r} is not for {KINDS[kind]}; there are: {', '.join(fitting)}"
+    return next((one for one in candidates if not model.unsupported_reason(one)), task)
 
 
 def folder(task: Task, data: Path | None) -> Path:
@@ -148,7 +91,7 @@ def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> t
     """Load one clip as the task's protocol hands it over.
 
     Args:
-        task: Says which detections are given.
+        task: Says which detections the frames carry.
         root: The benchmark's own folder.
         name: The clip.
         frames: Only the first so many frames; None: all.
@@ -168,52 +111,21 @@ def clips(task: Task, data: Path | None = None, frames: int | None = None) -> It
         yield load_clip(task, root, name, frames)
 
 
-def bind_layers(
-    task: Task, model: Model, layers: Sequence[str]
-) -> Callable[[Clip], Iterator[dict[str, Labels]]]:
-    """Make trackers of several layers that share one backbone pass wherever they read the same pixels.
+def bind(task: Task, model: Model, layer: str | None = None) -> Tracker:
+    """Make a tracker of a model: from a clip to the labels of frame 0, 1, 2, ...
 
-    A frozen model becomes a tracker through the task's head; a joint tracker is one, and has the one layer `joint`.
-
-    Returns:
-        A function from a clip to its frames' labels, one Labels per layer.
+    Args:
+        task: What is tracked; a protocol that it does not name is the first that the model can run.
+        model: From `models.open`.
+        layer: One of the model's; None: its default.
 
     Raises:
         UnknownNameError: The model has no such layer.
         TrackerError: The model cannot do the task, or not under this protocol.
     """
-    if isinstance(model, JointModel):
-        _require(model.name, layers, (JOINT,), _why_not(task, "joint", model.unsupported))
-        return lambda clip: ({JOINT: labels} for labels in model.track(clip, task.protocol.name))
-    _require(model.name, layers, model.strides, _why_not(task, "frozen", {}))
-    knobs = options(task.family.options, task.protocol.knobs)
-    return lambda clip: task.family.track(clip, model, layers, knobs)
-
-
-def _require(model: str, layers: Sequence[str], known: Collection[str], reason: str) -> None:
-    for layer in layers:
-        if layer not in known:
-            raise UnknownNameError(f"layer of model {model!r}", layer, known)
-    if reason:
-        raise TrackerError(f"model {model!r}: {reason}")
-
-
-def options(record: type, knobs: Mapping[str, Any]) -> Any:
-    """Make a tracker's options of a protocol's knobs; a nested table becomes a nested record.
-
-    Raises:
-        TypeError: A knob is not one of the options.
-    """
-    hints = get_type_hints(record)
-    return record(
-        **{
-            name: options(hints[name], value) if is_dataclass(hints.get(name)) else value
-            for name, value in knobs.items()
-        }
-    )
-
-
-def bind(task: Task, model: Model, layer: str) -> Tracker:
-    """Make a tracker of a model's layer: from a clip to the labels of frame 0, 1, 2, ..."""
-    track = bind_layers(task, model, [layer])
-    return lambda clip: (labels[layer] for labels in track(clip))
+    chosen = for_model(task, model)
+    if reason := model.unsupported_reason(chosen):
+        raise TrackerError(f"model {model.name!r}: {reason}")
+    name = layer or model.default_layer
+    track = model.bind(chosen, [name])
+    return lambda clip: (labels[name] for labels in track(clip))

@@ -12,22 +12,20 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from unibench import plugins
-from unibench.datasets import SOURCES
+from unibench import models, plugins
 from unibench.errors import UnibenchError, UnknownNameError
 from unibench.evaluation import run_clip
-from unibench.evaluation import units as plan
 from unibench.evaluation.run_clip import Done
-from unibench.evaluation.units import Unit
+from unibench.evaluation.units import Unit, share_a_clip
 from unibench.features.cache import FeatureCache
 from unibench.models import frozen
-from unibench.tasks.registry import Model
+from unibench.records import Model
 
 GROUP = "unibench.executors"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that say how many threads a worker takes."""
 ATTEMPTS = 2
-"""How often units are handed out before those whom they befell are given up."""
+"""How often units are handed out; those whose worker died as often have failed."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,13 @@ class Job:
 
     out: Path
     """Root folder of the results; an absolute path that all workers see."""
-    weights: Path | None = None
+    weights_path: Path | None = None
     """A weights file, or the folder that holds them."""
     device: str = "cpu"
     """A torch device, or several separated by commas."""
     workers: int | None = None
     """How many at a time; None: one a device."""
-    always: bool = False
+    overwrite: bool = False
     """Compute again what is there."""
     plugins: tuple[str, ...] = ()
     """Plug-ins that a worker imports first."""
@@ -54,7 +52,7 @@ Executor = Callable[[Sequence[Unit], Job], Iterator[Done]]
 Outcome = tuple[float, str]
 """Seconds and error of one unit, as `Done` has them."""
 Answer = list[Outcome] | str
-"""What a worker says of a batch: an outcome a unit, or why no batch would fare better."""
+"""What a worker says of a batch: an outcome a unit, or the error that stops the run."""
 
 
 def find(name: str) -> Executor:
@@ -76,10 +74,9 @@ class Worker:
     def __init__(self, job: Job, device: str) -> None:
         self.job = job
         self.device = device
-        self.trouble = ""  # told in answer to the first batch
-        self.model = ""
-        self.fingerprint = ""
-        self.load: Callable[[], Model]
+        self.trouble = ""  # the answer to every batch
+        self.model: Model | None = None
+        self.named = ("", "")  # name and fingerprint of that model
         try:
             plugins.load_installed()
             for name in job.plugins:
@@ -93,35 +90,32 @@ class Worker:
         if self.trouble:
             return self.trouble
         try:
-            self._prepare(units[0])
-            done = run_clip.attempt(units, self.load, self.fingerprint, self.job.out, always=self.job.always)
+            done = run_clip.run_model(units, self._open(units[0]), self.job.out, overwrite=self.job.overwrite)
             outcomes = {id(one.unit): (one.seconds, one.error) for one in done}
         except UnibenchError as error:
             return str(error)
         return [outcomes[id(unit)] for unit in units]
 
-    def _prepare(self, unit: Unit) -> None:
-        if unit.card.name != self.model:
-            self.fingerprint = run_clip.fingerprints([unit], self.job.weights, self.job.features)[
-                unit.card.name
-            ]
-            self.load = run_clip.loader(unit.card, self.job.weights, self.device, self.job.features)
-            self.model = unit.card.name
+    def _open(self, unit: Unit) -> Model:
+        if self.model is None or unit.model != self.named:
+            self.model = models.open(unit.card, self.job.weights_path, self.device, self.job.features)
+            self.named = unit.model
+        return self.model
 
 
 class Batches:
     """Units still to be handed out, those together that share the passes of a network."""
 
     def __init__(self, units: Sequence[Unit]) -> None:
-        self.waiting: dict[str, deque[list[Unit]]] = {}
+        self.waiting: dict[tuple[str, str], deque[list[Unit]]] = {}
         self.attempts: dict[int, int] = {}
         for batch in batches(units):
-            self.waiting.setdefault(batch[0].card.name, deque()).append(batch)
+            self.waiting.setdefault(batch[0].model, deque()).append(batch)
 
-    def take(self, model: str = "") -> list[Unit] | None:
+    def take(self, model: tuple[str, str] = ("", "")) -> list[Unit] | None:
         """Hand out a batch: of the model that a worker has loaded, else of the one with the most work left."""
         if not self.waiting.get(model):
-            model = max(self.waiting, key=self._left, default="")
+            model = max(self.waiting, key=self._left, default=model)
         if not self.waiting.get(model):
             return None
         batch = self.waiting[model].popleft()
@@ -132,7 +126,7 @@ class Batches:
         """Whether any batch waits to be handed out."""
         return any(self.waiting.values())
 
-    def _left(self, model: str) -> int:
+    def _left(self, model: tuple[str, str]) -> int:
         left = self.waiting[model]
         return sum(map(len, left)) * (1 + left[0][0].card.architecture.parameters) if left else 0
 
@@ -149,33 +143,32 @@ class Batches:
         name = f"{batch[0].card.name} {batch[0].task.name} {batch[0].clip}"
         if self.attempts[id(batch)] < ATTEMPTS:
             logging.getLogger(__name__).warning("worker lost (%s) at %s; another one does it", why, name)
-            self.waiting[batch[0].card.name].appendleft(batch)
+            self.waiting[batch[0].model].appendleft(batch)
             return []
         return [Done(unit, 0.0, f"its worker was lost {ATTEMPTS} times ({why})") for unit in batch]
 
 
 def absolute(unit: Unit) -> Unit:
     """Make the paths of a unit independent of the folder that a worker starts in."""
-    given = unit.task.protocol.detections
-    if given and given not in SOURCES:
-        protocol = replace(unit.task.protocol, detections=str(Path(given).resolve()))
-        unit = replace(unit, task=replace(unit.task, protocol=protocol))
-    return replace(unit, root=unit.root.resolve())
+    protocol = unit.task.protocol
+    if protocol.detections_hash:
+        protocol = replace(protocol, detections=str(Path(protocol.detections).resolve()))
+    return replace(unit, task=replace(unit.task, protocol=protocol), root=unit.root.resolve())
 
 
 def batches(units: Sequence[Unit]) -> list[list[Unit]]:
     """Put units together that share decoding and passes of a network, model by model."""
-    groups: dict[str, list[Unit]] = {}
+    groups: dict[tuple[str, str], list[Unit]] = {}
     for unit in units:
-        groups.setdefault(unit.card.name, []).append(unit)
-    return [batch for group in groups.values() for batch in plan.together(group)]
+        groups.setdefault(unit.model, []).append(unit)
+    return [batch for group in groups.values() for batch in share_a_clip(group)]
 
 
 def done(batch: Sequence[Unit], answer: Answer) -> list[Done]:
     """Put a worker's answer to the units that it was given.
 
     Raises:
-        UnibenchError: No other batch would fare better.
+        UnibenchError: The worker met an error that stops the run.
     """
     if isinstance(answer, str):
         raise UnibenchError(answer)

@@ -16,8 +16,8 @@ from unibench.evaluation.units import Unit
 
 
 @dataclass(eq=False)
-class _Hand:
-    """A worker, seen from here."""
+class _WorkerProcess:
+    """A worker, as this process knows it."""
 
     process: BaseProcess
     device: str
@@ -33,25 +33,30 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
     workers = min(job.workers or len(devices), len(units))
     if workers <= 1:
         yield from runner.execute(
-            units, job.out, job.weights, device=devices[0], always=job.always, features=job.features
+            units,
+            job.out,
+            job.weights_path,
+            device=devices[0],
+            overwrite=job.overwrite,
+            features=job.features,
         )
         return
-    batches, hands = Batches(units), dict[Connection, _Hand]()
+    batches, processes = Batches(units), dict[Connection, _WorkerProcess]()
     try:
         with _one_thread():
             for number in range(workers):
-                _start(hands, batches, job, devices[number % len(devices)])
-            while hands:
-                ready = wait(list(hands))
-                for line in [one for one in hands if one in ready]:
-                    yield from _listen(hands, batches, job, line)
+                _start(processes, batches, job, devices[number % len(devices)])
+            while processes:
+                ready = wait(list(processes))
+                for line in [one for one in processes if one in ready]:
+                    yield from _listen(processes, batches, job, line)
     finally:
-        for hand in hands.values():
-            hand.process.kill()
-            hand.process.join()
+        for worker in processes.values():
+            worker.process.kill()
+            worker.process.join()
 
 
-def _start(hands: dict[Connection, _Hand], batches: Batches, job: Job, device: str) -> None:
+def _start(processes: dict[Connection, _WorkerProcess], batches: Batches, job: Job, device: str) -> None:
     batch = batches.take()
     if batch is None:
         return
@@ -60,29 +65,31 @@ def _start(hands: dict[Connection, _Hand], batches: Batches, job: Job, device: s
     process = spawn.Process(target=_work, args=(far_end, job, device), daemon=True)
     process.start()
     far_end.close()
-    hands[line] = _Hand(process, device, batch)
+    processes[line] = _WorkerProcess(process, device, batch)
     with suppress(OSError):  # it has died at once: seen when its answer is read
         line.send(batch)
 
 
-def _listen(hands: dict[Connection, _Hand], batches: Batches, job: Job, line: Connection) -> Iterator[Done]:
-    hand = hands[line]
+def _listen(
+    processes: dict[Connection, _WorkerProcess], batches: Batches, job: Job, line: Connection
+) -> Iterator[Done]:
+    worker = processes[line]
     try:
         answer = line.recv()
     except (EOFError, OSError):
-        del hands[line]
-        hand.process.join()
-        yield from batches.lost(hand.batch, f"exit code {hand.process.exitcode}")
-        _start(hands, batches, job, hand.device)
+        del processes[line]
+        worker.process.join()
+        yield from batches.lost(worker.batch, f"exit code {worker.process.exitcode}")
+        _start(processes, batches, job, worker.device)
         return
-    yield from done(hand.batch, answer)
-    batch = batches.take(hand.batch[0].card.name)
+    yield from done(worker.batch, answer)
+    batch = batches.take(worker.batch[0].model)
     if batch is None:
-        del hands[line]
+        del processes[line]
         line.close()
-        hand.process.join()
+        worker.process.join()
         return
-    hand.batch = batch
+    worker.batch = batch
     with suppress(OSError):
         line.send(batch)
 

@@ -72,7 +72,7 @@ def _share(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             _start(hands, job, kind)  # waits, if need be, for a place on what is left of the cluster
             continue
         yield from done(hand.batch, answer) if hand.batch else ()
-        batch = batches.take(hand.batch[0].card.name if hand.batch else "")
+        batch = batches.take(*([hand.batch[0].model] if hand.batch else []))
         if batch is not None:
             hands[hand.actor.run.remote(batch)] = _Hand(hand.actor, batch)
 

@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 from unibench.geometry import masks
 from unibench.records import EXCUSED, Labels, Tally, Truth
 from unibench.tasks.association.track_counts import Sighting, count_tracks
-from unibench.tasks.known_answer_cases import Answers, Case, Expected, as_it_is, nothing
+from unibench.tasks.known_answers import Answers, Case, Expected, as_it_is, nothing
 
 FRACTIONS = ("IDF1", "HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDP", "IDR", "DetRe", "DetPr", "AssRe", "AssPr",
              "LocA")  # fmt: skip
@@ -218,23 +218,29 @@ _SILENT = (
     "LocA is 1 where nothing matches, and a track that leaves and comes back is a Frag (TrackEval's rules)"
 )
 
-ASSOCIATION: dict[str, Answers] = {
-    "mot": Answers(
-        _count_objects,
-        _cases(lambda truth, frame: masks.box_iou(truth.labels[frame].boxes, truth.labels[frame].boxes) > 0,
-               *map(_of_boxes, (_perfect, _silent, _mixed))),
-        (_SILENT, "motmetrics counts no Frag where the truth has the gap", _REDRAWN),
+MOT = Answers(
+    _count_objects,
+    _cases(
+        lambda truth, frame: masks.box_iou(truth.labels[frame].boxes, truth.labels[frame].boxes) > 0,
+        *map(_of_boxes, (_perfect, _silent, _mixed)),
     ),
-    "mots": Answers(
-        _count_objects,
-        _cases(lambda truth, frame: masks.iou(truth.labels[frame].masks, truth.labels[frame].masks) > 0,
-               *map(_of_masks, (_perfect, _silent, _mixed))),
-        (_SILENT, _REDRAWN),
+    (_SILENT, "motmetrics counts no Frag where the truth has the gap", _REDRAWN),
+)
+MOTS = Answers(
+    _count_objects,
+    _cases(
+        lambda truth, frame: masks.iou(truth.labels[frame].masks, truth.labels[frame].masks) > 0,
+        *map(_of_masks, (_perfect, _silent, _mixed)),
     ),
-    "posetrack": Answers(
-        _count_joints,
-        _cases(_near_joints, lambda _: {**dict.fromkeys(OF_JOINTS, 1.0), "IDSW": 0.0},
-               lambda _: dict.fromkeys((*OF_JOINTS, "IDSW"), 0.0), _joints_mixed),
-        ("the last frame with people is not scored, as in poseval", _REDRAWN),
+    (_SILENT, _REDRAWN),
+)
+POSETRACK = Answers(
+    _count_joints,
+    _cases(
+        _near_joints,
+        lambda _: {**dict.fromkeys(OF_JOINTS, 1.0), "IDSW": 0.0},
+        lambda _: dict.fromkeys((*OF_JOINTS, "IDSW"), 0.0),
+        _joints_mixed,
     ),
-}  # fmt: skip
+    ("the last frame with people is not scored, as in poseval", _REDRAWN),
+)

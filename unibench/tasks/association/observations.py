@@ -90,10 +90,10 @@ class Grid:
     offset: float
 
 
-def look(
+def network_input(
     frame: Frame, model: FrozenModel, layers: Sequence[str], options: AssociationOptions
 ) -> UInt8[np.ndarray, "height width 3"] | None:
-    """What the network is to see of a frame: nothing where there are no detections to look at."""
+    """What the network is to be shown of a frame: nothing where there are no detections."""
     if not (_scores(frame, options) >= options.min_score).any():
         return None
     if options.observation != "box" or options.letterbox is None:
@@ -111,7 +111,7 @@ def observe(
 
     Args:
         frame: The frame.
-        maps: Layer -> (channel, h, w), what the network saw of what `look` gave; empty where that was None.
+        maps: Layer -> (channel, h, w), what the network made of `network_input`; empty where that was None.
         grids: Layer -> where its cells lie.
         options: The protocol.
 

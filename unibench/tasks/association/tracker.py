@@ -13,7 +13,14 @@ from heads.associate import CascadeState, step
 from unibench.features.batching import Steps
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.tasks.association.observations import AssociationOptions, Grid, Observed, look, observe, select
+from unibench.tasks.association.observations import (
+    AssociationOptions,
+    Grid,
+    Observed,
+    network_input,
+    observe,
+    select,
+)
 
 __all__ = ["AssociationOptions", "track"]
 
@@ -42,7 +49,7 @@ def _track(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_St
     return replace(state, cascades=cascades), written
 
 
-track = Steps(look, _begin, _track)
+track = Steps(network_input, _begin, _track)
 """Give identities to the detections that the frames of a clip bring; ids start at 1 in every clip.
 
 For each frame and layer, it yields the detections of confirmed tracks: those fields that the detections have, and ids.

@@ -65,7 +65,7 @@ class _State:
     """Each layer propagates on its own; none before frame 0."""
 
 
-def _look(
+def _network_input(
     frame: Frame, model: FrozenModel, layers: Sequence[str], options: PoseTrackerOptions
 ) -> UInt8[np.ndarray, "height width 3"]:
     return resize(frame.image, _seen_size(frame, model, options))
@@ -93,7 +93,7 @@ def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_
     return replace(state, layers=layers), written
 
 
-track = Steps(_look, _begin, _advance)
+track = Steps(_network_input, _begin, _advance)
 """Propagate the keypoints of frame 0, which prompts with ids and keypoints; a joint whose third value is not above 0 is
 not given.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,14 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from heads import dcf, xcorr
-from heads.dcf import DcfOptions, DcfState
-from heads.xcorr import XcorrOptions, XcorrState
+from heads.correlation import CorrelationHead, State
+from unibench import plugins
 from unibench.errors import CardError, DataError, UnknownNameError
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Labels
-
-HEADS = ("dcf", "xcorr")
+from unibench.tasks.sot.presets import HEADS
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,9 @@ class BoxTrackerOptions:
     """Everything of SOT that changes a score, beside the model. The default is UniTrack's with its DCF head."""
 
     head: str = "dcf"
-    """`dcf` (learns on) or `xcorr` (the template of frame 0)."""
+    """A key of `HEADS`: `dcf` (learns on), `xcorr` (the template of frame 0)."""
+    head_options: Mapping[str, float | str] = field(default_factory=dict)
+    """The head's own knobs, by name; what is not named has the head's default."""
     padding: float = 3.5
     """The search window's sides are 1 + padding times the target's."""
     crop_size: int = 520
@@ -44,8 +45,6 @@ class BoxTrackerOptions:
     aim: float = 0.0
     """Pixels of the frame by which all windows lie off the target, right and down. The 2021 code takes 1 off the
     1-based truth twice and adds it back twice: -1."""
-    dcf: DcfOptions = field(default_factory=DcfOptions)
-    xcorr: XcorrOptions = field(default_factory=XcorrOptions)
 
     def __post_init__(self) -> None:
         if self.head not in HEADS:
@@ -61,6 +60,19 @@ class BoxTrackerOptions:
         return self.scale_step ** np.arange(-(self.scales // 2), self.scales // 2 + 1, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class _Head:
+    """The head that the options choose, with its own options."""
+
+    functions: CorrelationHead
+    options: Any
+
+
+def _bind_head(options: BoxTrackerOptions) -> _Head:
+    functions: CorrelationHead = plugins.resolve(HEADS[options.head])
+    return _Head(functions, functions.options(**options.head_options))
+
+
 @dataclass(frozen=True, eq=False)
 class _Target:
     """Where the target is, and what it looks like. Pairs are (x, y), pixels of the frame."""
@@ -68,11 +80,11 @@ class _Target:
     centre: Float[np.ndarray, " 2"]
     """Of the windows: the target's, moved by the aim."""
     size: Float[np.ndarray, " 2"]
-    appearance: DcfState | XcorrState
+    appearance: State
 
 
 @dataclass(frozen=True, eq=False)
-class _Eye:
+class _WindowFeatures:
     """One layer of a model, looking at windows of a fixed number of cells."""
 
     model: FrozenModel
@@ -84,7 +96,7 @@ class _Eye:
         """Of a window as the network sees it, pixels."""
         return self.cells * self.model.strides[self.layer]
 
-    def look(
+    def describe(
         self, image: Float[Tensor, "3 height width"], windows: Float[np.ndarray, "window 4"]
     ) -> Float[Tensor, "window channel size size"]:
         """Crop the windows and describe them."""
@@ -123,8 +135,10 @@ def track(
     Reference:
         "Do Different Tracking Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.2.
     """
+    head = _bind_head(options)
     eyes = {
-        layer: _Eye(model, layer, window_cells(options.crop_size, model.strides[layer])) for layer in layers
+        layer: _WindowFeatures(model, layer, window_cells(options.crop_size, model.strides[layer]))
+        for layer in layers
     }
     prompt = Labels()
     targets: dict[str, _Target] = {}
@@ -135,10 +149,12 @@ def track(
             prompt = Labels(ids=frame.prompt.ids, boxes=frame.prompt.boxes)
             box = _prompted_box(frame.prompt, clip.name)
             limits = _size_limits(box, (frame.image.shape[1], frame.image.shape[0]), options)
-            targets = _begin(list(eyes.values()), image, box, options)
+            targets = _begin(list(eyes.values()), image, box, head, options)
             yield dict.fromkeys(layers, prompt)
             continue
-        targets = {layer: _step(eyes[layer], image, targets[layer], limits, options) for layer in layers}
+        targets = {
+            layer: _step(eyes[layer], image, targets[layer], limits, head, options) for layer in layers
+        }
         yield {
             layer: Labels(ids=prompt.ids, boxes=_boxes(target.centre - options.aim, target.size[None]))
             for layer, target in targets.items()
@@ -183,7 +199,11 @@ def crop(
 
 @torch.inference_mode()
 def _begin(
-    eyes: Sequence[_Eye], image: Tensor, box: Float[np.ndarray, " 4"], options: BoxTrackerOptions
+    eyes: Sequence[_WindowFeatures],
+    image: Tensor,
+    box: Float[np.ndarray, " 4"],
+    head: _Head,
+    options: BoxTrackerOptions,
 ) -> dict[str, _Target]:
     """Learn the target on each layer: all start at the same place, so layers of one stride share the pass."""
     centre, size = (box[:2] + box[2:]) / 2 + options.aim, box[2:] - box[:2]
@@ -193,49 +213,48 @@ def _begin(
         alike = [eye for eye in eyes if eye.side == side]
         maps = alike[0].model.network(crop(image, window, side), [eye.layer for eye in alike])
         for eye in alike:
-            features = eye.checked(maps)[0]
-            if options.head == "dcf":
-                appearance: DcfState | XcorrState = dcf.fit(features, options.dcf, options.padding)
-            else:
-                appearance = xcorr.fit(features, options.padding)
+            appearance = head.functions.fit(eye.checked(maps)[0], options.padding, head.options)
             targets[eye.layer] = _Target(centre, size, appearance)
     return targets
 
 
 @torch.inference_mode()
 def _step(
-    eye: _Eye, image: Tensor, target: _Target, limits: Float[np.ndarray, "2 2"], options: BoxTrackerOptions
+    eye: _WindowFeatures,
+    image: Tensor,
+    target: _Target,
+    limits: Float[np.ndarray, "2 2"],
+    head: _Head,
+    options: BoxTrackerOptions,
 ) -> _Target:
-    """Find the target in the next frame; the filter then learns from where it was found."""
+    """Find the target in the next frame; a head that learns then learns from where it was found."""
     windows = target.size * options.ratios()[:, None] * (1 + options.padding)
-    best, shift = _locate(target.appearance, eye.look(image, _boxes(target.centre, windows)), options)
+    best, shift = _locate(
+        target.appearance, eye.describe(image, _boxes(target.centre, windows)), head, options
+    )
     centre = target.centre + shift * windows[best] / eye.cells
     size = np.minimum(np.maximum(windows[best] / (1 + options.padding), limits[0]), limits[1])
     found = replace(target, centre=centre, size=size)
-    if not isinstance(target.appearance, DcfState):
+    if head.functions.update is None:
         return found
-    features = eye.look(image, _boxes(centre, size[None] * (1 + options.padding)))[0]
-    return replace(found, appearance=dcf.update(target.appearance, features, options.dcf, options.padding))
+    features = eye.describe(image, _boxes(centre, size[None] * (1 + options.padding)))[0]
+    appearance = head.functions.update(target.appearance, features, options.padding, head.options)
+    return replace(found, appearance=appearance)
 
 
 def _locate(
-    appearance: DcfState | XcorrState,
+    appearance: State,
     search: Float[Tensor, "scale channel size size"],
+    head: _Head,
     options: BoxTrackerOptions,
 ) -> tuple[int, Float[np.ndarray, " 2"]]:
     """Pick the scale with the highest peak and the shift (right, down) in cells of its window."""
-    if isinstance(appearance, DcfState):
-        responses = dcf.response(appearance, search)
-    else:
-        responses = xcorr.response(appearance, search, options.xcorr)
+    responses = head.functions.response(appearance, search, head.options)
     peaks = responses.amax(dim=(1, 2))
     penalties = torch.full_like(peaks, options.scale_penalty)
     penalties[options.scales // 2] = 1.0
     best = int((peaks * penalties).argmax())
-    if isinstance(appearance, DcfState):
-        down, right = dcf.displacement(responses[best])
-    else:
-        down, right = xcorr.displacement(appearance, responses[best], options.xcorr)
+    down, right = head.functions.displacement(appearance, responses[best], head.options)
     return best, np.array([right, down])
 
 

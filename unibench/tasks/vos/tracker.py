@@ -82,7 +82,7 @@ class _State:
     """Each layer propagates on its own; none before the first prompt."""
 
 
-def _look(
+def _network_input(
     frame: Frame, model: FrozenModel, layers: Sequence[str], options: MaskTrackerOptions
 ) -> UInt8[np.ndarray, "height width 3"]:
     height, width = frame.image.shape[:2]
@@ -116,7 +116,7 @@ def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_
     return replace(state, ids=ids, layers=layers), written
 
 
-track = Steps(_look, _begin, _advance)
+track = Steps(_network_input, _begin, _advance)
 """Propagate the masks of the prompts; where masks of a prompt overlap, the later one is on top.
 
 Published protocols give all objects in frame 0. The frame that gives an object later (YouTube-VOS) is kept as a source

@@ -1,4 +1,4 @@
-"""Known scores of SOT, VOS and pose propagation, in which the targets are given in frame 0."""
+"""Known scores of VOS."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,66 +8,12 @@ from jaxtyping import Bool
 
 from unibench.geometry import masks as rle
 from unibench.records import Labels, Rle, Tally, Truth
-from unibench.tasks.known_answer_cases import Answers, Case, Expected, as_it_is, nothing
-
-BEST_AUC = 20 / 21
-"""Of the overlaps 0, 0.05, .. 1 a perfect box exceeds all but the last."""
-PCK = tuple(f"PCK@0.{tenths}" for tenths in range(1, 6))
-
-
-def _scored(truth: Truth) -> list[int]:
-    return list(range(len(truth.labels)) if truth.scored is None else truth.scored)
-
-
-def _count_sot(truth: Truth, prediction: Sequence[Labels]) -> Tally:
-    frames = _scored(truth)
-    valid = [frame for frame in frames if _has_box(truth.labels[frame])]
-    return {"clips": 1.0, "valid": len(valid) / len(frames), "given": (0 in valid) / len(frames)}
-
-
-def _has_box(labels: Labels) -> bool:
-    return len(labels.boxes) > 0 and bool((labels.boxes[0, 2:] > labels.boxes[0, :2]).all())
-
-
-def _sot(success: str, place: str, sums: Tally) -> Expected:
-    """Scores where a share `success` of the frames has the truth's box, and a share `place` its centre."""
-    overlap, centre = sums[success] / sums["clips"], sums[place] / sums["clips"]
-    return {"AUC": BEST_AUC * overlap, "SR.5": overlap, "P@20": centre, "NormP": centre}
-
-
-def _lost_boxes(truth: Truth) -> list[Labels]:
-    return [replace(labels, boxes=np.full_like(labels.boxes, np.nan)) for labels in truth.labels]
-
-
-def _points(truth: Truth) -> list[Labels]:
-    """The truth's boxes shrunk to their centres."""
-    centres = [(labels.boxes[:, :2] + labels.boxes[:, 2:]) / 2 for labels in truth.labels]
-    return [
-        replace(labels, boxes=np.tile(centre, 2))
-        for labels, centre in zip(truth.labels, centres, strict=True)
-    ]
-
-
-_SOT = Answers(
-    _count_sot,
-    (
-        Case("truth", as_it_is, lambda sums: _sot("valid", "valid", sums)),
-        Case("empty", nothing, lambda sums: _sot("given", "given", sums)),
-        Case("lost (NaN)", _lost_boxes, lambda sums: _sot("given", "given", sums)),
-        Case("points", _points, lambda sums: _sot("given", "valid", sums)),
-    ),
-    (
-        "overlap 1 is never exceeded (the threshold is strict), so the best AUC is 20/21 = 0.952",
-        "frame 0 is given and counts, so an empty prediction has 1 frame of each clip right",
-        "a frame whose truth has no box with an area fails, whatever is predicted",
-        "points: a box without an area overlaps nothing, but its centre may be right",
-    ),
-)
+from unibench.tasks.known_answers import Answers, Case, Expected, as_it_is, nothing, scored_frames
 
 
 def _count_vos(truth: Truth, prediction: Sequence[Labels]) -> Tally:
     """Sums over objects of mean and decay of what an empty or a swapped prediction has right, frame by frame."""
-    scored = _scored(truth)
+    scored = scored_frames(truth)
     kept = scored[1:-1]  # the first is given, the last is not scored
     given = {name: frame for name, frame in _given(truth).items() if frame < kept[-1]}
     hidden, flat, both = {}, {}, {}
@@ -90,7 +36,7 @@ def _count_vos(truth: Truth, prediction: Sequence[Labels]) -> Tally:
 def _given(truth: Truth) -> dict[int, int]:
     """Object -> the scored frame in which it is first seen, and given."""
     first: dict[int, int] = {}
-    for frame in _scored(truth):
+    for frame in scored_frames(truth):
         for name in truth.labels[frame].ids.tolist():
             first.setdefault(name, frame)
     return first
@@ -158,11 +104,11 @@ def _swapped(truth: Truth) -> list[Labels]:
 
 def _following(truth: Truth) -> dict[int, int]:
     """Every object of the first scored frame -> the identity of the next; objects given later keep their own."""
-    names = truth.labels[_scored(truth)[0]].ids
+    names = truth.labels[scored_frames(truth)[0]].ids
     return dict(zip(names.tolist(), np.roll(names, -1).tolist(), strict=True))
 
 
-_VOS = Answers(
+KNOWN_ANSWERS = Answers(
     _count_vos,
     (
         Case("truth", as_it_is, _vos_perfect),
@@ -177,28 +123,3 @@ _VOS = Answers(
         "out of sight (and where there is but one object); F is not demanded, as contours of neighbours may touch",
     ),
 )
-
-
-def _pck(value: float) -> Expected:
-    return dict.fromkeys(PCK, value)
-
-
-def _lost_joints(truth: Truth) -> list[Labels]:
-    """The truth, with every joint lost in every second frame."""
-    return [
-        replace(labels, keypoints=np.full_like(labels.keypoints, np.nan)) if frame % 2 == 0 else labels
-        for frame, labels in enumerate(truth.labels)
-    ]
-
-
-_POSE = Answers(
-    lambda truth, prediction: {},
-    (
-        Case("truth", as_it_is, lambda _: _pck(1.0)),
-        Case("empty", nothing, lambda _: _pck(0.0)),
-        Case("half lost (NaN)", _lost_joints, lambda _: _pck(1.0)),
-    ),
-    ("a joint that is said to be lost (NaN or x < 0) does not count: the published rule",),
-)
-
-PROMPTED: dict[str, Answers] = {"sot": _SOT, "vos": _VOS, "pose": _POSE}

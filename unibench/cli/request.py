@@ -1,0 +1,115 @@
+"""What a command asks for: `-m`, `-t`, `--layers` and their like are parsed here, once for all commands."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unibench.cli.options import ANY_PATH, DIRECTORY, OneLine
+from unibench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from unibench.models.cards import Card
+    from unibench.tasks.family import Task
+
+SELECTION: tuple[Callable[[Any], Any], ...] = (
+    click.option("-m", "--model", "models", multiple=True,
+                 help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Repeatable."),
+    click.option("-t", "--task", "tasks", multiple=True, required=True,
+                 help="Task, task@protocol, or a pattern: '*/synthetic', 'vos/davis2016@*'. Repeatable."),
+    click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
+    click.option("--weights", "weights_path", type=ANY_PATH,
+                 help="Weights file, or the folder that holds the files the cards name."),
+    click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
+    click.option("--frames", type=click.IntRange(min=2), help="First N frames of each clip; rows are marked partial."),
+    click.option("--detections", help="Source of detections: public, oracle, oracle+noise, or a folder."),
+    click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+                 help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
+    click.option("--compile", "compiled", is_flag=True,
+                 help="Compile networks first (torch.compile); changes scores in the last digits."),
+)  # fmt: skip
+"""What is to be scored."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `SELECTION` says, looked up."""
+
+    cards: "Sequence[Card]"
+    tasks: "Sequence[Task]"
+    layers: Sequence[str]
+
+
+def select(
+    models: Iterable[str],
+    tasks: Iterable[str],
+    layers: str,
+    detections: str | None,
+    dtype: str | None,
+    *,
+    compiled: bool,
+    drafted: "Sequence[Card]" = (),
+) -> Selection:
+    """Look up models and tasks.
+
+    Args:
+        models: Names, patterns or files of cards.
+        tasks: Names or patterns of tasks.
+        layers: Names separated by commas.
+        detections: Source of the detections; None: each benchmark's own.
+        dtype: What networks compute in; None: as the cards say.
+        compiled: Whether networks are compiled.
+        drafted: Further models.
+
+    Raises:
+        OneLine: There is no model.
+        UnknownNameError: There is no such model or task.
+    """
+    from unibench.models import cards
+    from unibench.tasks import registry
+
+    chosen = [*find_cards(models), *drafted]
+    if not chosen:
+        raise OneLine("no model; name one with -m (see: unibench models)")
+    return Selection(
+        [cards.running(card, dtype, compiled=compiled) for card in chosen],
+        [registry.find(name, detections) for name in expand_tasks(tasks)],
+        tuple(name for name in layers.split(",") if name),
+    )
+
+
+def find_cards(names: Iterable[str]) -> "list[Card]":
+    """Look up cards by names, patterns or files."""
+    from unibench.models import cards
+
+    return [cards.find(name) for name in expand("model card", names, cards.paths(), "unibench models")]
+
+
+def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:
+    """Replace patterns by the names that they match, in the order of the known names."""
+    expanded: dict[str, None] = {}
+    for name in names:
+        matches = [one for one in known if fnmatchcase(one, name)] if set(name) & set("*?[") else [name]
+        if not matches:
+            raise UnknownNameError(kind, name, known, hint)
+        expanded |= dict.fromkeys(matches)
+    return list(expanded)
+
+
+def expand_tasks(names: Iterable[str]) -> list[str]:
+    """Replace patterns before and behind the @; one behind it stands for the presets of each task's family."""
+    from unibench.datasets import BENCHMARKS
+    from unibench.tasks.registry import family_of
+
+    expanded: dict[str, None] = {}
+    for name in names:
+        pattern, at, protocol = name.partition("@")
+        for task in expand("task", [pattern], BENCHMARKS, "unibench tasks"):
+            if task not in BENCHMARKS:
+                raise UnknownNameError("task", task, BENCHMARKS, "unibench tasks")
+            family = family_of(task)
+            matches = expand(f"protocol of {family.name!r}", [protocol], family.presets, "unibench tasks")
+            expanded |= dict.fromkeys(task + at + preset for preset in matches)
+    return list(expanded)

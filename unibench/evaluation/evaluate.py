@@ -1,0 +1,116 @@
+"""From models and tasks to scores: the loop, without a terminal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from unibench.evaluation import executors, pool_clips
+from unibench.evaluation.executors import Job
+from unibench.evaluation.fingerprints import unit_key
+from unibench.evaluation.run_clip import Done
+from unibench.evaluation.units import list_units
+from unibench.features.cache import FeatureCache
+from unibench.models import cards
+from unibench.models.cards import Card
+from unibench.records import Score
+from unibench.results import provenance
+from unibench.tasks import registry
+from unibench.tasks.family import Task
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation gave."""
+
+    rows: tuple[Score, ...]
+    """One a model, layer, task and metric. Fractions are 0 to 1."""
+    done: tuple[Done, ...]
+    """What became of each clip of each model."""
+
+    @property
+    def failed(self) -> tuple[Done, ...]:
+        """Clips that failed, each with its error; their scores are left out, and so is no other's."""
+        return tuple(one for one in self.done if one.error)
+
+    @property
+    def scores(self) -> "DataFrame":
+        """The rows as a table: the fields of `records.Score` are its columns."""
+        from pandas import DataFrame
+
+        return DataFrame([asdict(row) for row in self.rows], columns=list(Score.__dataclass_fields__))
+
+
+def evaluate(  # noqa: PLR0913 - each says one thing of a run
+    models: Sequence[str | Card],
+    tasks: Sequence[str | Task],
+    *,
+    output: str | Path,
+    data: str | Path | None = None,
+    weights_path: str | Path | None = None,
+    layers: Sequence[str] = (),
+    frames: int | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
+    executor: str = "local",
+    workers: int | None = None,
+    plugins: Sequence[str] = (),
+    features: FeatureCache | None = None,
+    command: Sequence[str] = ("unibench.evaluate",),
+    progress: Callable[[Done, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Score models on tasks. What is finished already is not computed again; a clip that fails does not stop others.
+
+    Args:
+        models: Names or paths of cards, or cards.
+        tasks: `vos/davis2016`, `sot/otb@xcorr`, or tasks.
+        output: Root folder of the results.
+        data: Folder that holds the benchmarks' folders; rendered benchmarks need none.
+        weights_path: A weights file, or the folder that holds them.
+        layers: Layers of every model that are scored; empty: the default of each card.
+        frames: Only the first so many frames of each clip; the rows are marked partial.
+        device: A torch device; several separated by commas.
+        overwrite: Compute again what is there.
+        executor: Who runs the clips: `local`, `submitit`, `ray`, or another that is installed.
+        workers: Clips at a time; None: one a device.
+        plugins: Plug-ins that workers import first.
+        features: Where feature maps are kept; None: nowhere.
+        command: Stands in the record of each result.
+        progress: Called with what became of each clip, and the number of all clips.
+
+    Raises:
+        UnibenchError: A name is unknown, data or weights are missing, nothing can be run, or results cannot be written.
+    """
+    start, out = datetime.now(UTC), Path(output)
+    units = list_units(
+        [cards.find(one) if isinstance(one, str) else one for one in models],
+        [registry.find(one) if isinstance(one, str) else one for one in tasks],
+        None if data is None else Path(data),
+        weights_path=None if weights_path is None else Path(weights_path),
+        layers=layers,
+        frames=frames,
+        features=features,
+    )
+    job = Job(
+        out.resolve(),
+        None if weights_path is None else Path(weights_path).resolve(),
+        device,
+        workers,
+        overwrite,
+        tuple(plugins),
+        features,
+    )
+    done = []
+    for one in executors.find(executor)([executors.absolute(unit) for unit in units], job):
+        progress(one, len(units))
+        done.append(one)
+    failed = {unit_key(one.unit, "") for one in done if one.error}
+    good = [unit for unit in units if unit_key(unit, "") not in failed]
+    record = provenance.collect(command, start, device, torch.get_num_threads())
+    return Evaluation(tuple(pool_clips.pool(good, out, record)), tuple(done))
