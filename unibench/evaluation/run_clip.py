@@ -191,7 +191,9 @@ def _take(turn: Iterator[None]) -> str | None:
 def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Iterator[None]:
     """Track one clip frame by frame, score it, and write one file a layer."""
     unit, clip = job.unit, job.clip
-    watch = _Watch(job, frames, math.inf if model.runs_in_steps(unit.task) else unit.task.protocol.lookahead)
+    # a tracker in steps hands its head one frame after the other, however many it pulls
+    lookahead = math.inf if model.runs_in_steps(unit.task) else unit.task.protocol.lookahead
+    watch = _Watch(job, frames, lookahead)
     predictions: dict[str, list[Labels]] = {layer: [] for layer in job.fingerprints}
     track = model.bind(unit.task, list(job.fingerprints))
     for labels in track(replace(clip, frames=watch.frames)):
@@ -224,11 +226,9 @@ def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
 class _Watch:
     """Counts the frames that a tracker pulls, so that online is enforced, and keeps the hash of what it was given."""
 
-    def __init__(self, job: _Job, frames: Iterator[_Hashed], lookahead: float) -> None:
+    def __init__(self, job: _Job, frames: Iterator[_Hashed], lookahead: int | float) -> None:
         self.job = job
-        self.lookahead = (
-            lookahead  # a tracker in steps hands its head one frame after the other, however many it pulls
-        )
+        self.lookahead = lookahead
         self.source: Iterator[_Hashed] | None = frames
         self.yielded = 0
         self.data = ""
