@@ -87,7 +87,7 @@ def test_every_protocol_says_how_many_pixels_a_network_sees(name: str) -> None:
         (lambda one: spoilt(one, results={}), "no layer in results"),
         (lambda one: spoilt(one, results={"pooled": 3}), "results.pooled: found 3, expected str"),
         (lambda one: spoilt(one, cost=-1.0), r"cost -1\.0, expected a positive number"),
-        (lambda one: spoilt(one, cost=float("inf")), "no plan .Infinity is no number."),
+        (lambda one: spoilt(one, cost=float("inf")), "not JSON .Infinity is no number."),
         (lambda one: [one], "found .*, expected a table"),
     ],
 )  # fmt: skip
@@ -109,7 +109,7 @@ def spoilt(plan: dict[str, Any], **changes: object) -> dict[str, Any]:
 def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_bytes(content)
-    with pytest.raises(PlanError, match=r"plan.json: no plan \(.*\); make it with unibench plan"):
+    with pytest.raises(PlanError, match=r"plan.json: not JSON.* \(.*\); make it with unibench plan"):
         plan_file.read(path)
     with pytest.raises(PlanError, match=r"cannot be read \(No such file or directory\); make it"):
         plan_file.read(tmp_path / "other.json")

@@ -189,20 +189,14 @@ def read(path: Path) -> Plan:
         PlanError: It is not there, not a plan, of another version of unibench, or contradicts itself.
     """
     try:
-        table = json.loads(path.read_bytes(), parse_constant=_refuse)
-        plan: Plan = schema.record(Plan, table, str(path))
+        plan: Plan = schema.json(Plan, schema.read_file(path), str(path))
     except OSError as error:
         raise PlanError(f"{path}: cannot be read ({error.strerror}); make it with unibench plan") from error
-    except (ValueError, RecursionError) as error:
-        what = str(error) if isinstance(error, schema.SchemaError) else f"{path}: no plan ({error})"
-        raise PlanError(f"{what}; make it with unibench plan") from error
+    except schema.SchemaError as error:
+        raise PlanError(f"{error}; make it with unibench plan") from error
     for problem in _problems(plan):
         raise PlanError(f"{path}: {problem}; make it again with unibench plan")
     return _ordered(plan)
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
 
 
 def _problems(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,6 @@ missing one or one of another type is an error that names the file and the field
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from unibench import plugins
 from unibench.errors import CardError, UnknownNameError
-from unibench.schema import SchemaError, record
+from unibench.schema import SchemaError, parse_toml, read_file, record
 
 KINDS = ("frozen", "joint")
 JOINT = "joint"
@@ -187,7 +186,7 @@ def paths() -> dict[str, Path]:
     """Every card that can be found: name -> file."""
     found: dict[str, Path] = {}
     for folder in folders():
-        for path in sorted(folder.glob("*.toml")):
+        for path in sorted(folder.glob("[!.]*.toml")):  # `._name.toml` is what macOS leaves beside a file
             found.setdefault(path.stem, path)
     return found
 
@@ -243,9 +242,11 @@ def read(path: Path) -> Card:
         CardError: The file cannot be read, is not TOML, or a field is unknown, missing, of another type or value.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = parse_toml(read_file(path), str(path))
+    except OSError as error:
         raise CardError(f"{path}: not a readable TOML file ({error}); see model_cards/README.md") from error
+    except SchemaError as error:
+        raise CardError(f"{error}; see model_cards/README.md") from error
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
     if "path" in table:

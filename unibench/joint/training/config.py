@@ -6,7 +6,6 @@ A config is one TOML file that fills a system's frozen record, which has these r
 
 import json
 import math
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from unibench.errors import TrainingError, UnknownNameError
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
 from unibench.joint.system import System
-from unibench.schema import SchemaError, record
+from unibench.schema import SchemaError, parse_toml, read_file, record
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -68,9 +67,11 @@ def read(name: str | Path, system: System) -> Any:
     if not path.is_file():
         raise UnknownNameError(f"{system.name} config or TOML file", str(name), known)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = parse_toml(read_file(path), str(path))
+    except OSError as error:
         raise TrainingError(f"{path}: not a readable TOML file ({error}); correct it") from error
+    except SchemaError as error:
+        raise TrainingError(f"{error}; correct it") from error
     return fill(table, system, str(path))
 
 
