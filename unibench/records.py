@@ -95,8 +95,9 @@ class Truth:
 
 Tracker = Callable[[Clip], Iterator[Labels]]
 """The hinge of the design: yields the Labels of frame 0, 1, 2, ... of a clip, one for each frame."""
-Tally = Mapping[str, float]
-"""What one clip adds: named counts and sums. Tallies of clips are added key by key, then divided by `pool`."""
+Tally = Mapping[str, Any]
+"""What one clip adds, by name. Where scoring is additive these are counts and sums (float), which are added over clips
+key by key and divided by `pool`; where it is not, they may also be arrays of numbers, of which `pool` needs all."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 """Average precision: counted by hand, COCO's own published example, and what is wrong with detections."""
 
+import contextlib
 import gzip
+import io
 import json
 import math
 from pathlib import Path
@@ -8,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from unibench.errors import DataError
 from unibench.joint.data import coco
 from unibench.metrics import detection
 from unibench.metrics.detection import Annotated
-from unibench.records import Labels
+from unibench.records import BYSTANDER, EXCUSED, Labels, Truth
 
 SQUARE = [0.0, 0.0, 40.0, 40.0]
 FAR = [100.0, 0.0, 140.0, 40.0]
@@ -117,6 +121,84 @@ def test_images_are_told_apart():
 def test_what_is_wrong_with_detections_is_named(labels, message):
     with pytest.raises(DataError, match=message):
         detection.score([truth(SQUARE)], [labels])
+
+
+def crowded_images(rng: np.random.Generator, count: int) -> tuple[list[Annotated], list[Labels]]:
+    """Images of several classes and sizes, with crowds; detections that are near, far, doubled and equal in score."""
+    annotated, detected = [], []
+    for _ in range(count):
+        number = int(rng.integers(0, 6))
+        corners = rng.uniform(0, 200, (number, 2))
+        sides = rng.choice([12, 50, 150], (number, 1)) * rng.uniform(0.8, 1.2, (number, 2))
+        boxes = np.hstack([corners, corners + sides])
+        classes = rng.integers(0, 3, number)
+        annotated.append(Annotated(boxes, classes, np.prod(sides, axis=1), rng.random(number) < 0.2))
+        near = np.repeat(boxes, 2, axis=0) + rng.normal(0, 4, (2 * number, 4))
+        far = rng.uniform(0, 200, (3, 2))
+        rows = np.vstack([near, np.hstack([far, far + 40])])
+        labels = np.concatenate([np.repeat(classes, 2), rng.integers(0, 4, 3)])
+        detected.append(Labels(boxes=rows, scores=rng.random(len(rows)).round(1), classes=labels))
+    return annotated, detected
+
+
+def by_coco(annotated: list[Annotated], detected: list[Labels]) -> list[float]:
+    """The twelve numbers as pycocotools accumulates and summarizes them."""
+    tables = []
+    for rows in (
+        [row for image, one in enumerate(annotated, 1) for row in detection._annotations(image, one)],
+        [row for image, one in enumerate(detected, 1) for row in detection._detections(image, one)],
+    ):
+        table = COCO()
+        table.dataset = {
+            "images": [{"id": image + 1} for image in range(len(annotated))],
+            "categories": [{"id": name} for name in range(4)],
+            "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],
+        }
+        tables.append(table)
+    with contextlib.redirect_stdout(io.StringIO()):
+        for table in tables:
+            table.createIndex()
+        evaluation = COCOeval(*tables, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [value if value >= 0 else math.nan for value in evaluation.stats.tolist()]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pooled_tallies_of_clips_are_what_pycocotools_gives_of_all_images(seed: int) -> None:
+    annotated, detected = crowded_images(np.random.default_rng(seed), 12)
+    tallies = [detection.match(annotated[at : at + 4], detected[at : at + 4]) for at in (0, 4, 8)]
+    expected = pytest.approx(by_coco(annotated, detected), abs=1e-12, nan_ok=True)
+    assert list(detection.pool(tallies).values()) == expected
+    assert list(detection.score(annotated, detected).values()) == expected
+    stored = [{key: np.asarray(value).tolist() for key, value in one.items()} for one in tallies]
+    assert list(detection.pool(json.loads(json.dumps(stored))).values()) == expected
+
+
+def test_a_clip_is_scored_frame_by_frame_without_its_ignored_regions() -> None:
+    frame = Labels(ids=np.array([1]), boxes=np.array([SQUARE]), classes=np.array([2]))
+    region = Labels(boxes=np.array([FAR, SQUARE]), classes=np.array([EXCUSED, BYSTANDER]))
+    clip = Truth(labels=(frame, frame, Labels()), ignored=(region,) * 3, scored=(0, 2))
+    part = [105.0, 5.0, 115.0, 15.0]
+    said = found((SQUARE, 0.9), (part, 0.99), classes=[2, 2])
+    sums = detection.tally(clip, [said, Labels(), found((part, 0.95), classes=[2])])
+    assert detection.pool([sums])["AP"] == pytest.approx(1)
+    wrong = detection.tally(clip, [said, Labels(), found((SQUARE, 0.95), classes=[2])])
+    assert detection.pool([wrong])["AP"] == pytest.approx(0.5)  # a bystander excuses nothing
+    assert detection.pool([sums, wrong])["AP50"] < 1
+
+
+def test_a_clip_without_classes_has_one() -> None:
+    clip = Truth(labels=(Labels(ids=np.array([1]), boxes=np.array([SQUARE])),))
+    assert detection.pool([detection.tally(clip, [found((SQUARE, 0.9))])])["AP"] == pytest.approx(1)
+
+
+def test_no_clip_and_clips_without_objects() -> None:
+    with pytest.raises(DataError, match="metrics: no clip to pool; score at least one clip"):
+        detection.pool([])
+    empty = detection.tally(Truth(labels=(Labels(),)), [Labels()])
+    assert all(math.isnan(value) for value in detection.pool([empty]).values())
 
 
 def unpack(file: Path) -> Any:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from unibench.records import Score
-from unibench.report.boards import ModelFacts
+from unibench.report.boards import BoardModel
 
 TASKS = {
     "sot/otb2015": "AUC",
@@ -28,7 +28,7 @@ def score(
 
 
 def fact(name, top1=None, reference=False, group="image"):
-    return ModelFacts(name, top1, name.upper(), reference, group)
+    return BoardModel(name, top1, name.upper(), reference, group)
 
 
 def board_of(count, tasks=TASKS, missing=()):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from tests.report.fakes import fact, score
-from unibench.errors import OutputError
-from unibench.report import boards
-from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, show, titles
+from unibench.errors import OutputError, UnibenchError
+from unibench.metrics import catalogue
+from unibench.report import leaderboard, radar
+from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, titles
 from unibench.results import store
 from unibench.tasks import protocols
 
@@ -66,23 +67,6 @@ def test_headlines_are_those_of_the_better_layer_and_nan_where_not_run():
     ]
     board = arrange(scores, [])
     np.testing.assert_array_equal(headlines(board), [[math.nan, 0.6], [0.5, math.nan]])
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "text"),
-    [
-        ("IDF1", 0.61239, "61.24"),
-        ("IDF1", 1.0, "100.00"),
-        ("IDF1", 0.0, "0.00"),
-        ("J-decay", -0.00001, "0.00"),
-        ("MOTA", -0.123, "-12.30"),
-        ("IDSW", 6969.0, "6969"),
-        ("IDF1", math.nan, ""),
-        ("IDF1", None, ""),
-    ],
-)
-def test_how_a_value_is_shown(metric, value, text):
-    assert show(metric, value) == text
 
 
 @pytest.mark.parametrize(
@@ -196,12 +180,53 @@ def test_another_protocol_or_other_detections_is_another_column(difference):
     assert len(board.settings) == 2
 
 
-def test_a_model_has_one_set_of_weights():
-    scores = [score(), score(task="sot/otb2015", weights_hash="w2")]
-    with pytest.raises(
-        OutputError, match="dino: weights_hash is w1 for vos/davis2017 and w2 for sot/otb2015"
-    ):
-        arrange(scores, [])
+def test_two_models_of_one_name_are_two_rows_with_the_hash_behind_the_name():
+    scores = [
+        score("tdt", value=0.4, weights_hash="1a2b3c4d5e6f"),
+        score("tdt", value=0.6, weights_hash="99aabbccddee"),
+        score("tdt", value=0.6, weights_hash="99aabbccddee", task="sot/otb2015", metric="AUC"),
+        score("other"),
+    ]
+    board = arrange(scores, [fact("tdt", 0.7)])
+    assert [(one.name, one.label, one.imagenet_top1) for one in board.models] == [
+        ("tdt 1a2b3c4d", "TDT 1a2b3c4d", 0.7),
+        ("tdt 99aabbcc", "TDT 99aabbcc", 0.7),
+        ("other", "other", None),
+    ]
+    np.testing.assert_array_equal(headlines(board), [[math.nan, 0.4], [0.6, 0.6], [math.nan, 0.5]])
+
+
+def test_hashes_that_begin_alike_are_shown_as_far_as_it_takes_to_tell_them_apart():
+    board = arrange([score("a", weights_hash="1a2b3c4d5e6f"), score("a", weights_hash="1a2b3c4d5eff")])
+    assert [one.name for one in board.models] == ["a 1a2b3c4d5e6", "a 1a2b3c4d5ef"]
+
+
+def test_a_metric_that_the_catalogue_does_not_know_is_refused():
+    with pytest.raises(UnibenchError, match=r"metric 'mine': no entry in unibench.metrics.catalogue.METRICS"):
+        arrange([score(metric="mine")])
+
+
+def test_a_metric_of_a_plug_in_that_is_better_when_lower_is_ranked_so(monkeypatch):
+    mine = catalogue.Metric("ms", catalogue.Direction.LOWER, (0.0, math.inf), "time of a frame", "none")
+    monkeypatch.setitem(catalogue.METRICS, "mine", mine)
+    values = {"a": (30.0, 20.0), "b": (25.0, 40.0)}
+    scores = [
+        score(model, layer, metric="mine", value=value)
+        for model, of_layers in values.items()
+        for layer, value in zip(("layer3", "layer4"), of_layers, strict=True)
+    ]
+    board = arrange(scores)
+    assert [best_layer(board, name, VOS) for name in "ab"] == ["layer4", "layer3"]
+    assert best_value("mine", [3.0, 1.0]) == 1.0
+    np.testing.assert_array_equal(radar.ranks(board), [[1], [2]])
+    cells = leaderboard.headline_cells(board, leaderboard.NO_TIES)
+    assert [(row[0].text, row[0].place) for row in cells] == [
+        ("30.00", 0), ("20.00", 1), ("20.00", 1), ("25.00", 2), ("40.00", 0), ("25.00", 2)]  # fmt: skip
+
+
+def test_a_headline_without_a_good_side_has_no_ranks():
+    board = arrange([score("a", metric="PT", value=3.0), score("b", metric="PT", value=4.0)])
+    assert np.isnan(radar.ranks(board)).all()
 
 
 def test_a_cell_has_one_score():
@@ -221,13 +246,3 @@ def test_no_scores_is_an_error():
         OutputError, match="report: no scores, expected at least one; run `unibench run` first"
     ):
         arrange([], [])
-
-
-def test_a_metric_keeps_its_kind_whoever_computes_it() -> None:
-    assert boards.show("motmetrics:IDSW", 46.0) == boards.show("IDSW", 46.0) == "46"
-    assert boards.show("motmetrics:IDF1", 0.46) == "46.00"
-    assert [boards.direction(name) for name in ("motmetrics:IDSW", "motmetrics:PT", "motmetrics:IDF1")] == [
-        -1,
-        0,
-        1,
-    ]

@@ -19,7 +19,7 @@ from unibench.geometry import masks
 from unibench.metrics import vos
 from unibench.records import Labels, Score, Truth
 from unibench.report import comparison
-from unibench.report.boards import Setting
+from unibench.report.boards import Setting, arrange
 from unibench.report.compare import ALIKE, TOO_FEW, compare, ties
 from unibench.report.leaderboard import Standing
 from unibench.results.store import ClipResult, UnitKey, read_scores, write_clip, write_result
@@ -227,7 +227,7 @@ def test_clips_that_do_not_give_the_score_are_an_error(tmp_path):
 def standings(out):
     return {
         (model, setting.task): str(standing)
-        for (model, _, setting), standing in ties(read_scores(out), out).items()
+        for (model, _, setting), standing in ties(arrange(read_scores(out)), out).items()
     }
 
 
@@ -259,7 +259,7 @@ def test_every_layer_is_a_row_and_an_undefined_score_is_none(tmp_path):
     store(tmp_path, "a", draws(12, shift=0.1), layer="layer4")
     store(tmp_path, "b", dict.fromkeys(draws(12), math.nan))
     setting = Setting(VOS, "unitrack", "")
-    assert ties(read_scores(tmp_path), tmp_path) == {
+    assert ties(arrange(read_scores(tmp_path)), tmp_path) == {
         ("a", "layer3", setting): Standing.BEHIND,
         ("a", "layer4", setting): Standing.BEST,
     }

@@ -5,6 +5,7 @@ import pytest
 from tests.report.fakes import board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import correlation
+from unibench.report.boards import arrange
 from unibench.report.figures import GREY, INK
 from unibench.stats.tests import holm
 
@@ -43,7 +44,7 @@ HEAD = (
 
 def test_a_small_table_to_the_byte(tmp_path):
     """r = 0.9 of five models: atanh 0.9 is 1.4722, its error 0.7071 (of ranks 0.8382); 10 of 120 orders do as well."""
-    path, figure = correlation.write(*_five_models(), tmp_path)
+    path, figure = correlation.write(arrange(*_five_models()), tmp_path)
     assert (path.name, figure.name) == ("correlation.csv", "correlation.svg")
     linear, ranked = "0.9000,0.0861,0.9934", "0.9000,-0.1689,0.9961"
     assert path.read_text().splitlines() == [
@@ -58,7 +59,7 @@ def test_a_small_table_to_the_byte(tmp_path):
 
 
 def test_p_is_adjusted_over_the_panels_and_over_the_pairs_apart(tmp_path):
-    path, _ = correlation.write(*board_of(8), tmp_path)
+    path, _ = correlation.write(arrange(*board_of(8)), tmp_path)
     rows = _rows(path)
     panels = [row for row in rows if row["x"] == "imagenet_top1"]
     pairs = [row for row in rows if row["x"] != "imagenet_top1"]
@@ -71,11 +72,11 @@ def test_p_is_adjusted_over_the_panels_and_over_the_pairs_apart(tmp_path):
 
 def test_below_five_models_the_table_is_blank_and_the_figure_says_why(tmp_path):
     scores, facts = board_of(4)
-    path, _ = correlation.write(scores, facts, tmp_path)
+    path, _ = correlation.write(arrange(scores, facts), tmp_path)
     rows = _rows(path)
     assert len(rows) == 15  # 6 columns, every pair once
     assert {(row["pearson"], row["spearman"], row["n"]) for row in rows} == {("", "", "4")}
-    words = _words(correlation.draw(scores, facts))
+    words = _words(correlation.draw(arrange(scores, facts)))
     assert "ImageNet top-1 is known for 4 of 4 models; a correlation needs at least 5." in words
     assert "at most 4 models were run on both; a correlation needs at least 5." in words
 
@@ -83,19 +84,19 @@ def test_below_five_models_the_table_is_blank_and_the_figure_says_why(tmp_path):
 def test_a_model_that_lacks_a_score_or_a_top1_is_left_out_of_that_pair_only(tmp_path):
     scores, facts = board_of(7, missing={("m1", "sot/otb2015"), ("m2", "sot/otb2015"), ("m3", "sot/otb2015")})
     facts[6] = fact("m6")
-    path, _ = correlation.write(scores, facts, tmp_path)
+    path, _ = correlation.write(arrange(scores, facts), tmp_path)
     rows = {(row["x"], row["y"]): row for row in _rows(path)}
     auc, j_mean = "sot/otb2015@unitrack AUC", "vos/davis2017@unitrack J-mean"
     assert (rows["imagenet_top1", auc]["n"], rows["imagenet_top1", auc]["pearson"]) == ("3", "")
     assert rows["imagenet_top1", j_mean]["n"] == "6"
     assert rows["imagenet_top1", j_mean]["pearson"] != ""
-    words = _words(correlation.draw(scores, facts))
+    words = _words(correlation.draw(arrange(scores, facts)))
     assert "SOT\nn = 3: too few models" in words
     assert "n = 6" in words
 
 
 def test_panels_say_both_coefficients_their_intervals_and_whether_they_are_distinguished_from_0():
-    words = _words(correlation.draw(*_five_models()))
+    words = _words(correlation.draw(arrange(*_five_models())))
     assert (
         "SOT\nr = +0.90 [+0.09, +0.99], p = 0.08\n"
         "$\\rho$ = +0.90 [-0.17, +1.00], p = 0.08\nn = 5: not distinguished from 0"
@@ -108,7 +109,7 @@ def test_panels_say_both_coefficients_their_intervals_and_whether_they_are_disti
 
 
 def test_what_cannot_be_distinguished_from_0_is_drawn_pale_and_dashed():
-    figure = correlation.draw(*_five_models())
+    figure = correlation.draw(arrange(*_five_models()))
     sot, vos, heat = figure.axes[:3]
     assert (sot.get_lines()[0].get_linestyle(), sot.title.get_color()) == ("--", GREY)
     assert (vos.get_lines()[0].get_linestyle(), vos.title.get_color()) == ("-", INK)
@@ -123,27 +124,27 @@ def test_a_pair_that_is_distinguished_from_0_is_drawn_in_full():
         score(f"m{index}", task="sot/otb2015", metric="AUC", value=value**2)
         for index, value in enumerate(values)
     ]
-    heat = correlation.draw(scores, []).axes[0]
+    heat = correlation.draw(arrange(scores, [])).axes[0]
     assert heat.images[0].get_alpha()[0, 1] == 1
     assert {(text.get_color(), text.get_weight()) for text in heat.texts} == {("white", "bold")}
 
 
 def test_equal_scores_are_called_constant():
     scores = [score(f"m{index}", value=0.5) for index in range(5)]
-    words = _words(correlation.draw(scores, [fact(f"m{index}", 0.1 * index) for index in range(5)]))
+    words = _words(correlation.draw(arrange(scores, [fact(f"m{index}", 0.1 * index) for index in range(5)])))
     assert "n = 5: constant" in words
     assert "Only one task was run: there is no other to correlate it with." in words
 
 
 def test_the_same_scores_give_the_same_bytes(tmp_path):
-    first = correlation.write(*board_of(6), tmp_path / "a")
+    first = correlation.write(arrange(*board_of(6)), tmp_path / "a")
     for _ in range(3):
-        again = correlation.write(*board_of(6), tmp_path / "b")
+        again = correlation.write(arrange(*board_of(6)), tmp_path / "b")
         assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 
 def test_nothing_is_clipped():
-    figure = correlation.draw(*board_of(6))
+    figure = correlation.draw(arrange(*board_of(6)))
     figure.draw_without_rendering()
     *panels, colour_bar = figure.axes  # the title of a narrow map reaches over the bar, above it
     boxes = [part.get_tightbbox() for part in [*panels, *figure.legends]]
@@ -156,4 +157,4 @@ def test_nothing_is_clipped():
 
 def test_what_must_not_be_compared_is_not_correlated(tmp_path):
     with pytest.raises(OutputError, match="protocol_hash is p1"):
-        correlation.write([score(), score("mae", protocol_hash="p2")], [], tmp_path)
+        correlation.write(arrange([score(), score("mae", protocol_hash="p2")], []), tmp_path)

@@ -36,9 +36,9 @@ def test_joint_trackers_come_last_with_a_sign_and_a_group_of_their_own() -> None
 def test_a_board_without_joint_trackers_has_neither_sign_nor_kinds(tmp_path) -> None:
     board = boards.arrange(SCORES[:2], FACTS)
     assert leaderboard.notes(board, leaderboard.NO_TIES) == []
-    path, _ = leaderboard.write(SCORES[:2], FACTS, tmp_path)
+    path, _ = leaderboard.write(boards.arrange(SCORES[:2], FACTS), tmp_path)
     assert path.read_text().startswith("model,layer,imagenet_top1,")
-    path, _ = leaderboard.write(SCORES, FACTS, tmp_path)
+    path, _ = leaderboard.write(boards.arrange(SCORES, FACTS), tmp_path)
     with path.open(newline="") as file:
         assert [(row["model"], row["kind"]) for row in csv.DictReader(file)] == [
             ("frozen", "frozen"),
@@ -53,7 +53,7 @@ def test_a_joint_tracker_has_gaps_where_it_was_not_run() -> None:
     assert np.array_equal(
         radar.ranks(board), [[1, np.nan, np.nan, 1], [np.nan, 1, 1, np.nan]], equal_nan=True
     )
-    texts = [text.get_text() for text in radar.draw(SCORES, FACTS).texts]
+    texts = [text.get_text() for text in radar.draw(boards.arrange(SCORES, FACTS)).texts]
     assert boards.SIGN_NOTE in texts
 
 
@@ -63,20 +63,20 @@ def test_protocol_and_detections_of_one_name_are_named_once() -> None:
 
 
 def test_latex_writes_the_sign_as_a_command() -> None:
-    text = latex.table(SCORES, FACTS)
+    text = latex.table(boards.arrange(SCORES, FACTS))
     assert r"ATRACK$^{\dagger}$ & joint" in text
     assert r"$^{\dagger}$ trained for tracking; the other models are frozen" in text
     assert "†" not in text
     assert r" \addlinespace" in text
 
 
-def cells(grid: published_tables.Grid) -> list[dict[str, str]]:
+def cells(grid: published_tables.PublishedTable) -> list[dict[str, str]]:
     heads = [" ".join(words) for words in grid.head]
     return [dict(zip(heads, line, strict=True)) for line in grid.lines]
 
 
 def test_own_lines_stand_above_the_published_ones_of_the_same_task_with_their_protocols() -> None:
-    first, *others = published_tables.lines(["mot"], SCORES[:1] + SCORES[2:], FACTS)
+    first, *others = published_tables.lines(["mot"], boards.arrange(SCORES[:1] + SCORES[2:], FACTS))
     assert first.name == "mot/mot17"
     assert first.about == "ours; below them published, for reference; other code, clips and detections"
     lines = cells(first)
@@ -126,9 +126,9 @@ def test_the_leaderboard_of_a_family(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "grid", published_tables.lines(["mot", "mots", "sot"], [], []), ids=lambda grid: grid.name
+    "grid", published_tables.lines(["mot", "mots", "sot"], None), ids=lambda grid: grid.name
 )
-def test_every_table_can_be_printed(grid: published_tables.Grid) -> None:
+def test_every_table_can_be_printed(grid: published_tables.PublishedTable) -> None:
     console = Console(width=200)
     with console.capture() as capture:
         console.print(published_tables.table(grid))

@@ -8,7 +8,7 @@ import pytest
 from tests.report.fakes import TASKS, board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import latex
-from unibench.report.boards import Setting
+from unibench.report.boards import Setting, arrange
 from unibench.report.leaderboard import Standing
 
 SETTING = Setting("vos/davis2017", "unitrack", "")
@@ -29,7 +29,7 @@ def rows(text):
 
 
 def test_a_small_board_to_the_letter():
-    assert latex.table(SCORES, [fact("a", 0.772)], TIES) == "\n".join(
+    assert latex.table(arrange(SCORES, [fact("a", 0.772)]), TIES) == "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
@@ -59,7 +59,7 @@ def test_a_small_board_to_the_letter():
 def test_braces_and_environments_are_balanced_and_every_row_has_every_column(intervals):
     scores, facts = board_of(5, missing=[("m2", "mot/mot16")])
     scores = [replace(one, ci_low=one.value - 0.02, ci_high=one.value + 0.03) for one in scores]
-    text = latex.table(scores, facts, intervals=intervals)
+    text = latex.table(arrange(scores, facts), intervals=intervals)
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
     for name in ("table", "tabular"):
@@ -73,24 +73,26 @@ def test_the_right_cells_are_bold_and_underlined():
     scores, facts = board_of(5)
     for column, task in enumerate(TASKS):
         values = sorted((one.value for one in scores if one.task == task), reverse=True)
-        cells = [cells[3 + column] for cells in rows(latex.table(scores, facts))]
+        cells = [cells[3 + column] for cells in rows(latex.table(arrange(scores, facts)))]
         assert set(re.findall(r"\\textbf\{([\d.]+)\}", " ".join(cells))) == {f"{100 * values[0]:.2f}"}
         assert set(re.findall(r"\\underline\{([\d.]+)\}", " ".join(cells))) == {f"{100 * values[1]:.2f}"}
 
 
 def test_a_metric_that_shall_be_low_has_its_lowest_in_bold_and_counts_are_whole():
-    text = latex.table([score("a", metric="IDSW", value=7.0), score("b", metric="IDSW", value=9.0)], [])
+    text = latex.table(
+        arrange([score("a", metric="IDSW", value=7.0), score("b", metric="IDSW", value=9.0)], [])
+    )
     assert [cells[-1] for cells in rows(text)] == [r"\textbf{7}", r"\underline{9}"]
     assert r"IDSW $\downarrow$" in text
 
 
 def test_intervals_stand_below_the_numbers():
     scores = [replace(SCORES[0], ci_low=-0.05, ci_high=0.625), SCORES[1]]
-    first, second = rows(latex.table(scores, [], intervals=True))
+    first, second = rows(latex.table(arrange(scores, []), intervals=True))
     assert first[-1] == (r"\begin{tabular}[t]{@{}r@{}}\textbf{60.00}\\\tiny $-$5.00 to 62.50\end{tabular}")
     assert second[-1] == r"\underline{55.00}"
-    assert r"95\,\% interval" in latex.table(scores, [], intervals=True)
-    assert r"\tiny" not in latex.table(scores, [])
+    assert r"95\,\% interval" in latex.table(arrange(scores, []), intervals=True)
+    assert r"\tiny" not in latex.table(arrange(scores, []))
 
 
 @pytest.mark.parametrize(
@@ -106,13 +108,13 @@ def test_intervals_stand_below_the_numbers():
 )
 def test_a_name_is_printed_as_it_is(name, printed):
     assert latex.escape(name) == printed
-    assert rows(latex.table([score(name, layer=name)], []))[0][:2] == [printed, printed]
+    assert rows(latex.table(arrange([score(name, layer=name)], [])))[0][:2] == [printed, printed]
 
 
 def test_the_file_is_written_in_one_step(tmp_path):
-    path = latex.write(SCORES, [], tmp_path / "new", TIES)
+    path = latex.write(arrange(SCORES, []), tmp_path / "new", TIES)
     assert path == tmp_path / "new" / "leaderboard.tex"
-    assert path.read_text() == latex.table(SCORES, [], TIES)
+    assert path.read_text() == latex.table(arrange(SCORES, []), TIES)
     with pytest.raises(OutputError, match="data_hash is d1"):
-        latex.write([*SCORES, score("e", data_hash="d2")], [], tmp_path / "other")
+        latex.write(arrange([*SCORES, score("e", data_hash="d2")], []), tmp_path / "other")
     assert not (tmp_path / "other").exists()

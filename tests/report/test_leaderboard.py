@@ -29,7 +29,7 @@ FACTS = [fact("vfs"), fact("sup", 0.772, reference=True)]
 
 
 def test_a_small_board_to_the_byte(tmp_path):
-    paths = leaderboard.write(SCORES, FACTS, tmp_path / "new")
+    paths = leaderboard.write(arrange(SCORES, FACTS), tmp_path / "new")
     assert paths == [tmp_path / "new/leaderboard.csv", tmp_path / "new/long.csv"]
     assert paths[0].read_text() == (
         "model,layer,imagenet_top1,vos/davis2017@unitrack J-mean,vos/davis2017@unitrack F-mean,"
@@ -42,7 +42,7 @@ def test_a_small_board_to_the_byte(tmp_path):
 
 
 def test_the_tidy_file_has_every_field_in_full_precision(tmp_path):
-    _, path = leaderboard.write([*SCORES[1:], score("zoo", value=0.1 + 0.2)], FACTS, tmp_path)
+    _, path = leaderboard.write(arrange([*SCORES[1:], score("zoo", value=0.1 + 0.2)], FACTS), tmp_path)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(SCORES)
@@ -66,7 +66,7 @@ TIES = {
 def test_intervals_and_standings_have_columns_of_their_own(tmp_path):
     sure = replace(SCORES[0], ci_low=0.6, ci_high=0.651)
     scores = [sure, *SCORES[1:4], *(replace(one, clips=7) for one in SCORES[4:6]), *SCORES[6:]]
-    path, _ = leaderboard.write(scores, FACTS, tmp_path, TIES)
+    path, _ = leaderboard.write(arrange(scores, FACTS), tmp_path, TIES)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     vos, mot = "vos/davis2017@unitrack J-mean", "mot/mot16@unitrack IDF1 (partial)"
@@ -84,15 +84,15 @@ def test_intervals_and_standings_have_columns_of_their_own(tmp_path):
 
 def test_the_order_of_the_scores_does_not_matter(tmp_path):
     scores, facts = board_of(4)
-    first = leaderboard.write(scores, facts, tmp_path / "a")
-    second = leaderboard.write(scores[::-1], facts, tmp_path / "b")
+    first = leaderboard.write(arrange(scores, facts), tmp_path / "a")
+    second = leaderboard.write(arrange(scores[::-1], facts), tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def _printed(scores, facts, ties=leaderboard.NO_TIES):
     console = Console(width=200, force_terminal=True, color_system="standard", no_color=True)
     with console.capture() as capture:
-        console.print(leaderboard.table(scores, facts, ties))
+        console.print(leaderboard.table(arrange(scores, facts), ties))
     return capture.get()
 
 
@@ -125,7 +125,7 @@ def test_the_terminal_says_whose_clips_are_not_there():
 
 def test_the_second_is_the_next_number_as_printed():
     scores = [score("a", value=0.6), score("b", value=0.600001), score("c", value=0.5), score("d", value=0.4)]
-    cells = leaderboard.headline_cells(arrange(scores, []), scores, leaderboard.NO_TIES)
+    cells = leaderboard.headline_cells(arrange(scores), leaderboard.NO_TIES)
     assert [row[0].place for row in cells] == [1, 1, 2, 0]
 
 
@@ -149,7 +149,7 @@ def test_a_name_is_not_taken_for_markup():
 
 def test_what_must_not_be_compared_is_not_written(tmp_path):
     with pytest.raises(OutputError, match="data_hash is d1"):
-        leaderboard.write([score(), score("mae", data_hash="d2")], [], tmp_path / "out")
+        leaderboard.write(arrange([score(), score("mae", data_hash="d2")], []), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

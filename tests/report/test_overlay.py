@@ -1,16 +1,76 @@
 import numpy as np
-from matplotlib.patches import Rectangle
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 
 from unibench.records import Labels
 from unibench.report import overlay
+from unibench.report.figures import COLOURS
+
+HEIGHT, WIDTH = 60, 90
 
 
-def test_every_object_has_a_box_and_its_id_in_one_colour_a_row():
-    frames = [np.full((20, 30, 3), 40 * index, dtype=np.uint8) for index in range(3)]
-    one = Labels(ids=np.array([7, 9]), boxes=np.array([[1.0, 2.0, 5.0, 9.0], [10.0, 2.0, 15.0, 9.0]]))
-    figure = overlay.strips(frames, [("a", [one, Labels(), one]), ("b", [Labels()] * 3)], [0, 1, 2])
-    boxes = [[patch for patch in axes.patches if isinstance(patch, Rectangle)] for axes in figure.axes]
-    assert [len(drawn) for drawn in boxes] == [2, 0, 2, 0, 0, 0]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["7", "9"]
-    assert boxes[0][1].get_bbox().extents.tolist() == [10.0, 2.0, 15.0, 9.0]
-    assert boxes[0][0].get_edgecolor() == boxes[2][0].get_edgecolor() != boxes[0][1].get_edgecolor()
+def labels(**boxes):
+    """Labels of one frame: `id7=[x1, y1, x2, y2]`."""
+    ids = np.array([int(name.removeprefix("id")) for name in boxes], dtype=np.int64)
+    return Labels(ids=ids, boxes=np.array(list(boxes.values()), dtype=np.float64).reshape(-1, 4))
+
+
+def painted(rows, shown):
+    """The figure as pixels: a function from row, column and a point of the frame to the colour there, 0 to 1."""
+    frames = [np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8) for _ in rows[0][1]]
+    figure = overlay.strips(frames, rows, shown)
+    figure.set_dpi(300)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())[..., :3] / 255
+
+    def colour(row, column, x, y):
+        right, up = figure.axes[row * len(shown) + column].transData.transform((x, y))
+        return image[image.shape[0] - 1 - round(up), round(right)]
+
+    return colour
+
+
+BOX, OTHER, THIRD = [10.0, 20.0, 40.0, 50.0], [50.0, 5.0, 80.0, 30.0], [55.0, 35.0, 70.0, 55.0]
+TOP, RIGHT, INSIDE = (30.0, 20.0), (40.0, 40.0), (30.0, 40.0)
+
+
+def test_a_box_is_painted_on_its_edge_and_nowhere_else():
+    colour = painted([("a", [labels(id7=BOX), Labels()])], [0, 1])
+    for point in (TOP, RIGHT):
+        np.testing.assert_allclose(colour(0, 0, *point), to_rgb(COLOURS[0]), atol=0.01)
+        np.testing.assert_allclose(colour(0, 1, *point), 1)  # nothing is said of this frame
+    np.testing.assert_allclose(colour(0, 0, *INSIDE), 1)
+    np.testing.assert_allclose(colour(0, 0, 85.0, 55.0), 1)
+
+
+def test_an_id_has_one_colour_in_every_frame_and_every_row():
+    first, later = labels(id7=BOX, id9=OTHER), labels(id9=BOX)
+    colour = painted([("a", [first, later]), ("b", [later, first])], [0, 1])
+    seven, nine = to_rgb(COLOURS[0]), to_rgb(COLOURS[1])
+    expected = {(0, 0): seven, (0, 1): nine, (1, 0): nine, (1, 1): seven}
+    for place, shade in expected.items():
+        np.testing.assert_allclose(colour(*place, *TOP), shade, atol=0.01)
+
+
+def test_ids_that_are_far_apart_in_a_long_list_still_differ_in_colour():
+    """Colours that repeat after eight would paint 1, 9 and 17 alike."""
+    others = {f"id{number}": [0.0, 0.0, 1.0, 1.0] for number in range(1, 18) if number not in (1, 9, 17)}
+    frame = labels(id1=BOX, id9=OTHER, id17=THIRD)
+    colour = painted([("a", [frame, labels(**others)])], [0])
+    shades = [colour(0, 0, 30.0, 20.0), colour(0, 0, 70.0, 5.0), colour(0, 0, 65.0, 35.0)]
+    for index, one in enumerate(shades):
+        assert all(np.abs(one - other).max() > 0.1 for other in shades[:index])
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 200])
+def test_no_two_ids_share_a_colour(count):
+    assert len(set(overlay._shades(count))) == count
+
+
+def test_every_box_says_its_id():
+    frames = [np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)] * 3
+    figure = overlay.strips(frames, [("a", [labels(id7=BOX, id9=OTHER)] * 3)], [0, 2])
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["7", "9"]] * 2
+    assert [axes.get_title() for axes in figure.axes] == ["frame 0", "frame 2"]

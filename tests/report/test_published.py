@@ -16,7 +16,7 @@ from unibench.models import cards
 from unibench.report import correlation, published, published_tables, radar
 from unibench.report.boards import arrange, headlines
 from unibench.results import store
-from unibench.stats.tests import correlate
+from unibench.stats.correlation import correlate
 
 NAMES = dict(zip(published.PAPERS, ("UniTrack", "RetinaTrack", "TDT", "Unicorn", "TrIVD"), strict=True))
 
@@ -120,17 +120,17 @@ def test_figure_1_ranks_sixteen_self_supervised_models_over_the_supervised_one()
     assert ranks["VFS"] == [15, 1, 1, 1, 2]
     assert ranks["BarLow"][4] == 1
     assert ranks["SeLaV2"][0] == 1
-    figure = radar.draw(numbers, facts)
+    figure = radar.draw(arrange(numbers, facts))
     assert len(figure.axes) == 16
     assert any("as published" in text.get_text() for text in figure.texts)
 
 
 def test_the_published_figures_are_drawn(tmp_path):
-    assert [path.name for path in correlation.write(*published.figure("6"), tmp_path)] == [
+    assert [path.name for path in correlation.write(arrange(*published.figure("6")), tmp_path)] == [
         "correlation.csv",
         "correlation.svg",
     ]
-    figure = correlation.draw(*published.figure("6"))
+    figure = correlation.draw(arrange(*published.figure("6")))
     panels = [axes for axes in figure.axes if axes.get_xlabel() == "ImageNet top-1"]
     assert len(panels) == 6
     for axes in panels:

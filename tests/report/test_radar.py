@@ -33,7 +33,7 @@ def test_ranks_by_hand():
 
 def test_the_best_is_outermost():
     scores = [score(model, value=value) for model, value in (("a", 0.5), ("b", 0.7), ("c", 0.6))]
-    lines = _polygons(radar.draw(scores, []))
+    lines = _polygons(radar.draw(arrange(scores, [])))
     assert {name: line.get_ydata().tolist() for name, line in lines.items()} == {
         "a": [1, 1],
         "b": [3, 3],
@@ -44,7 +44,7 @@ def test_the_best_is_outermost():
 @pytest.mark.parametrize(("count", "panels"), [(1, 1), (6, 1), (7, 6), (16, 15)])
 def test_every_model_has_one_polygon(count, panels):
     scores, facts = board_of(count)
-    figure = radar.draw(scores, facts)
+    figure = radar.draw(arrange(scores, facts))
     behind_the_others = {"m0"} if count > radar.MOST_IN_ONE else set()
     assert _polygons(figure).keys() == {model.name for model in facts} - behind_the_others
     assert len(figure.axes) == panels
@@ -53,13 +53,13 @@ def test_every_model_has_one_polygon(count, panels):
 def test_of_several_references_each_has_a_panel_that_tells_which_it_is():
     scores, facts = board_of(8)
     facts[5] = fact("m5", reference=True)
-    figure = radar.draw(scores, facts)
+    figure = radar.draw(arrange(scores, facts))
     assert _polygons(figure).keys() == {f"m{index}" for index in range(8)}
     assert [axes.get_title() for axes in figure.axes] == [f"M{index}" for index in range(8)]
 
 
 def test_the_polygons_of_one_circle_differ_in_colour_and_in_more_than_colour():
-    lines = _polygons(radar.draw(*board_of(6))).values()
+    lines = _polygons(radar.draw(arrange(*board_of(6)))).values()
     assert len({line.get_color() for line in lines}) == 6
     assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 6
 
@@ -67,7 +67,7 @@ def test_the_polygons_of_one_circle_differ_in_colour_and_in_more_than_colour():
 @pytest.mark.parametrize("count", [5, 16])
 def test_a_task_not_run_is_a_gap_and_not_a_zero(count):
     missing = {("m2", "vos/davis2017"), ("m3", "sot/otb2015")}
-    figure = radar.draw(*board_of(count, missing=missing))
+    figure = radar.draw(arrange(*board_of(count, missing=missing)))
     lines = _polygons(figure)
     assert np.isnan(lines["m2"].get_ydata()).tolist() == [False, True, False, False, False, False]
     assert np.isnan(lines["m3"].get_ydata()).tolist() == [True, False, False, False, False, True]
@@ -79,7 +79,7 @@ def test_a_task_not_run_is_a_gap_and_not_a_zero(count):
 
 @pytest.mark.parametrize("count", [5, 16])
 def test_only_whole_polygons_are_filled(count):
-    figure = radar.draw(*board_of(count, missing={("m2", "vos/davis2017")}))
+    figure = radar.draw(arrange(*board_of(count, missing={("m2", "vos/davis2017")})))
     filled = sum(len(axes.patches) for axes in figure.axes)
     assert filled == count - 2  # neither the reference nor m2
 
@@ -87,7 +87,7 @@ def test_only_whole_polygons_are_filled(count):
 def test_the_reference_is_dashed_grey_in_every_panel():
     scores, facts = board_of(7)
     outline = (8 - radar.ranks(arrange(scores, facts))[0]).tolist()
-    for axes in radar.draw(scores, facts).axes:
+    for axes in radar.draw(arrange(scores, facts)).axes:
         grey = [line for line in axes.get_lines() if line.get_color() == "#7f7f7f"]
         assert len(grey) == 1
         assert grey[0].is_dashed()
@@ -95,14 +95,14 @@ def test_the_reference_is_dashed_grey_in_every_panel():
 
 
 def test_axes_say_task_and_metric():
-    words = _words(radar.draw(*board_of(3)))
+    words = _words(radar.draw(arrange(*board_of(3))))
     assert words[:5] == ["SOT\nAUC", "VOS\nJ-mean", "MOT\nIDF1", "MOTS\nIDF1", "PoseTrack\nIDF1"]
 
 
 @pytest.mark.parametrize("count", [3, 7])
 def test_many_axes_are_numbered_and_explained(count):
     tasks = {f"{task}{index}": metric for task, metric in TASKS.items() for index in "ab"}
-    words = _words(radar.draw(*board_of(count, tasks=tasks)))
+    words = _words(radar.draw(arrange(*board_of(count, tasks=tasks))))
     assert words[:10] == [str(number) for number in range(1, 11)]
     assert "1  SOT otb2015a AUC" in words
     assert "10  PoseTrack posetrack18b IDF1" in words
@@ -110,7 +110,7 @@ def test_many_axes_are_numbered_and_explained(count):
 
 @pytest.mark.parametrize("count", [5, 16])
 def test_nothing_is_clipped_and_no_label_covers_another(count):
-    figure = radar.draw(*board_of(count, missing={("m2", "vos/davis2017")}))
+    figure = radar.draw(arrange(*board_of(count, missing={("m2", "vos/davis2017")})))
     figure.draw_without_rendering()
     page = figure.bbox
     texts = [text for axes in figure.axes for text in [*axes.texts, axes.title]] + figure.texts
@@ -123,8 +123,8 @@ def test_nothing_is_clipped_and_no_label_covers_another(count):
 
 
 def test_the_same_scores_give_the_same_bytes(tmp_path):
-    first = radar.write(*board_of(7), tmp_path / "a")
-    second = radar.write(*board_of(7), tmp_path / "b")
+    first = radar.write(arrange(*board_of(7)), tmp_path / "a")
+    second = radar.write(arrange(*board_of(7)), tmp_path / "b")
     assert [path.name for path in first] == ["radar.svg", "radar.png"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     svg = first[0].read_text()
@@ -137,10 +137,10 @@ def test_nothing_to_rank_is_an_error():
     with pytest.raises(
         OutputError, match="radar: no headline score is defined, expected at least one; run a task"
     ):
-        radar.draw([score(value=math.nan)], [fact("dino")])
+        radar.draw(arrange([score(value=math.nan)], [fact("dino")]))
 
 
 def test_a_figure_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"radar\.svg: cannot be written"):
-        radar.write([score()], [], tmp_path / "file")
+        radar.write(arrange([score()], []), tmp_path / "file")

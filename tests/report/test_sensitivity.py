@@ -9,6 +9,7 @@ from scipy.stats import kendalltau
 from tests.report.fakes import fact, score
 from unibench.errors import OutputError
 from unibench.report import sensitivity
+from unibench.report.boards import arrange
 from unibench.report.sensitivity import compute, tables, write
 
 # model -> J-mean under unitrack, crw and dino
@@ -37,7 +38,7 @@ def printed(found):
 
 
 def test_scores_ranks_and_how_far_they_move(tmp_path):
-    (one,) = compute(scores_of(), [fact("b"), fact("a")], tmp_path)
+    (one,) = compute(arrange(scores_of(), [fact("b"), fact("a")]))
     assert (one.task, one.metric, one.partial) == ("vos/davis2017", "J-mean", False)
     assert one.protocols == PROTOCOLS  # the family's order, not the alphabet's
     assert one.rows == (("b", "layer3"), ("a", "layer3"), ("c", "layer3"))
@@ -48,7 +49,7 @@ def test_scores_ranks_and_how_far_they_move(tmp_path):
 
 
 def test_taus_are_those_of_the_ranks(tmp_path):
-    (one,) = compute(scores_of(), [], tmp_path)
+    (one,) = compute(arrange(scores_of(), []))
     taus = one.taus()
     assert list(taus) == [("unitrack", "crw"), ("unitrack", "dino"), ("crw", "dino")]
     assert taus["unitrack", "crw"] == pytest.approx(1 / 3)  # of three pairs two agree
@@ -59,7 +60,7 @@ def test_taus_are_those_of_the_ranks(tmp_path):
 
 def test_two_models_are_too_few_for_a_tau(tmp_path):
     two = {name: TABLE[name] for name in "ab"}
-    found = compute([*scores_of(two), *scores_of(two, layer="layer4")], [], tmp_path)
+    found = compute(arrange([*scores_of(two), *scores_of(two, layer="layer4")], []))
     assert found[0].taus() == {}
     assert "Kendall's tau: too few models, expected 3 or more" in " ".join(printed(found).split())
     write(found, tmp_path)
@@ -69,7 +70,7 @@ def test_two_models_are_too_few_for_a_tau(tmp_path):
 
 
 def test_a_row_without_all_protocols_has_a_range_but_no_rank(tmp_path):
-    (one,) = compute(scores_of({**TABLE, "d": (0.9, None, 0.8), "e": (None, None, 0.1)}), [], tmp_path)
+    (one,) = compute(arrange(scores_of({**TABLE, "d": (0.9, None, 0.8), "e": (None, None, 0.1)}), []))
     assert one.models == 3
     np.testing.assert_allclose(one.ranges, [0.2, 0.35, 0.1, 0.1, math.nan])
     np.testing.assert_array_equal(one.ranks[:3], [[1, 2, 1], [2, 1, 2], [3, 3, 2]])
@@ -78,7 +79,7 @@ def test_a_row_without_all_protocols_has_a_range_but_no_rank(tmp_path):
 
 
 def test_a_row_without_any_value_is_left_out(tmp_path):
-    (one,) = compute(scores_of({**TABLE, "d": (math.nan,) * 3}), [], tmp_path)
+    (one,) = compute(arrange(scores_of({**TABLE, "d": (math.nan,) * 3}), []))
     assert one.rows == tuple((model, "layer3") for model in TABLE)
 
 
@@ -88,7 +89,7 @@ def test_few_switches_of_identity_are_good(tmp_path):
         for model, value in (("a", 9.0), ("b", 2.0))
         for name in ("unitrack", "crw")
     ]
-    (one,) = compute(swapped, [], tmp_path)
+    (one,) = compute(arrange(swapped, []))
     np.testing.assert_array_equal(one.ranks, [[2, 2], [1, 1]])
     assert "9 (2)" in printed([one])
 
@@ -104,7 +105,7 @@ def test_tasks_and_detections_stand_apart_and_one_protocol_is_no_comparison(tmp_
             for given in ("oracle", "public")
         ),
     ]
-    found = compute(scores, [], tmp_path)
+    found = compute(arrange(scores, []))
     assert [(one.task, one.detections, one.protocols) for one in found] == [
         ("vos/davis2017", "", PROTOCOLS),
         ("mot/mot15", "oracle", ("unitrack", "mass")),
@@ -113,7 +114,7 @@ def test_tasks_and_detections_stand_apart_and_one_protocol_is_no_comparison(tmp_
 
 
 def test_the_files_hold_every_number(tmp_path):
-    found = compute(scores_of(partial=True), [], tmp_path)
+    found = compute(arrange(scores_of(partial=True), []))
     assert [path.name for path in write(found, tmp_path)] == ["sensitivity.csv", "sensitivity_tau.csv"]
     rows = rows_of(tmp_path / "sensitivity.csv")
     assert len(rows) == 9
@@ -127,7 +128,7 @@ def test_the_files_hold_every_number(tmp_path):
 
 
 def test_the_tables_show_scores_with_ranks_and_a_square_of_taus(tmp_path):
-    text = printed(compute(scores_of(), [], tmp_path))
+    text = printed(compute(arrange(scores_of(), [])))
     assert "vos/davis2017 J-mean" in text
     (line,) = [line for line in text.splitlines() if " b " in line]
     assert line.replace("│", " ").split() == [
@@ -137,7 +138,7 @@ def test_the_tables_show_scores_with_ranks_and_a_square_of_taus(tmp_path):
 
 
 def test_equal_scores_under_a_protocol_leave_its_tau_undefined(tmp_path):
-    found = compute(scores_of({model: (*values[:2], 0.5) for model, values in TABLE.items()}), [], tmp_path)
+    found = compute(arrange(scores_of({model: (*values[:2], 0.5) for model, values in TABLE.items()}), []))
     assert math.isnan(found[0].taus()["unitrack", "dino"])
     assert "all equal" in printed(found)
     write(found, tmp_path)
@@ -149,7 +150,7 @@ def test_one_protocol_everywhere_is_an_error(tmp_path):
     with pytest.raises(
         OutputError, match="no task was run under several protocols, expected one or more; run for"
     ):
-        compute([score(), score("mae")], [], tmp_path)
+        compute(arrange([score(), score("mae")], []))
 
 
 @pytest.mark.parametrize("difference", [{"data_hash": "d2"}, {"frames": 10}, {"clips": 2}])
@@ -158,7 +159,7 @@ def test_protocols_on_other_frames_are_not_compared(tmp_path, difference):
     with pytest.raises(
         OutputError, match=r"protocols were not run on the same data \(unitrack on 30 clips and 1999"
     ):
-        compute(scores, [], tmp_path)
+        compute(arrange(scores, []))
 
 
 def test_below_how_many_models_an_order_says_nothing():

@@ -42,9 +42,9 @@ def leaderboard(
         _show_families(families, out)
         return
     from unibench.cli import tables
-    from unibench.report import card_facts, published_tables
+    from unibench.report import boards, card_facts, published_tables
     from unibench.report import latex as tex
-    from unibench.report import leaderboard as board
+    from unibench.report import leaderboard as report
     from unibench.results import store
 
     if published and not latex and not (out and store.result_files(out)):
@@ -55,16 +55,16 @@ def leaderboard(
     from unibench.report import compare  # pools tallies: slow to import
 
     stored = store.read_scores(out)
-    known = card_facts.collect(score.model for score in stored)
-    tied = compare.ties(stored, out)
-    paths = board.write(stored, known, out, tied)
+    board = boards.arrange(stored, card_facts.collect(score.model for score in stored), out)
+    tied = compare.ties(board, out)
+    paths = report.write(board, out, tied)
     if latex:
-        paths.append(tex.write(stored, known, out, tied, intervals=intervals))
-    tables.show(board.table(stored, known, tied))
+        paths.append(tex.write(board, out, tied, intervals=intervals))
+    tables.show(report.table(board, tied))
     if published:
         tasks = [score.task for score in stored]
-        for grid in published_tables.beside(tasks):
-            tables.show(published_tables.table(grid))
+        for printed in published_tables.beside(tasks):
+            tables.show(published_tables.table(printed))
         paths += published_tables.write_beside(tasks, out)
     tables.show_paths(paths)
 
@@ -79,8 +79,9 @@ def _show_families(families: Sequence[str], out: Path | None) -> None:
     for name in families:
         family_of(name)
     stored = [one for one in store.read_scores(out) if one.task.partition("/")[0] in families] if out else []
-    for grid in published_tables.lines(families, stored, card_facts.collect(score.model for score in stored)):
-        tables.show(published_tables.table(grid))
+    known = card_facts.collect(score.model for score in stored)
+    for one in published_tables.lines(families, boards.arrange(stored, known, out) if stored else None):
+        tables.show(published_tables.table(one))
     if any(score.layer == JOINT for score in stored):
         tables.show(boards.SIGN_NOTE)
 
@@ -89,8 +90,8 @@ def _show_papers(out: Path | None) -> None:
     from unibench.cli import tables
     from unibench.report import published_tables
 
-    for grid in published_tables.papers():
-        tables.show(published_tables.table(grid))
+    for one in published_tables.papers():
+        tables.show(published_tables.table(one))
     tables.show_paths(published_tables.write_papers(out) if out else [])
 
 
@@ -122,7 +123,7 @@ def plot_correlation(out: Path, published: bool) -> None:
 def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables
-    from unibench.report import card_facts, published
+    from unibench.report import boards, card_facts, published
     from unibench.results import store
 
     if figure:
@@ -130,7 +131,8 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
             raise OneLine(
                 f"{out}: holds boards of runs, whose figure this would replace; choose another folder"
             )
-        tables.show_paths(write(*published.figure(figure), out))
+        tables.show_paths(write(boards.arrange(*published.figure(figure)), out))
         return
     stored = store.read_scores(out)
-    tables.show_paths(write(stored, card_facts.collect(score.model for score in stored), out))
+    known = card_facts.collect(score.model for score in stored)
+    tables.show_paths(write(boards.arrange(stored, known, out), out))

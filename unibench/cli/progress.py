@@ -27,7 +27,7 @@ from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
 from unibench.features.cache import FeatureCache
 from unibench.models import cards
-from unibench.report import card_facts, compare, correlation, leaderboard, radar
+from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar
 from unibench.results import provenance, store
 from unibench.tasks import registry
 from unibench.tasks.registry import FAMILIES
@@ -148,14 +148,14 @@ def _end(done: Sequence[Done]) -> None:
 def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
     stored = store.read_scores(out)
-    known = card_facts.collect(score.model for score in stored)
-    tied = compare.ties(stored, out)
+    board = boards.arrange(stored, card_facts.collect(score.model for score in stored), out)
+    tied = compare.ties(board, out)
     paths = [
-        *leaderboard.write(stored, known, out, tied),
-        *radar.write(stored, known, out),
-        *correlation.write(stored, known, out),
+        *leaderboard.write(board, out, tied),
+        *radar.write(board, out),
+        *correlation.write(board, out),
     ]
-    tables.show(leaderboard.table(stored, known, tied))
+    tables.show(leaderboard.table(board, tied))
     tables.show_paths(paths)
 
 

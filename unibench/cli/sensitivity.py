@@ -17,7 +17,7 @@ def sensitivity(out: Path, names: tuple[str, ...]) -> None:
     """Print and write how much scores and ranks move with the protocol: `run -t 'vos/davis2016@*'` first."""
     from unibench.cli import tables
     from unibench.cli.request import expand
-    from unibench.report import card_facts
+    from unibench.report import boards, card_facts
     from unibench.report import sensitivity as report
     from unibench.results import store
 
@@ -25,7 +25,7 @@ def sensitivity(out: Path, names: tuple[str, ...]) -> None:
     tasks = list(dict.fromkeys(score.task for score in stored))
     chosen = expand("task with results", names or tasks, tasks, f"unibench leaderboard -o {out}")
     kept = [score for score in stored if score.task in chosen]
-    found = report.compute(kept, card_facts.collect(score.model for score in kept), out)
+    found = report.compute(boards.arrange(kept, card_facts.collect(score.model for score in kept), out))
     paths = report.write(found, out)
     for table in report.tables(found):
         tables.show(table)

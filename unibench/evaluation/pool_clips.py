@@ -10,7 +10,7 @@ from unibench.evaluation.units import Unit
 from unibench.records import Score
 from unibench.results import store
 from unibench.results.store import RunKey
-from unibench.stats import tests
+from unibench.stats import bootstrap
 from unibench.tasks import protocols
 
 
@@ -42,7 +42,7 @@ def _record(unit: Unit, first: Score, provenance: Mapping[str, Any]) -> dict[str
         "scoring": unit.task.family.scoring.version,
         "weights": first.weights_hash,
         "data": first.data_hash,
-        "statistics": dict(tests.METHOD),
+        "statistics": dict(bootstrap.METHOD),
         "dtype": unit.card.architecture.dtype,
         "compiled": unit.card.architecture.compiled,
     }
@@ -53,7 +53,8 @@ def _pool_clips(units: Sequence[Unit], key: RunKey, out: Path) -> list[Score]:
     scoring = task.family.scoring
     results = [one for unit in units if (one := store.read_clip(out, unit_key(unit, key.layer))) is not None]
     tallies = [one.tally for one in results]
-    values, intervals = scoring.pool(tallies), tests.bootstrap(tallies, scoring.pool)
+    values = scoring.pool(tallies)
+    intervals = bootstrap.bootstrap(tallies, scoring.pool, additive=scoring.additive)
     everything = task.benchmark.names(units[0].root)
     return [
         Score(

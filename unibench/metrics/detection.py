@@ -1,12 +1,13 @@
-"""Detection as COCO scores it: average precision over IoU thresholds, classes and sizes, counted by pycocotools.
+"""Detection as COCO scores it: average precision over IoU thresholds, classes and sizes.
 
-Average precision is no ratio of sums: it needs the detections of all images at once.
+pycocotools matches the detections of each image. Average precision is no ratio of sums: it needs the matches of all
+images at once, so a tally holds them, and `pool` ranks them by score.
 """
 
 import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unibench.errors import DataError
-from unibench.records import Labels
+from unibench.geometry import masks
+from unibench.metrics.counts import scored_frames
+from unibench.records import EXCUSED, Labels, Tally, Truth
 
 ORDER = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The twelve numbers of COCO, in its order."""
+THRESHOLDS = 10
+"""IoU .50, .55, ..., .95."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Where precision is read."""
+SIZES = ("all", "small", "medium", "large")
+MOST = (1, 10, 100)
+"""Detections of a class that count in one image, the best ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +43,42 @@ class Annotated:
     """Regions in which detections of the class count neither way; empty: none is one."""
 
 
-def score(truth: Sequence[Annotated], found: Sequence[Labels]) -> dict[str, float]:
-    """Score the detections of a data set.
+def tally(truth: Truth, prediction: Sequence[Labels]) -> Tally:
+    """Match the detections of one clip, frame by frame; ids are not read.
 
     Args:
-        truth: what is in each image.
-        found: boxes, scores and classes of each image, in the same order; at most the 100 best of a class count.
+        truth: Boxes of each frame, classes if there are several; sizes are those of the masks where there are masks.
+            Detections on an `ignored` box of class EXCUSED count neither way, whatever their class.
+        prediction: Boxes, scores and classes of each frame.
 
     Returns:
-        `ORDER`: AP over IoU .50 to .95, at .50, at .75, of small, medium and large objects; average recall with 1, 10
-        and 100 detections, and by size; fractions. NaN where the truth has no such object.
+        As `match`.
 
     Raises:
-        DataError: a detection has no score or no class, or a number is not finite.
+        TrackerError: The number of frames is wrong.
+        DataError: A detection has no score or no class, or a number is not finite.
+    """
+    known = sorted({int(name) for labels in truth.labels for name in labels.classes} or {0})
+    frames = scored_frames(truth, prediction)
+    return match(
+        [_annotated(truth, frame, known) for frame in frames], [prediction[frame] for frame in frames]
+    )
+
+
+def match(truth: Sequence[Annotated], prediction: Sequence[Labels]) -> Tally:
+    """Match detections with the truth at every IoU threshold, class by class.
+
+    Args:
+        truth: What is in each image.
+        prediction: Boxes, scores and classes of each image, in the same order; the 100 best of a class count.
+
+    Returns:
+        For each class that is there, over its detections in all images: `<class>/scores`; `<class>/ranks`, from 0, in
+        the own image; and for each of SIZES `<class>/<size>/matched` and `<class>/<size>/ignored`, whose bit t tells
+        of threshold t, and `<class>/<size>/objects`, the number of true ones.
+
+    Raises:
+        DataError: A detection has no score or no class, or a number is not finite.
 
     Reference:
         Lin et al.: Microsoft COCO, arXiv 1405.0312; pycocotools.cocoeval.COCOeval.
@@ -53,26 +86,144 @@ def score(truth: Sequence[Annotated], found: Sequence[Labels]) -> dict[str, floa
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    rows = [row for image, labels in enumerate(found, start=1) for row in _detections(image, labels)]
+    rows = [row for image, labels in enumerate(prediction, start=1) for row in _detections(image, labels)]
     annotations = [row for image, one in enumerate(truth, start=1) for row in _annotations(image, one)]
-    classes = {row["category_id"] for row in (*annotations, *rows)}
-    if not annotations:
-        return dict.fromkeys(ORDER, math.nan)
+    classes = sorted({row["category_id"] for row in (*annotations, *rows)})
+    if not classes:
+        return {}
     with contextlib.redirect_stdout(io.StringIO()):
         known, predicted = COCO(), COCO()
         for table, entries in ((known, annotations), (predicted, rows)):
             table.dataset = {
                 "images": [{"id": image} for image in range(1, len(truth) + 1)],
-                "categories": [{"id": number} for number in sorted(classes)],
+                "categories": [{"id": number} for number in classes],
                 "annotations": [{**row, "id": number} for number, row in enumerate(entries, start=1)],
             }
             table.createIndex()
         evaluation = COCOeval(known, predicted, "bbox")
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    values = (float(value) for value in evaluation.stats)
-    return {name: value if value >= 0 else math.nan for name, value in zip(ORDER, values, strict=True)}
+    of_images = np.array(evaluation.evalImgs, dtype=object).reshape(len(classes), len(SIZES), len(truth))
+    found: dict[str, Any] = {}
+    for name, of_class in zip(classes, of_images, strict=True):
+        images = [one for one in of_class[0] if one is not None]
+        found[f"{name}/scores"] = np.array(
+            [score for one in images for score in one["dtScores"]], dtype=float
+        )
+        found[f"{name}/ranks"] = np.array(
+            [rank for one in images for rank in range(len(one["dtIds"]))], dtype=float
+        )
+        for size, of_size in zip(SIZES, of_class, strict=True):
+            there = [one for one in of_size if one is not None]
+            found[f"{name}/{size}/objects"] = float(sum(np.sum(one["gtIgnore"] == 0) for one in there))
+            for key, source in (("matched", "dtMatches"), ("ignored", "dtIgnore")):
+                found[f"{name}/{size}/{key}"] = _as_bits([one[source] for one in there])
+    return found
+
+
+def pool(tallies: Sequence[Tally]) -> dict[str, float]:
+    """Rank the detections of all clips by score, and read precision and recall off.
+
+    Returns:
+        `ORDER`: AP over IoU .50 to .95, at .50, at .75, of small, medium and large objects; average recall with 1, 10
+        and 100 detections, and by size; fractions. NaN where the truth has no such object.
+
+    Raises:
+        DataError: There is no tally.
+    """
+    if not tallies:
+        raise DataError("metrics: no clip to pool; score at least one clip")
+    names = sorted({int(key.partition("/")[0]) for one in tallies for key in one})
+    curves = {
+        (size, most): [_Curves.of(one, size, most) for one in (_of_class(tallies, name) for name in names)]
+        for size, most in (*((size, MOST[-1]) for size in SIZES), *(("all", most) for most in MOST[:-1]))
+    }
+    precision = {size: [one.precision for one in curves[size, MOST[-1]] if one] for size in SIZES}
+    recall = {key: _mean([one.recall for one in found if one]) for key, found in curves.items()}
+    values = (
+        _mean(precision["all"]),
+        *(_mean([one[level] for one in precision["all"]]) for level in (0, 5)),
+        *(_mean(precision[size]) for size in SIZES[1:]),
+        *(recall["all", most] for most in MOST),
+        *(recall[size, MOST[-1]] for size in SIZES[1:]),
+    )
+    return dict(zip(ORDER, values, strict=True))
+
+
+def score(truth: Sequence[Annotated], prediction: Sequence[Labels]) -> dict[str, float]:
+    """Score the detections of single images; arguments and errors are those of `match`, the result that of `pool`."""
+    return pool([match(truth, prediction)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Curves:
+    """What average precision and recall of one class and size are read off."""
+
+    precision: Float[np.ndarray, "threshold level"]
+    recall: Float[np.ndarray, " threshold"]
+
+    @classmethod
+    def of(cls, tallies: Sequence[Mapping[str, Any]], size: str, most: int) -> "_Curves | None":
+        """None where the truth has no such object."""
+        objects = sum(one[f"{size}/objects"] for one in tallies)
+        if not objects:
+            return None
+        scores, ranks, matched, ignored = (
+            np.concatenate([np.asarray(one[key], dtype=float) for one in tallies])
+            for key in ("scores", "ranks", f"{size}/matched", f"{size}/ignored")
+        )
+        kept = np.flatnonzero(ranks < most)
+        kept = kept[np.argsort(-scores[kept], kind="stable")]
+        hit, counted = _from_bits(matched[kept]), ~_from_bits(ignored[kept])
+        right = np.cumsum(hit & counted, axis=1, dtype=float)
+        wrong = np.cumsum(~hit & counted, axis=1, dtype=float)
+        recall = right / objects
+        precision = right / (right + wrong + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        padded = np.hstack([envelope, np.zeros((THRESHOLDS, 1))])  # precision is 0 beyond the last recall
+        levels = np.stack([padded[t, np.searchsorted(recall[t], RECALLS)] for t in range(THRESHOLDS)])
+        return cls(levels, recall[:, -1] if len(kept) else np.zeros(THRESHOLDS))
+
+
+def _of_class(tallies: Sequence[Tally], name: int) -> list[dict[str, Any]]:
+    """The entries of one class in the tallies that have them."""
+    prefix = f"{name}/"
+    found = ({k.removeprefix(prefix): v for k, v in one.items() if k.startswith(prefix)} for one in tallies)
+    return [one for one in found if one]
+
+
+def _as_bits(images: Sequence[np.ndarray]) -> Float[np.ndarray, " detection"]:
+    """What holds at which threshold, as the bits of one number for each detection."""
+    table = np.hstack([np.zeros((THRESHOLDS, 0)), *images]) != 0
+    bits: Float[np.ndarray, " detection"] = (table * 2.0 ** np.arange(THRESHOLDS)[:, None]).sum(axis=0)
+    return bits
+
+
+def _from_bits(numbers: Float[np.ndarray, " detection"]) -> Bool[np.ndarray, "threshold detection"]:
+    found: Bool[np.ndarray, "threshold detection"] = (
+        numbers.astype(np.int64) >> np.arange(THRESHOLDS)[:, None]
+    ) % 2 == 1
+    return found
+
+
+def _mean(parts: Sequence[np.ndarray]) -> float:
+    return float(np.mean(np.stack(parts, axis=-1))) if parts else math.nan
+
+
+def _annotated(truth: Truth, frame: int, classes: Sequence[int]) -> Annotated:
+    """One frame of a clip; a region that is ignored is a crowd of every class."""
+    labels, ignored = truth.labels[frame], truth.ignored[frame] if truth.ignored else Labels()
+    regions = ignored.boxes[ignored.classes == EXCUSED]
+    boxes = np.concatenate([labels.boxes, np.repeat(regions, len(classes), axis=0)])
+    named = labels.classes if len(labels.classes) else np.full(len(labels.boxes), classes[0])
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    if labels.masks:
+        areas[: len(labels.masks)] = [masks.area(mask) for mask in labels.masks]
+    return Annotated(
+        boxes=boxes,
+        classes=np.concatenate([named, np.tile(np.array(classes, dtype=np.int64), len(regions))]),
+        areas=areas,
+        crowd=np.arange(len(boxes)) >= len(labels.boxes),
+    )
 
 
 def _annotations(image: int, one: Annotated) -> list[dict[str, Any]]:

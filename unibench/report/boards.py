@@ -1,4 +1,4 @@
-"""What all reports share: scores arranged as one comparable table, its order, and how values are printed."""
+"""What all reports share: scores arranged as one comparable table, and its order."""
 
 import math
 import re
@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from unibench.errors import OutputError
+from unibench.metrics import catalogue
 from unibench.models.cards import JOINT
 from unibench.records import Score
-from unibench.report.comparable import RERUN, check_column, check_weights
+from unibench.report.comparable import RERUN, RowNames, check_column, row_names
 from unibench.tasks.registry import FAMILIES
 
-_COUNTS = frozenset({"IDSW", "IDs", "FP", "FN", "TP", "MT", "PT", "ML", "Frag"})
-_LOWER_IS_BETTER = frozenset({"IDSW", "IDs", "FP", "FN", "ML", "Frag", "J-decay", "F-decay"})
-_NEITHER_IS_BETTER = frozenset({"PT"})
 PUBLISHED = "published"
 """Stands in the place of every hash of a number that a paper printed."""
 TRAINED = "trained for tracking"
@@ -27,27 +25,12 @@ SIGN = "†"
 SIGN_NOTE = f"{SIGN} {TRAINED}; the other models are frozen, under training-free heads."
 
 
-def is_count(metric: str) -> bool:
-    """Whether a metric is a number of things; every other metric is a fraction."""
-    return _plain(metric) in _COUNTS
-
-
-def direction(metric: str) -> int:
-    """1: higher is better; -1: lower is better; 0: neither."""
-    name = _plain(metric)
-    return 0 if name in _NEITHER_IS_BETTER else -1 if name in _LOWER_IS_BETTER else 1
-
-
-def _plain(metric: str) -> str:
-    """Without the scorer that computed it: `motmetrics:IDSW` is an IDSW."""
-    return metric.rpartition(":")[2]
-
-
 @dataclass(frozen=True)
-class ModelFacts:
+class BoardModel:
     """What a report must know of a model beyond its scores."""
 
     name: str
+    """Unique on a board: two models of one name have the hashes of their weights behind it."""
     imagenet_top1: float | None
     """ImageNet linear-probe (or supervised) accuracy as a fraction, 0 to 1; None where it is not known."""
     label: str
@@ -72,60 +55,74 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """Scores in order: models by the facts given, layers by name, settings by task."""
+    """Scores in order: models as they are given, layers by name, settings by task."""
 
-    models: tuple[ModelFacts, ...]
+    models: tuple[BoardModel, ...]
     """Those that have a score; joint trackers last, with `SIGN` behind their labels."""
     layers: Mapping[str, tuple[str, ...]]
-    """Model -> its layers."""
+    """Name of the model, as `models` has it -> its layers."""
     settings: tuple[Setting, ...]
     metrics: Mapping[Setting, tuple[str, ...]]
     """Setting -> its metrics, the headline first."""
     partial: frozenset[Setting]
     """Settings of which only a part was run."""
-    values: Mapping[tuple[str, str, Setting, str], float]
-    """Model, layer, setting, metric -> fraction or count; what was not run is not there."""
+    scores: Mapping[tuple[str, str, Setting, str], Score]
+    """Name of the model, layer, setting, metric -> score; what was not run is not there."""
     published: bool
     """Papers printed these numbers; nothing was measured here."""
 
+    def value(self, model: str, layer: str, setting: Setting, metric: str) -> float | None:
+        """The value of one cell, in the unit of its metric; None where it was not run."""
+        score = self.scores.get((model, layer, setting, metric))
+        return score.value if score else None
 
-def arrange(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path | None = None) -> Board:
+
+def arrange(scores: Sequence[Score], models: Sequence[BoardModel] = (), out: Path | None = None) -> Board:
     """Arrange scores as one table, and refuse those that must not be compared.
 
     Args:
         scores: Any number of models, layers and settings; at least one.
-        facts: In the order in which models shall stand; a model without facts comes last under its own name.
+        models: What is known of them, in the order in which they shall stand; any other comes last under its own name.
         out: Root folder of the results: there an error finds in which knobs protocols differ; None: it names hashes.
 
     Returns:
         The table.
 
     Raises:
-        OutputError: No scores; published scores among measured ones; two scores for one cell; scores of one column
-            that differ in protocol hash, data hash, clips or frames; or a model with two sets of weights.
+        OutputError: No scores; published scores among measured ones; two scores for one cell; or scores of one column
+            that differ in protocol hash, data hash, clips or frames.
+        UnibenchError: A metric is not in the catalogue.
     """
     if not scores:
         raise OutputError("report: no scores, expected at least one; run `unibench run` first")
     _check_origin(scores)
-    check_weights(scores)
+    names = row_names(scores)
     columns: dict[Setting, list[Score]] = {}
     for score in scores:
-        columns.setdefault(Setting(score.task, score.protocol, score.detections), []).append(score)
+        catalogue.find(score.metric)
+        columns.setdefault(setting_of(score), []).append(score)
     for setting, rows in columns.items():
-        check_column(str(setting), rows, out)
+        check_column(str(setting), rows, names, out)
+    cells = {
+        (names[row.model, row.weights_hash], row.layer, setting, row.metric): row
+        for setting, rows in columns.items()
+        for row in rows
+    }
+    ordered = _order_models(scores, models, names)
     return Board(
-        models=_order_models(scores, facts),
-        layers={model: _layers(scores, model) for model in {score.model for score in scores}},
+        models=ordered,
+        layers={model.name: _layers(cells, model.name) for model in ordered},
         settings=tuple(sorted(columns, key=_setting_order)),
         metrics={setting: _metrics(setting, rows) for setting, rows in columns.items()},
         partial=frozenset(setting for setting, rows in columns.items() if rows[0].partial),
-        values={
-            (row.model, row.layer, setting, row.metric): row.value
-            for setting, rows in columns.items()
-            for row in rows
-        },
+        scores=cells,
         published=scores[0].data_hash == PUBLISHED,
     )
+
+
+def setting_of(score: Score) -> Setting:
+    """The column that a score stands in."""
+    return Setting(score.task, score.protocol, score.detections)
 
 
 def trained(board: Board, model: str) -> bool:
@@ -145,14 +142,11 @@ def best_layer(board: Board, model: str, setting: Setting) -> str | None:
         Its name (the first of equals); None where the model was not run there.
     """
     headline = board.metrics[setting][0]
-    found = {
-        layer: board.values[model, layer, setting, headline]
-        for layer in board.layers[model]
-        if (model, layer, setting, headline) in board.values
-    }
+    values = {layer: board.value(model, layer, setting, headline) for layer in board.layers[model]}
+    found = {layer: value for layer, value in values.items() if value is not None}
     if not found:
         return None
-    sign = direction(headline)
+    sign = catalogue.find(headline).direction
     return max(found, key=lambda layer: -math.inf if math.isnan(found[layer]) else sign * found[layer])
 
 
@@ -169,7 +163,7 @@ def headlines(board: Board) -> Float[np.ndarray, "model setting"]:
     for row, model in enumerate(board.models):
         for column, setting in enumerate(board.settings):
             if (layer := best_layer(board, model.name, setting)) is not None:
-                table[row, column] = board.values[model.name, layer, setting, board.metrics[setting][0]]
+                table[row, column] = board.scores[model.name, layer, setting, board.metrics[setting][0]].value
     return table
 
 
@@ -184,26 +178,8 @@ def best_value(metric: str, values: Iterable[float]) -> float | None:
         The best; None where nothing is defined or the metric has no good side.
     """
     defined = [value for value in values if not math.isnan(value)]
-    if not defined or not direction(metric):
-        return None
-    return max(defined) if direction(metric) > 0 else min(defined)
-
-
-def show(metric: str, value: float | None) -> str:
-    """Print a value as boards do.
-
-    Args:
-        metric: Its name.
-        value: Fraction or count.
-
-    Returns:
-        A fraction times 100 with two decimals, a count as an integer, nothing where it is not defined.
-    """
-    if value is None or math.isnan(value):
-        return ""
-    if is_count(metric):
-        return f"{value:.0f}"
-    return f"{round(100 * value, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
+    sign = catalogue.find(metric).direction
+    return max(defined, key=lambda value: sign * value) if defined and sign else None
 
 
 def titles(board: Board) -> list[str]:
@@ -245,18 +221,23 @@ def _metrics(setting: Setting, rows: Sequence[Score]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*headline, *(row.metric for row in rows)]))
 
 
-def _order_models(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> tuple[ModelFacts, ...]:
-    names = {score.model for score in scores}
-    known = {fact.name: fact for fact in facts if fact.name in names}
-    unknown = [ModelFacts(name, None, name, False, "") for name in sorted(names - known.keys())]
-    ordered = [*known.values(), *unknown]
-    joint = {score.model for score in scores if score.layer == JOINT}
-    signed = [replace(one, label=one.label + SIGN, group=TRAINED) for one in ordered if one.name in joint]
-    return (*(one for one in ordered if one.name not in joint), *signed)
+def _order_models(
+    scores: Sequence[Score], models: Sequence[BoardModel], names: RowNames
+) -> tuple[BoardModel, ...]:
+    known = {model.name: model for model in models}
+    order = list(known)
+    rows = []
+    for (model, _), name in sorted(names.items(), key=lambda item: item[1]):
+        one = known.get(model, BoardModel(model, None, model, False, ""))
+        rows.append((model, replace(one, name=name, label=one.label + name.removeprefix(model))))
+    rows.sort(key=lambda row: order.index(row[0]) if row[0] in known else len(order))
+    joint = {names[score.model, score.weights_hash] for score in scores if score.layer == JOINT}
+    signed = [replace(one, label=one.label + SIGN, group=TRAINED) for _, one in rows if one.name in joint]
+    return (*(one for _, one in rows if one.name not in joint), *signed)
 
 
-def _layers(scores: Sequence[Score], model: str) -> tuple[str, ...]:
-    return tuple(sorted({score.layer for score in scores if score.model == model}, key=_natural))
+def _layers(cells: Iterable[tuple[str, str, Setting, str]], name: str) -> tuple[str, ...]:
+    return tuple(sorted({layer for model, layer, *_ in cells if model == name}, key=_natural))
 
 
 def _setting_order(setting: Setting) -> tuple[int, str, str, str]:

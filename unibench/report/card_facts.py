@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from unibench.models import cards
-from unibench.report.boards import ModelFacts
+from unibench.report.boards import BoardModel
 
 GROUPS = {"none": "untrained", "self": "self-supervised", "labels": "supervised"}
 
 
-def collect(models: Iterable[str]) -> list[ModelFacts]:
+def collect(models: Iterable[str]) -> list[BoardModel]:
     """Look up models in the order of their cards: untrained ones first, then self-supervised, then supervised.
 
     Args:
@@ -19,7 +19,7 @@ def collect(models: Iterable[str]) -> list[ModelFacts]:
     order = list(GROUPS)
     found.sort(key=lambda card: (order.index(card.pretraining.supervision), card.name))
     return [
-        ModelFacts(
+        BoardModel(
             name=card.name,
             imagenet_top1=card.imagenet_top1.value if card.imagenet_top1 else None,
             label=card.name,

@@ -1,67 +1,71 @@
-"""What may stand in one column of a board: scores of the same protocol, on the same data, of one set of weights."""
+"""What may stand in one column of a board: scores of the same protocol, on the same data."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from unibench.errors import OutputError
 from unibench.records import Score
-from unibench.results.store import read_run, run_of
+from unibench.report import stored
 
 RERUN = "rerun the older with --overwrite always"
 SEPARATE = "keep the runs in separate folders"
+_DIGITS = 8
+"""Digits of a hash that tell two models of one name apart; more where so many do not."""
+
+RowNames = Mapping[tuple[str, str], str]
+"""Model and hash of its weights -> name of its rows."""
 
 
-def check_weights(scores: Sequence[Score]) -> None:
-    """Demand one set of weights a model.
-
-    Raises:
-        OutputError: A model has two.
-    """
-    weights: dict[str, Score] = {}
+def row_names(scores: Sequence[Score]) -> RowNames:
+    """Name the rows of every model: its own name, with the hash of its weights behind it where two models share one."""
+    hashes: dict[str, set[str]] = {}
     for score in scores:
-        first = weights.setdefault(score.model, score)
-        if first.weights_hash != score.weights_hash:
-            raise OutputError(
-                f"{score.model}: weights_hash is {first.weights_hash} for {first.task} and "
-                f"{score.weights_hash} for {score.task}, expected one set of weights; {RERUN}"
-            )
+        hashes.setdefault(score.model, set()).add(score.weights_hash)
+    names: dict[tuple[str, str], str] = {}
+    for model, own in hashes.items():
+        digits = next(n for n in count(_DIGITS) if len({one[:n] for one in own}) == len(own))
+        names |= {(model, one): f"{model} {one[:digits]}" if len(own) > 1 else model for one in own}
+    return names
 
 
-def check_column(setting: str, rows: Sequence[Score], out: Path | None) -> None:
+def check_column(setting: str, rows: Sequence[Score], names: RowNames, out: Path | None) -> None:
     """Demand that the scores of one column were measured alike.
 
     Args:
         setting: Task and protocol, for messages.
         rows: The scores of all models, layers and metrics.
+        names: From `row_names`.
         out: Root folder of the results: there an error finds in which knobs protocols differ; None: it names hashes.
 
     Raises:
         OutputError: Two scores for one cell, or another protocol, other data, clips or frames.
     """
     if out is not None:
-        check_knobs(setting, rows, out)
-    first, seen = rows[0], set[tuple[str, str, str]]()
+        check_knobs(setting, rows, names, out)
+    first, cells = rows[0], set[tuple[str, str]]()
     for row in rows:
-        cell = (row.model, row.layer, row.metric)
-        if cell in seen:
+        cell = (_row(row, names), row.metric)
+        if cell in cells:
             raise OutputError(f"{setting}: two scores for {'/'.join(cell)}, expected one; {SEPARATE}")
-        seen.add(cell)
+        cells.add(cell)
         for field in ("protocol_hash", "data_hash", "partial", "clips", "frames"):
             here, there = getattr(first, field), getattr(row, field)
             if here != there:
                 raise OutputError(
-                    f"{setting} {row.metric}: {field} is {here} for {first.model}/{first.layer} and {there} "
-                    f"for {row.model}/{row.layer}, expected the same in one column; {RERUN} or {SEPARATE}"
+                    f"{setting} {row.metric}: {field} is {here} for {_row(first, names)} and {there} for "
+                    f"{_row(row, names)}, expected the same in one column; {RERUN} or {SEPARATE}"
                 )
 
 
-def check_knobs(setting: str, rows: Sequence[Score], out: Path) -> None:
+def check_knobs(setting: str, rows: Sequence[Score], names: RowNames, out: Path) -> None:
     """Say which rows were run under another protocol of the same name, and in what it differs, as the runs noted it.
 
     Args:
         setting: Task and protocol, for messages.
         rows: Scores that shall be compared.
+        names: From `row_names`.
         out: Root folder of the results.
 
     Raises:
@@ -75,9 +79,7 @@ def check_knobs(setting: str, rows: Sequence[Score], out: Path) -> None:
     noted = [_noted(group[0], out) for group in groups.values()]
     if not all(noted):
         return
-    names = [
-        ", ".join(dict.fromkeys(f"{row.model}/{row.layer}" for row in group)) for group in groups.values()
-    ]
+    sides = [", ".join(dict.fromkeys(_row(row, names) for row in group)) for group in groups.values()]
     differing = [
         f"{knob} ({' | '.join(str(one.get(knob, 'not there')) for one in noted)})"
         for knob in dict.fromkeys(knob for one in noted for knob in one)
@@ -85,16 +87,15 @@ def check_knobs(setting: str, rows: Sequence[Score], out: Path) -> None:
     ]
     if differing:
         raise OutputError(
-            f"{setting}: {' | '.join(names)} differ in {', '.join(differing)}, expected one protocol in one column; "
+            f"{setting}: {' | '.join(sides)} differ in {', '.join(differing)}, expected one protocol in one column; "
             f"{RERUN} or {SEPARATE}"
         )
 
 
 def _noted(score: Score, out: Path) -> dict[str, Any]:
     """What changes a score in the protocol that a run was under: name -> value, nested names joined by dots."""
-    run = read_run(out, run_of(score))
-    protocol = run.get("protocol")
-    if not isinstance(protocol, dict):
+    protocol = stored.protocol(out, score)
+    if not protocol:
         return {}
     version = str(protocol.get("version", "")).partition(".")[0]
     return _flat({**protocol, "version": version}, skip=("name", "source", "hash", "kinds", "private"))
@@ -108,3 +109,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "", skip: Sequence[str] = ()) 
         elif name not in skip:
             found[prefix + name] = value
     return found
+
+
+def _row(score: Score, names: RowNames) -> str:
+    return f"{names[score.model, score.weights_hash]}/{score.layer}"

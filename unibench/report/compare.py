@@ -7,12 +7,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from unibench.errors import OutputError, UnknownNameError
+from unibench.metrics import catalogue
 from unibench.records import Score, Tally
-from unibench.report.boards import Board, Setting, arrange, best_layer, best_value, direction
-from unibench.report.comparable import RERUN, check_knobs
+from unibench.report import stored
+from unibench.report.boards import Board, Setting, arrange, best_layer, best_value, setting_of
+from unibench.report.comparable import RERUN, RowNames, check_knobs, row_names
 from unibench.report.comparison import ALIKE, APART, TOO_FEW, Comparison
 from unibench.report.leaderboard import Standing, Ties
-from unibench.results.store import ClipResult, read_clips, read_scores, run_of
+from unibench.results.store import ClipResult, read_scores
 from unibench.stats import tests
 from unibench.tasks.registry import family_of
 
@@ -21,7 +23,7 @@ LEVEL = 0.05
 _STANDINGS = {APART: Standing.BEHIND, ALIKE: Standing.TIED, TOO_FEW: Standing.TOO_FEW}
 
 RowKey = tuple[str, str, Setting]
-"""Model, layer, column."""
+"""Name of the model on the board, layer, column."""
 Run = Mapping[str, Score]
 """One layer of a model on one task: metric -> score, the headline first."""
 
@@ -33,7 +35,8 @@ def compare(
 
     Args:
         out: Root folder of the results.
-        first: A model, or `model:layer`; without a layer, each task's better one by the headline.
+        first: A model, or `model:layer`; without a layer, each task's better one by the headline. Of two models of one
+            name, `model@hash` is the one whose hash of the weights begins so.
         second: The other, likewise.
         asked: Tasks: `vos/davis2016`, `vos/davis2016@crw`, or patterns of these; empty: all that both have.
         metric: Compare this one, on the tasks that have it; empty: the headline of each task.
@@ -43,18 +46,22 @@ def compare(
 
     Raises:
         UnknownNameError: No such model, layer, task or metric in the folder.
-        OutputError: The models have no task or no clip of a task in common, differ in a protocol hash or in the
-            data of a clip, or the stored clips do not give the stored score.
+        OutputError: A name is that of several models; the models have no task or no clip of a task in common, differ in
+            a protocol hash or in the data of a clip, or the stored clips do not give the stored score.
     """
     scores, names = read_scores(out), (first, second)
-    boards, runs = [_board(scores, name, out) for name in names], _runs(scores)
-    pairs = [[runs[_better(board, one)] for board in boards] for one in _common(boards, names, asked)]
+    boards = [arrange(_chosen_rows(scores, name, out)) for name in names]
+    runs = [_runs(board) for board in boards]
+    pairs = [
+        [of_side[_better(board, one)] for board, of_side in zip(boards, runs, strict=True)]
+        for one in _common(boards, names, asked)
+    ]
     rows = _chosen(pairs, metric)
     paired = [_compare(out, one, other) for one, other in rows]
     judged = _judge([(one.p, one.clips) for one in paired])
     return [
         Comparison(
-            setting=_setting(one),
+            setting=setting_of(one),
             metric=one.metric,
             names=names,
             layers=(one.layer, other.layer),
@@ -66,30 +73,26 @@ def compare(
     ]
 
 
-def ties(scores: Sequence[Score], out: Path) -> Ties:
+def ties(board: Board, out: Path) -> Ties:
     """Find which rows of a leaderboard cannot be told apart from the best of their column.
 
     In each headline column every row is tested against the best one, clip by clip, and the p-values are adjusted
     over the rows of the column.
 
     Args:
-        scores: Those of the board.
+        board: Scores in order.
         out: Root folder of the results, with the clips that they were pooled from.
 
     Returns:
         For every row that has a score in a column, how it stands there.
-
-    Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`).
     """
-    board, runs = arrange(scores, [], out), _runs(scores)
     found: dict[RowKey, Standing] = {}
     for setting in board.settings:
         metric = board.metrics[setting][0]
         rows = {
-            key: run[metric]
-            for key, run in runs.items()
-            if key[2] == setting and metric in run and not math.isnan(run[metric].value)
+            (model, layer, setting): score
+            for (model, layer, column, name), score in board.scores.items()
+            if (column, name) == (setting, metric) and not math.isnan(score.value)
         }
         best = best_value(metric, [score.value for score in rows.values()])
         if best is not None:
@@ -98,16 +101,33 @@ def ties(scores: Sequence[Score], out: Path) -> Ties:
     return found
 
 
-def _board(scores: Sequence[Score], name: str, out: Path) -> Board:
+def _chosen_rows(scores: Sequence[Score], name: str, out: Path) -> list[Score]:
     """What is stored of one side: a model, or one layer of it."""
-    models = {score.model for score in scores}
-    model, _, layer = (name, "", "") if name in models else name.rpartition(":")
-    if model not in models:
-        raise UnknownNameError("model", name, models, f"unibench leaderboard -o {out}")
-    layers = {score.layer for score in scores if score.model == model}
+    rows = row_names(scores)
+    word, _, layer = (name, "", "") if _models(rows, name) else name.rpartition(":")
+    models = _models(rows, word)
+    if not models:
+        raise UnknownNameError("model", name, set(rows.values()), f"unibench leaderboard -o {out}")
+    if len(models) > 1:
+        raise OutputError(
+            f"compare: {len(models)} models are called {word!r}, expected one; name it "
+            f"{' or '.join(f'{model}@{weights}' for model, weights in models)}, or by the first digits of that"
+        )
+    chosen = [score for score in scores if (score.model, score.weights_hash) == models[0]]
+    layers = {score.layer for score in chosen}
     if layer and layer not in layers:
-        raise UnknownNameError(f"layer of model {model!r}", layer, layers)
-    return arrange([score for score in scores if score.model == model and layer in ("", score.layer)], [])
+        raise UnknownNameError(f"layer of model {word!r}", layer, layers)
+    return [score for score in chosen if layer in ("", score.layer)]
+
+
+def _models(rows: RowNames, word: str) -> list[tuple[str, str]]:
+    """The models that a word means: `name`, `name@` and the first digits of the hash, or the name that boards show."""
+    name, _, digits = word.rpartition("@")
+    return [
+        (model, weights)
+        for (model, weights), row in sorted(rows.items())
+        if word in (model, row) or (model == name and digits and weights.startswith(digits))
+    ]
 
 
 def _common(boards: Sequence[Board], names: tuple[str, str], asked: Sequence[str]) -> list[Setting]:
@@ -149,55 +169,34 @@ def _chosen(pairs: Sequence[Sequence[Run]], metric: str) -> list[tuple[Score, Sc
     ]
 
 
-def _setting(score: Score) -> Setting:
-    return Setting(score.task, score.protocol, score.detections)
-
-
-def _runs(scores: Sequence[Score]) -> Mapping[RowKey, Run]:
+def _runs(board: Board) -> Mapping[RowKey, Run]:
     runs: dict[RowKey, dict[str, Score]] = {}
-    for score in sorted(scores, key=lambda score: not score.headline):
-        runs.setdefault((score.model, score.layer, _setting(score)), {})[score.metric] = score
+    for (model, layer, setting, metric), score in sorted(
+        board.scores.items(), key=lambda item: not item[1].headline
+    ):
+        runs.setdefault((model, layer, setting), {})[metric] = score
     return runs
 
 
-def _pool(score: Score) -> tests.Pool:
-    return family_of(score.task).scoring.pool
-
-
-def _clips(out: Path, score: Score) -> dict[str, ClipResult]:
-    """The clips that a score was pooled from; an error where those on disk do not give it."""
-    found = read_clips(out, run_of(score))
-    where = f"{score.model}/{score.layer} {_setting(score)}"
-    if not found:
-        raise OutputError(
-            f"{where}: a score without clips, expected both; run it again with --overwrite always"
-        )
-    value = _pool(score)([one.tally for one in found])[score.metric]
-    same = math.isclose(value, score.value, rel_tol=1e-9, abs_tol=1e-12) or math.isnan(value + score.value)
-    if len(found) != score.clips or not same:
-        raise OutputError(
-            f"{where}: the {len(found)} clips on disk give {score.metric} {value:.6g}, the stored score is "
-            f"{score.value:.6g} of {score.clips}; run it again, or delete clips that are no longer part of it"
-        )
-    return {one.key.clip: one for one in found}
-
-
 def _compare(out: Path, one: Score, other: Score) -> tests.Paired:
-    check_knobs(str(_setting(one)), [one, other], out)  # says more, where the runs have noted their knobs
+    setting = str(setting_of(one))
+    # says more than the hashes, where runs have noted their knobs
+    check_knobs(setting, [one, other], row_names([one, other]), out)
     if one.protocol_hash != other.protocol_hash:
         raise OutputError(
-            f"{_setting(one)}: protocol_hash is {one.protocol_hash} for {one.model}/{one.layer} and "
+            f"{setting}: protocol_hash is {one.protocol_hash} for {one.model}/{one.layer} and "
             f"{other.protocol_hash} for {other.model}/{other.layer}, expected the same; {RERUN}"
         )
-    tallies = _tallies(one, other, _clips(out, one), _clips(out, other))
-    return tests.compare(*tallies, _pool(one))[one.metric]
+    tallies = _tallies(one, other, stored.clips(out, one), stored.clips(out, other))
+    scoring = family_of(one.task).scoring
+    return tests.compare(*tallies, scoring.pool, additive=scoring.additive)[one.metric]
 
 
 def _tallies(
     one: Score, other: Score, mine: Mapping[str, ClipResult], theirs: Mapping[str, ClipResult]
 ) -> tuple[list[Tally], list[Tally]]:
     """The tallies of the clips that both have; an error where they are not of the same data."""
-    where = f"{one.model}/{one.layer} and {other.model}/{other.layer} on {_setting(one)}"
+    where = f"{one.model}/{one.layer} and {other.model}/{other.layer} on {setting_of(one)}"
     common = [name for name in mine if name in theirs]
     if not common:
         raise OutputError(f"{where}: no clip in common, expected one or more; run both on the same clips")
@@ -215,14 +214,16 @@ def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
     found = dict.fromkeys(rows, Standing.UNCOMPARED) | {leader: Standing.BEST}
     tested: dict[RowKey, tuple[float | None, int]] = {}
     try:
-        best = _clips(out, rows[leader])
+        best = stored.clips(out, rows[leader])
     except OutputError:
         return found
     for key, score in rows.items():
         with suppress(OutputError):  # `compare` says what is the matter
             if key != leader:
-                first, second = _tallies(rows[leader], score, best, _clips(out, score))
-                tested[key] = tests.permutation(first, second, _pool(score))[score.metric], len(first)
+                first, second = _tallies(rows[leader], score, best, stored.clips(out, score))
+                scoring = family_of(score.task).scoring
+                chances = tests.permutation(first, second, scoring.pool, additive=scoring.additive)
+                tested[key] = chances[score.metric], len(first)
     judged = _judge(list(tested.values()))
     return found | {key: _STANDINGS[finding] for key, (_, finding) in zip(tested, judged, strict=True)}
 
@@ -243,5 +244,5 @@ def _judge(tested: Sequence[tuple[float | None, int]]) -> list[tuple[float | Non
 
 
 def _better_name(metric: str, names: tuple[str, str], paired: tests.Paired) -> str:
-    side = direction(metric) * (paired.first - paired.second)
+    side = catalogue.find(metric).direction * (paired.first - paired.second)
     return f"{names[0] if side > 0 else names[1]} is better" if side else APART

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unibench.report.boards import Setting, show
+from unibench.metrics.catalogue import show
+from unibench.report.boards import Setting
 from unibench.report.leaderboard import no_interval
 from unibench.results.atomic import replace_file
 from unibench.stats.tests import Paired

@@ -17,12 +17,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import linregress
 
-from unibench.records import Score
-from unibench.report.boards import Board, ModelFacts, arrange, headlines, is_count, titles
-from unibench.report.correlation_tests import Study, Tested, conduct, top1_of
+from unibench.metrics import catalogue
+from unibench.report.boards import Board, headlines, titles
+from unibench.report.correlation_tests import (
+    BoardCorrelations,
+    TestedCorrelation,
+    correlate_board,
+    top1_of,
+)
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
 from unibench.results.atomic import replace_file
-from unibench.stats.tests import FEWEST_MODELS, Correlation, Interval
+from unibench.stats.bootstrap import Interval
+from unibench.stats.correlation import FEWEST_MODELS, Correlation
 
 TOP1 = "imagenet_top1"
 _NEED = f"a correlation needs at least {FEWEST_MODELS}."
@@ -36,7 +42,7 @@ _HEAD = [
 ]  # fmt: skip
 
 
-def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> list[Path]:
+def write(board: Board, out: Path) -> list[Path]:
     """Write `correlation.csv` and `correlation.svg`.
 
     The CSV has one row for ImageNet top-1 against every task and for every pair of tasks. For Pearson's r and for
@@ -45,52 +51,46 @@ def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> li
     defined, as everything below five models, is blank.
 
     Args:
-        scores: What runs have given; every model enters with its better layer, every task with its headline.
-        facts: What is known of the models, in the order in which they shall stand.
+        board: The table; every model enters with its better layer, every task with its headline.
         out: Folder to write to.
 
     Returns:
         The two paths.
 
     Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`), or a file cannot be written.
+        OutputError: A file cannot be written.
     """
-    study = conduct(arrange(scores, facts, out))
-    board = study.board
+    found = correlate_board(board)
     names = [f"{setting} {board.metrics[setting][0]}" for setting in board.settings]
-    rows = [[TOP1, name, *_cells(tested)] for name, tested in zip(names, study.panels, strict=True)]
-    rows += [[names[x], names[y], *_cells(tested)] for (x, y), tested in study.pairs.items()]
+    rows = [[TOP1, name, *_cells(tested)] for name, tested in zip(names, found.panels, strict=True)]
+    rows += [[names[x], names[y], *_cells(tested)] for (x, y), tested in found.pairs.items()]
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([_HEAD, *rows])
     return [
         replace_file(Path(out, "correlation.csv"), text.getvalue().encode()),
-        save(_draw(study), Path(out, "correlation.svg")),
+        save(_draw(found), Path(out, "correlation.svg")),
     ]
 
 
-def draw(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Figure:
+def draw(board: Board) -> Figure:
     """Draw every task against ImageNet top-1, and the rank correlation of every pair of tasks.
 
     What cannot be drawn for want of models is said in words.
 
     Args:
-        scores: As for `write`.
-        facts: As for `write`.
+        board: As for `write`.
 
     Returns:
         The figure.
 
-    Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`).
-
     Reference:
         UniTrack (NeurIPS 2021), Figure 6.
     """
-    return _draw(conduct(arrange(scores, facts)))
+    return _draw(correlate_board(board))
 
 
-def _cells(tested: Tested) -> list[str]:
-    found = tested.found
+def _cells(tested: TestedCorrelation) -> list[str]:
+    found = tested.correlation
     pearson = [found.pearson, *_ends(found.pearson_interval), found.pearson_p, tested.pearson_p]
     spearman = [found.spearman, *_ends(found.spearman_interval), found.spearman_p, tested.spearman_p]
     values = [*pearson, *_ends(found.pearson_range), *spearman, *_ends(found.spearman_range)]
@@ -101,24 +101,24 @@ def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (interval.low, interval.high)
 
 
-def _draw(study: Study) -> Figure:
-    board, pairs = study.board, study.pairs
+def _draw(found: BoardCorrelations) -> Figure:
+    board, pairs = found.board, found.pairs
     known = int(np.isfinite(top1_of(board)).sum())
-    any_pair = any(pair.found.spearman is not None for pair in pairs.values())
+    any_pair = any(pair.correlation.spearman is not None for pair in pairs.values())
     # Inches. Placed by hand: constrained layout differs in the last digits from run to run, and so would the file.
     upper = _PANEL * math.ceil(len(board.settings) / _COLUMNS) + 0.9 if known >= FEWEST_MODELS else 1.0
     lower = _cell(board) * len(board.settings) + 2.8 if any_pair else 1.0
     figure = Figure(figsize=(_WIDTH, upper + lower))
     if known >= FEWEST_MODELS:
-        _draw_scatter(figure, study, lower)
+        _draw_scatter(figure, found, lower)
     else:
         _say(
             figure, lower + 0.5, f"ImageNet top-1 is known for {known} of {len(board.models)} models; {_NEED}"
         )
     if any_pair:
-        _draw_heat(figure, study)
+        _draw_heat(figure, found)
     elif pairs:
-        most = max(pair.found.n for pair in pairs.values())
+        most = max(pair.correlation.n for pair in pairs.values())
         _say(figure, 0.5, f"No two tasks can be correlated: at most {most} models were run on both; {_NEED}")
     else:
         _say(figure, 0.5, "Only one task was run: there is no other to correlate it with.")
@@ -127,9 +127,9 @@ def _draw(study: Study) -> Figure:
     return figure
 
 
-def _draw_scatter(figure: Figure, study: Study, lowest: float) -> None:
+def _draw_scatter(figure: Figure, found: BoardCorrelations, lowest: float) -> None:
     """One panel a task, above a height in inches; the legend stands below them."""
-    board, height = study.board, figure.get_figheight()
+    board, height = found.board, figure.get_figheight()
     rows = math.ceil(len(board.settings) / _COLUMNS)
     grid = figure.add_gridspec(
         rows, _COLUMNS, left=0.06, right=0.985, top=1 - 0.9 / height, bottom=(lowest + 1.2) / height,
@@ -137,9 +137,9 @@ def _draw_scatter(figure: Figure, study: Study, lowest: float) -> None:
     )  # fmt: skip
     panels = [figure.add_subplot(grid[divmod(index, _COLUMNS)]) for index in range(len(board.settings))]
     for axes, title, setting, y, tested in zip(
-        panels, titles(board), board.settings, headlines(board).T, study.panels, strict=True
+        panels, titles(board), board.settings, headlines(board).T, found.panels, strict=True
     ):
-        scale = 1 if is_count(board.metrics[setting][0]) else 100
+        scale = catalogue.scale(board.metrics[setting][0])
         _draw_panel(axes, board, scale * y, tested)
         *name, metric = title.replace("\n(partial)", " (partial)").split("\n")
         shade = INK if tested.linear or tested.ranked else GREY
@@ -158,13 +158,13 @@ def _draw_scatter(figure: Figure, study: Study, lowest: float) -> None:
     )  # fmt: skip
 
 
-def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested: Tested) -> None:
+def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested: TestedCorrelation) -> None:
     """Every model, and the least-squares line where a correlation is defined."""
     x, colour = 100 * top1_of(board), group_colours(board.models)
     for model, model_x, model_y in zip(board.models, x, y, strict=True):
         marker, size = ("D", 36) if model.supervised_reference else ("o", 26)
         axes.scatter([model_x], [model_y], s=size, marker=marker, color=colour[model.name], zorder=3)
-    if tested.found.pearson is not None:
+    if tested.correlation.pearson is not None:
         both = np.isfinite(x) & np.isfinite(y)
         line, ends = linregress(x[both], y[both]), np.array([x[both].min(), x[both].max()])
         style = {"color": INK} if tested.linear else {"color": GREY, "linestyle": "--", "alpha": 0.6}
@@ -175,8 +175,8 @@ def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested
     axes.set_axisbelow(True)
 
 
-def _words(tested: Tested) -> str:
-    found = tested.found
+def _words(tested: TestedCorrelation) -> str:
+    found = tested.correlation
     if found.pearson is None or found.spearman is None:
         return f"n = {found.n}: " + ("too few models" if found.n < FEWEST_MODELS else "constant")
     sure = [name for name, distinct in (("r", tested.linear), (r"$\rho$", tested.ranked)) if distinct]
@@ -206,13 +206,15 @@ def _chance(p: float | None) -> str:
     )
 
 
-def _draw_heat(figure: Figure, study: Study) -> None:
+def _draw_heat(figure: Figure, found: BoardCorrelations) -> None:
     """The map of the pairs: coefficients below the diagonal, their intervals above it."""
-    board, pairs = study.board, study.pairs
+    board, pairs = found.board, found.pairs
     count = len(board.settings)
     rho, opacity = np.full((count, count), np.nan), np.full((count, count), _PALE)
     for (row, column), pair in pairs.items():
-        rho[row, column] = rho[column, row] = math.nan if pair.found.spearman is None else pair.found.spearman
+        rho[row, column] = rho[column, row] = (
+            math.nan if pair.correlation.spearman is None else pair.correlation.spearman
+        )
         opacity[row, column] = opacity[column, row] = 1 if pair.ranked else _PALE
     height, side = figure.get_figheight(), _cell(board) * count
     left = max(3.0, (_WIDTH - side) / 2)
@@ -224,8 +226,8 @@ def _draw_heat(figure: Figure, study: Study) -> None:
             "ha": "center", "va": "center", "fontsize": 7, "weight": "bold" if pair.ranked else "normal",
             "color": "white" if pair.ranked and abs(rho[row, column]) > 0.6 else INK if pair.ranked else GREY,
         }  # fmt: skip
-        axes.text(row, column, _pair_words(pair.found), **look)
-        axes.text(column, row, _pair_interval(pair.found), **look)
+        axes.text(row, column, _pair_words(pair.correlation), **look)
+        axes.text(column, row, _pair_interval(pair.correlation), **look)
     _name_cells(axes, [" ".join(title.split()) for title in titles(board)])
     axes.set_title(
         r"Task against task: Spearman's $\rho$ of the models' scores; above the diagonal its 95 % interval."

@@ -9,17 +9,18 @@ import numpy as np
 from jaxtyping import Float
 
 from unibench.report.boards import Board, headlines
-from unibench.stats.tests import Correlation, correlate, holm
+from unibench.stats.correlation import Correlation, correlate
+from unibench.stats.tests import holm
 
 LEVEL = 0.05
 """A coefficient is distinguished from 0 where the adjusted p is below this."""
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedCorrelation:
     """A correlation as one of a family of tests."""
 
-    found: Correlation
+    correlation: Correlation
     pearson_p: float | None
     """Adjusted over the family."""
     spearman_p: float | None
@@ -36,17 +37,17 @@ class Tested:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class BoardCorrelations:
     """All correlations of a board."""
 
     board: Board
-    panels: list[Tested]
+    panels: list[TestedCorrelation]
     """One a setting: against ImageNet top-1."""
-    pairs: dict[tuple[int, int], Tested]
-    """Of two settings, by their places."""
+    pairs: dict[tuple[int, int], TestedCorrelation]
+    """Of two settings, by their indices."""
 
 
-def conduct(board: Board) -> Study:
+def correlate_board(board: Board) -> BoardCorrelations:
     """Correlate every task with ImageNet top-1 and with every other task, each model with its better layer.
 
     Args:
@@ -58,14 +59,14 @@ def conduct(board: Board) -> Study:
     top1, columns = top1_of(board).tolist(), [column.tolist() for column in headlines(board).T]
     places = list(itertools.combinations(range(len(columns)), 2))
     pairs = _test([correlate(columns[x], columns[y]) for x, y in places])
-    return Study(
+    return BoardCorrelations(
         board, _test([correlate(top1, column) for column in columns]), dict(zip(places, pairs, strict=True))
     )
 
 
-def _test(family: Sequence[Correlation]) -> list[Tested]:
+def _test(family: Sequence[Correlation]) -> list[TestedCorrelation]:
     linear, ranked = holm([one.pearson_p for one in family]), holm([one.spearman_p for one in family])
-    return [Tested(*one) for one in zip(family, linear, ranked, strict=True)]
+    return [TestedCorrelation(*one) for one in zip(family, linear, ranked, strict=True)]
 
 
 def top1_of(board: Board) -> Float[np.ndarray, " model"]:

@@ -9,11 +9,11 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unibench.report.boards import ModelFacts
+from unibench.report.boards import BoardModel
 from unibench.results.atomic import replace_file
 
 INK, GREY, FAINT = "#222222", "#7f7f7f", "#d9d9d9"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7b3294", "#e6a000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7b3294", "#e6a000")
 """Okabe and Ito's set (told apart also by colour-blind readers), darkened where it would be pale on white."""
 
 
@@ -27,10 +27,10 @@ def colours(names: Sequence[str]) -> dict[str, str]:
         Name -> hexadecimal colour.
     """
     unique = list(dict.fromkeys(names))
-    return {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(unique)}
+    return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(unique)}
 
 
-def group_colours(models: Sequence[ModelFacts]) -> Mapping[str, str]:
+def group_colours(models: Sequence[BoardModel]) -> Mapping[str, str]:
     """Give every group of models a colour; supervised references are grey whatever their group.
 
     Args:
@@ -44,7 +44,7 @@ def group_colours(models: Sequence[ModelFacts]) -> Mapping[str, str]:
 
 
 def group_handles(
-    models: Sequence[ModelFacts], style: Mapping[str, Any], reference_style: Mapping[str, Any]
+    models: Sequence[BoardModel], style: Mapping[str, Any], reference_style: Mapping[str, Any]
 ) -> list[Line2D]:
     """Make a legend of groups and of the supervised references.
 

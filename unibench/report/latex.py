@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from unibench.records import Score
-from unibench.report.boards import Board, ModelFacts, arrange, direction, show, titles
+from unibench.metrics import catalogue
+from unibench.metrics.catalogue import show
+from unibench.report.boards import Board, titles
 from unibench.report.leaderboard import MARK, NO_TIES, Cell, Standing, Ties, headline_cells, notes, rows
 from unibench.results.atomic import replace_file
 
@@ -22,8 +23,7 @@ _ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
 
 
 def write(
-    scores: Sequence[Score],
-    facts: Sequence[ModelFacts],
+    board: Board,
     out: Path,
     ties: Ties = NO_TIES,
     *,
@@ -32,8 +32,7 @@ def write(
     """Write `leaderboard.tex`.
 
     Args:
-        scores: Of own runs or of papers.
-        facts: What is known of the models, in the order in which they shall stand.
+        board: Scores of own runs or of papers.
         out: Folder to write to.
         ties: How rows stand to the best of their columns, where that was tested.
         intervals: Print the 95 % interval over clips below each number.
@@ -42,36 +41,31 @@ def write(
         The path.
 
     Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`), or the file cannot be written.
+        OutputError: The file cannot be written.
     """
-    text = table(scores, facts, ties, intervals=intervals)
+    text = table(board, ties, intervals=intervals)
     return replace_file(Path(out, "leaderboard.tex"), text.encode())
 
 
-def table(
-    scores: Sequence[Score], facts: Sequence[ModelFacts], ties: Ties = NO_TIES, *, intervals: bool = False
-) -> str:
+def table(board: Board, ties: Ties = NO_TIES, *, intervals: bool = False) -> str:
     """Lay out the headline scores as LaTeX: the best of each column bold, the second underlined, ties marked.
 
     Args:
-        scores: As for `write`.
-        facts: As for `write`.
+        board: As for `write`.
         ties: As for `write`.
         intervals: As for `write`.
 
     Returns:
         A `table` environment.
-
-    Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`).
     """
-    board = arrange(scores, facts)
     heads = ["model", "layer", _stack(["ImageNet", "top-1"], "b")]
     for title, setting in zip(titles(board), board.settings, strict=True):
         head = [escape(line) for line in title.split("\n")]
-        heads.append(_stack([*head[:-1], head[-1] + _ARROWS[direction(board.metrics[setting][0])]], "b"))
+        heads.append(
+            _stack([*head[:-1], head[-1] + _ARROWS[catalogue.find(board.metrics[setting][0]).direction]], "b")
+        )
     body = []
-    for (model, layer), cells in zip(rows(board), headline_cells(board, scores, ties), strict=True):
+    for (model, layer), cells in zip(rows(board), headline_cells(board, ties), strict=True):
         top1 = show("top-1", model.imagenet_top1)
         body.append([escape(model.label), escape(layer), top1, *(_cell(cell, intervals) for cell in cells)])
     lines = [_row(cells) for cells in body]

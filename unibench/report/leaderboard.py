@@ -3,28 +3,27 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from unibench.metrics import catalogue
+from unibench.metrics.catalogue import show
 from unibench.records import Score
 from unibench.report.boards import (
     SIGN_NOTE,
     Board,
-    ModelFacts,
+    BoardModel,
     Setting,
-    arrange,
     best_layer,
-    direction,
-    show,
     titles,
     trained,
 )
 from unibench.results.atomic import replace_file
-from unibench.stats.tests import FEWEST_CLIPS
+from unibench.stats.bootstrap import FEWEST_CLIPS
 
 if TYPE_CHECKING:
     import rich.table
@@ -65,9 +64,7 @@ class Cell:
     """`low to high`, in the unit of the text, or why there is none; empty where nothing is known of the clips."""
 
 
-def write(
-    scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path, ties: Ties = NO_TIES
-) -> list[Path]:
+def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     """Write both files.
 
     In `leaderboard.csv` fractions are times 100 with two decimals, counts are integers, and a column of which
@@ -76,8 +73,7 @@ def write(
     frozen models. `long.csv` has every field of every score, in full precision.
 
     Args:
-        scores: What runs have given.
-        facts: What is known of the models, in the order in which they shall stand.
+        board: Scores in order.
         out: Folder to write to.
         ties: How rows stand to the best of their columns, where that was tested.
 
@@ -85,12 +81,11 @@ def write(
         The two paths.
 
     Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`), or a file cannot be written.
+        OutputError: A file cannot be written.
 
     Reference:
         UniTrack (NeurIPS 2021), Tables 1 and 2.
     """
-    board = arrange(scores, facts, out)
     lines = rows(board)
     columns = [
         ["model", *(model.name for model, _ in lines)],
@@ -100,9 +95,7 @@ def write(
     kinds = ["joint" if trained(board, model.name) else "frozen" for model, _ in lines]
     if "joint" in kinds:
         columns.insert(1, ["kind", *kinds])
-    for setting, cells in zip(
-        board.settings, zip(*headline_cells(board, scores, ties), strict=True), strict=True
-    ):
+    for setting, cells in zip(board.settings, zip(*headline_cells(board, ties), strict=True), strict=True):
         headline, *others = board.metrics[setting]
         head = _head(board, setting, headline)
         sure = [
@@ -113,31 +106,27 @@ def write(
         for metric in others:
             values = [_value(board, model.name, layer, setting, metric) for model, layer in lines]
             columns.append([_head(board, setting, metric), *(show(metric, value) for value in values)])
-    tidy = sorted([_plain(value) for value in astuple(score)] for score in scores)
+    named = (replace(score, model=key[0]) for key, score in board.scores.items())
+    tidy = sorted([_plain(value) for value in astuple(score)] for score in named)
     return [
         replace_file(Path(out, "leaderboard.csv"), _csv(zip(*columns, strict=True))),
         replace_file(Path(out, "long.csv"), _csv([[field.name for field in fields(Score)], *tidy])),
     ]
 
 
-def table(scores: Sequence[Score], facts: Sequence[ModelFacts], ties: Ties = NO_TIES) -> "rich.table.Table":
+def table(board: Board, ties: Ties = NO_TIES) -> "rich.table.Table":
     """Lay out the headline scores for the terminal: the best of each column bold, what ties with it marked.
 
     Args:
-        scores: What runs have given.
-        facts: What is known of the models, in the order in which they shall stand.
+        board: Scores in order.
         ties: How rows stand to the best of their columns, where that was tested.
 
     Returns:
         A table that `rich` prints: fractions times 100, counts as integers.
-
-    Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`).
     """
     from rich.table import Table  # only a terminal needs it
     from rich.text import Text
 
-    board = arrange(scores, facts)
     laid = Table(caption=Text("\n".join(["Headline scores; fractions x 100.", *notes(board, ties)])))
     laid.add_column("model", overflow="fold")  # a name cut short is another name
     laid.add_column("layer")
@@ -146,7 +135,7 @@ def table(scores: Sequence[Score], facts: Sequence[ModelFacts], ties: Ties = NO_
     for title, setting in zip(titles(board), board.settings, strict=True):
         # numbers stay below each other: the mark has a place of its own, also in the rows that lack it
         laid.add_column(Text(f"{title} {arrow(board.metrics[setting][0])}"), justify="right")
-    for (model, layer), cells in zip(rows(board), headline_cells(board, scores, ties), strict=True):
+    for (model, layer), cells in zip(rows(board), headline_cells(board, ties), strict=True):
         styled = []
         for cell, setting in zip(cells, board.settings, strict=True):
             mark = (MARK if cell.standing == Standing.TIED else " ") if setting in tied and cell.text else ""
@@ -187,7 +176,7 @@ def notes(board: Board, ties: Ties) -> list[str]:
     return found
 
 
-def rows(board: Board) -> list[tuple[ModelFacts, str]]:
+def rows(board: Board) -> list[tuple[BoardModel, str]]:
     """Every model and layer, and BEST where a model has several."""
     return [
         (model, layer)
@@ -196,22 +185,16 @@ def rows(board: Board) -> list[tuple[ModelFacts, str]]:
     ]
 
 
-def headline_cells(board: Board, scores: Sequence[Score], ties: Ties) -> list[list[Cell]]:
+def headline_cells(board: Board, ties: Ties) -> list[list[Cell]]:
     """Lay out the headline columns.
 
     Args:
         board: The table.
-        scores: What it was arranged from.
         ties: How its rows stand.
 
     Returns:
         One list a row (as `rows`), one cell a setting.
     """
-    intervals = {
-        (score.model, score.layer, Setting(score.task, score.protocol, score.detections)): score
-        for score in scores
-        if score.headline
-    }
     laid = []
     places = {setting: _places(board, setting) for setting in board.settings}
     for model, layer in rows(board):
@@ -219,9 +202,9 @@ def headline_cells(board: Board, scores: Sequence[Score], ties: Ties) -> list[li
         for setting in board.settings:
             metric = board.metrics[setting][0]
             source = _source(board, model.name, layer, setting)
-            text = show(metric, board.values.get((model.name, source, setting, metric)))
             key = model.name, source, setting
-            interval = _interval(intervals[key], key in ties) if text else ""
+            text = show(metric, board.value(*key, metric))
+            interval = _interval(board.scores[*key, metric], key in ties) if text else ""
             cells.append(Cell(text, places[setting].get(text, 0), ties.get(key), interval))
         laid.append(cells)
     return laid
@@ -229,7 +212,7 @@ def headline_cells(board: Board, scores: Sequence[Score], ties: Ties) -> list[li
 
 def arrow(metric: str) -> str:
     """Which way is better, as the heads of boards show it."""
-    return {1: "↑", -1: "↓", 0: ""}[direction(metric)]
+    return {1: "↑", -1: "↓", 0: ""}[catalogue.find(metric).direction]
 
 
 def no_interval(clips: int) -> str:
@@ -243,18 +226,21 @@ def _source(board: Board, model: str, layer: str, setting: Setting) -> str:
 
 
 def _value(board: Board, model: str, layer: str, setting: Setting, metric: str) -> float | None:
-    return board.values.get((model, _source(board, model, layer, setting), setting, metric))
+    return board.value(model, _source(board, model, layer, setting), setting, metric)
 
 
 def _places(board: Board, setting: Setting) -> dict[str, int]:
     """The best number of a column and the second, as printed -> 1 and 2."""
     metric = board.metrics[setting][0]
     values = [
-        value for key, value in board.values.items() if key[2:] == (setting, metric) and not math.isnan(value)
+        score.value
+        for key, score in board.scores.items()
+        if key[2:] == (setting, metric) and not math.isnan(score.value)
     ]
-    if not direction(metric):
+    sign = catalogue.find(metric).direction
+    if not sign:
         return {}
-    ordered = sorted(values, key=lambda value: -direction(metric) * value)
+    ordered = sorted(values, key=lambda value: -sign * value)
     texts = list(dict.fromkeys(show(metric, value) for value in ordered))
     return {text: place for place, text in enumerate(texts[:2], start=1)}
 

@@ -1,17 +1,20 @@
 """What a tracker says, drawn over the frames: boxes with their track ids, some frames side by side."""
 
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from unibench.records import Labels
-from unibench.report.figures import colours
+from unibench.report.figures import COLOURS
 
 INCHES = 2.0
 """Side of a frame."""
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def strips(
@@ -27,20 +30,20 @@ def strips(
         shown: Indices of the frames that are drawn, from left to right.
 
     Returns:
-        A figure in which an id has one colour throughout its row.
+        A figure in which an id has one colour in every frame and every row, and no other id has it.
     """
     size = (INCHES * len(shown), INCHES * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), len(shown), squeeze=False)
+    ids = sorted({int(one) for _, labels in rows for frame in labels for one in frame.ids})
+    colour = dict(zip(ids, _shades(len(ids)), strict=True))
     for (name, labels), line in zip(rows, grid, strict=True):
-        ids = sorted({int(one) for frame in labels for one in frame.ids})
-        colour = colours([str(one) for one in ids])
         for index, axes in zip(shown, line, strict=True):
             axes.imshow(frames[index])
             for identity, (left, top, right, bottom) in zip(
                 labels[index].ids, labels[index].boxes, strict=True
             ):
-                shade = colour[str(identity)]
+                shade = colour[int(identity)]
                 axes.add_patch(
                     Rectangle((left, top), right - left, bottom - top, fill=False, color=shade, linewidth=2)
                 )
@@ -49,3 +52,9 @@ def strips(
             axes.set(xticks=[], yticks=[], title=f"frame {index}" if name == rows[0][0] else "")
         line[0].set_ylabel(name)
     return figure
+
+
+def _shades(count: int) -> list[str]:
+    """So many colours: those of the figures as far as they go, then hues a golden ratio apart, which never repeat."""
+    more = [hsv_to_rgb(index * _GOLDEN % 1, 0.75, 0.85) for index in range(count - len(COLOURS))]
+    return [*COLOURS[:count], *map(to_hex, more)]

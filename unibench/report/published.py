@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from unibench.metrics import catalogue
 from unibench.records import Score
-from unibench.report.boards import PUBLISHED, ModelFacts, is_count
+from unibench.report.boards import PUBLISHED, BoardModel
 
 PAPERS = ("unitrack", "retinatrack", "tdt", "unicorn", "trivd")
 TASKS = {
@@ -88,7 +89,7 @@ def models() -> dict[tuple[str, str], dict[str, str]]:
     return {(line["system"], line["backbone"]): line for line in _read("unitrack_models.csv")}
 
 
-def figure(number: str) -> tuple[list[Score], list[ModelFacts]]:
+def figure(number: str) -> tuple[list[Score], list[BoardModel]]:
     """Turn what a figure of UniTrack shows into scores, so that the code for our own scores draws it.
 
     Args:
@@ -102,8 +103,8 @@ def figure(number: str) -> tuple[list[Score], list[ModelFacts]]:
         UniTrack (NeurIPS 2021), Figures 1 and 6, from the printed Table 1.
     """
     shown = {key: line for key, line in models().items() if number in line["figures"].split()}
-    facts = [
-        ModelFacts(
+    known = [
+        BoardModel(
             name=line["model"],
             imagenet_top1=float(line["imagenet_top1"]) / 100 if line["imagenet_top1"] else None,
             label=line["system"],
@@ -119,7 +120,7 @@ def figure(number: str) -> tuple[list[Score], list[ModelFacts]]:
         and (row.system, row.backbone) in shown
         and (row.benchmark, row.protocol, row.metric) in FIGURE_AXES[number]
     ]
-    return scores, facts
+    return scores, known
 
 
 def score(model: str, row: Row) -> Score:
@@ -142,7 +143,7 @@ def score(model: str, row: Row) -> Score:
         protocol_version=PUBLISHED,
         detections="",
         metric=row.metric,
-        value=float(row.value) / (1 if is_count(row.metric) else 100),
+        value=float(row.value) / catalogue.scale(row.metric),
         ci_low=math.nan,
         ci_high=math.nan,
         clips=0,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unibench.records import Score
-from unibench.report.boards import PUBLISHED, Board, ModelFacts, arrange, direction, show
+from unibench.metrics import catalogue
+from unibench.report.boards import PUBLISHED, Board
 from unibench.report.published import TASKS, Row, family, rows
 from unibench.results.atomic import replace_file
 
@@ -21,11 +21,10 @@ _LABELS = ("paper", "table", *_SYSTEM, "split", "protocol")
 _REFERENCE = "published, for reference; other code, clips and detections"
 OURS = "(ours)"
 """Stands in the column of the paper where nobody printed a number."""
-_LOWER_IS_BETTER = ("ML%", "ms")  # beyond those of our own boards
 
 
 @dataclass(frozen=True)
-class Grid:
+class PublishedTable:
     """Some rows of the record as a table."""
 
     name: str
@@ -39,7 +38,7 @@ class Grid:
     """Line and column of the numbers that are the best of their column."""
 
 
-def papers() -> list[Grid]:
+def papers() -> list[PublishedTable]:
     """Lay out every table of every paper, the best of each column marked among those of one protocol."""
     tables: dict[tuple[str, str], list[Row]] = {}
     for row in rows():
@@ -47,7 +46,7 @@ def papers() -> list[Grid]:
     return [_lay(", ".join(name), found, _SYSTEM, ranked=True) for name, found in tables.items()]
 
 
-def beside(tasks: Iterable[str]) -> list[Grid]:
+def beside(tasks: Iterable[str]) -> list[PublishedTable]:
     """Lay out what was published on some tasks, as reference lines: nothing is ranked.
 
     Args:
@@ -56,31 +55,27 @@ def beside(tasks: Iterable[str]) -> list[Grid]:
     Returns:
         One table for each task on which something was published, in the order given.
     """
-    grids = [
-        _lay(task, found, _LABELS, ranked=False)
+    found = [
+        _lay(task, printed, _LABELS, ranked=False)
         for task in dict.fromkeys(tasks)
-        if (found := [row for row in rows() if TASKS.get(row.benchmark) == task])
+        if (printed := [row for row in rows() if TASKS.get(row.benchmark) == task])
     ]
-    return [replace(grid, about=_REFERENCE) for grid in grids]
+    return [replace(one, about=_REFERENCE) for one in found]
 
 
-def lines(families: Sequence[str], scores: Sequence[Score], facts: Sequence[ModelFacts]) -> list[Grid]:
+def lines(families: Sequence[str], board: Board | None) -> list[PublishedTable]:
     """Lay out own scores and what was published in one table a task, a line for each model and protocol.
 
     Args:
         families: Of tasks, `mot`. What the papers on joint trackers printed of them on benchmarks without own scores
             stands in further tables.
-        scores: What runs have given on tasks of these families; may be none.
-        facts: What is known of the models, in the order in which they shall stand.
+        board: What runs have given on tasks of these families; None: nothing.
 
     Returns:
         The tables; nothing is ranked.
-
-    Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`).
     """
     record = [row for row in rows() if family(row) in families]
-    own = _own(arrange(scores, facts), {row.metric for row in record}) if scores else {}
+    own = _own(board, {row.metric for row in record}) if board else {}
     others: dict[str, list[Row]] = {}
     for row in record:
         task = TASKS.get(row.benchmark)
@@ -88,14 +83,14 @@ def lines(families: Sequence[str], scores: Sequence[Score], facts: Sequence[Mode
             own[task].append(replace(row, benchmark=task))
         elif row.paper != "UniTrack":
             others.setdefault(row.benchmark, []).append(row)
-    grids = [
+    laid = [
         replace(
             _lay(task, found, _LABELS, ranked=False),
             about="ours" if found[-1].paper == OURS else f"ours; below them {_REFERENCE}",
         )
         for task, found in own.items()
     ]
-    return grids + [
+    return laid + [
         replace(_lay(name, found, _LABELS, ranked=False), about=_REFERENCE) for name, found in others.items()
     ]
 
@@ -104,12 +99,12 @@ def _own(board: Board, printed: set[str]) -> dict[str, list[Row]]:
     """Own scores as lines: task -> headline metrics, and those that papers print."""
     found: dict[str, list[Row]] = {}
     for model in board.models:
-        for (name, layer, setting, metric), value in board.values.items():
+        for (name, layer, setting, metric), score in board.scores.items():
             if name == model.name and metric in {*printed, board.metrics[setting][0]}:
                 split = "partial" if setting in board.partial else ""
                 found.setdefault(setting.task, []).append(
                     Row(OURS, "", model.label, "", layer, setting.task, split, setting.protocol, metric,
-                        show(metric, value))
+                        catalogue.show(metric, score.value))
                 )  # fmt: skip
     return found
 
@@ -128,10 +123,10 @@ def write_papers(out: Path) -> list[Path]:
     """
     return [
         replace_file(
-            Path(out, grid.name.lower().replace(", ", "-").replace(" ", "-") + ".csv"),
-            _csv([[" ".join(filter(None, words)) for words in grid.head], *grid.lines]),
+            Path(out, one.name.lower().replace(", ", "-").replace(" ", "-") + ".csv"),
+            _csv([[" ".join(filter(None, words)) for words in one.head], *one.lines]),
         )
-        for grid in papers()
+        for one in papers()
     ]
 
 
@@ -158,11 +153,11 @@ def write_beside(tasks: Iterable[str], out: Path) -> list[Path]:
     return [replace_file(Path(out, "published.csv"), _csv([head, *lines]))] if lines else []
 
 
-def table(grid: Grid) -> "rich.table.Table":
-    """Lay out a grid for the terminal, the best of each column in bold.
+def table(published: PublishedTable) -> "rich.table.Table":
+    """Lay out a published table for the terminal, the best of each column in bold.
 
     Args:
-        grid: The table.
+        published: What the papers printed.
 
     Returns:
         A table that `rich` prints; numbers stand as the paper has them.
@@ -170,16 +165,16 @@ def table(grid: Grid) -> "rich.table.Table":
     from rich.table import Table  # only a terminal needs it
     from rich.text import Text
 
-    laid = Table(title=Text(f"{grid.name}: {grid.about}".removesuffix(": ")), title_justify="left")
-    for words in grid.head:
+    laid = Table(title=Text(f"{published.name}: {published.about}".removesuffix(": ")), title_justify="left")
+    for words in published.head:
         laid.add_column(Text("\n".join(words)), overflow="fold", no_wrap=words == ("system",))
-    for index, line in enumerate(grid.lines):
-        bold = ["bold" if (index, column) in grid.best else "" for column in range(len(line))]
+    for index, line in enumerate(published.lines):
+        bold = ["bold" if (index, column) in published.best else "" for column in range(len(line))]
         laid.add_row(*(Text(cell, style=style) for cell, style in zip(line, bold, strict=True)))
     return laid
 
 
-def _lay(name: str, found: Sequence[Row], labels: Sequence[str], *, ranked: bool) -> Grid:
+def _lay(name: str, found: Sequence[Row], labels: Sequence[str], *, ranked: bool) -> PublishedTable:
     """One line for each value of the labels; what then still varies stands in the heads of the columns."""
     varying = [part for part in _SETTING if part not in labels and len(_values(found, [part])) > 1]
     of_line = [
@@ -200,12 +195,14 @@ def _lay(name: str, found: Sequence[Row], labels: Sequence[str], *, ranked: bool
         for index in (_best(column[-1], protocols, [line[place] for line in lines]) if ranked else ())
     }
     about = ", ".join(getattr(found[0], part) for part in _SETTING if part not in (*labels, *varying))
-    return Grid(name, about, (*((label,) for label in kept), *columns), tuple(lines), frozenset(best))
+    return PublishedTable(
+        name, about, (*((label,) for label in kept), *columns), tuple(lines), frozenset(best)
+    )
 
 
 def _best(metric: str, protocols: Sequence[tuple[str, ...]], values: Sequence[str]) -> list[int]:
     """Where the best of each protocol stands in a column; several places where several are equal."""
-    sign = -1 if metric in _LOWER_IS_BETTER else direction(metric)
+    sign = catalogue.find(metric).direction
     found = {index: sign * float(value) for index, value in enumerate(values) if value}
     return [
         index

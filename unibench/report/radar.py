@@ -14,13 +14,11 @@ from matplotlib.projections.polar import PolarAxes
 from scipy.stats import rankdata
 
 from unibench.errors import OutputError
-from unibench.records import Score
+from unibench.metrics import catalogue
 from unibench.report.boards import (
     SIGN_NOTE,
     Board,
-    ModelFacts,
-    arrange,
-    direction,
+    BoardModel,
     headlines,
     titles,
     trained,
@@ -50,38 +48,35 @@ class Pen:
     marker: str = "o"
 
 
-def draw(scores: Sequence[Score], facts: Sequence[ModelFacts]) -> Figure:
+def draw(board: Board) -> Figure:
     """Draw ranks on all tasks; a task that a model was not run on is a gap in its polygon, not a zero.
 
     Up to six models share one circle. More get a panel each, over the supervised references; where there is one
     reference only, that is all of it.
 
     Args:
-        scores: What runs have given; every model enters with its better layer, every task with its headline.
-        facts: What is known of the models, in the order in which they shall stand.
+        board: The table; every model enters with its better layer, every task with its headline.
 
     Returns:
         The figure. Rank 1 is the outermost ring; equal scores share the better rank.
 
     Raises:
-        OutputError: The scores must not be compared (see `boards.arrange`), or none is defined.
+        OutputError: No headline score is defined.
 
     Reference:
         UniTrack (NeurIPS 2021), Figure 1.
     """
-    board = arrange(scores, facts)
     places = ranks(board)
     if np.isnan(places).all():
         raise OutputError("radar: no headline score is defined, expected at least one; run a task first")
     return _overlay(board, places) if len(board.models) <= MOST_IN_ONE else _panels(board, places)
 
 
-def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> list[Path]:
+def write(board: Board, out: Path) -> list[Path]:
     """Write `radar.svg` and `radar.png`.
 
     Args:
-        scores: As for `draw`.
-        facts: As for `draw`.
+        board: As for `draw`.
         out: Folder to write to.
 
     Returns:
@@ -90,7 +85,7 @@ def write(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> li
     Raises:
         OutputError: As for `draw`, or a file cannot be written.
     """
-    figure = draw(scores, facts)
+    figure = draw(board)
     return [save(figure, Path(out, name)) for name in ("radar.svg", "radar.png")]
 
 
@@ -101,9 +96,11 @@ def ranks(board: Board) -> Float[np.ndarray, "model setting"]:
         board: The table.
 
     Returns:
-        1 is best, equal scores share the better rank; NaN where a model has no score.
+        1 is best, equal scores share the better rank; NaN where a model has no score, or the headline no good side.
     """
-    signs = [-direction(board.metrics[setting][0]) for setting in board.settings]
+    signs = [
+        float(-catalogue.find(board.metrics[setting][0]).direction) or math.nan for setting in board.settings
+    ]
     places = rankdata(headlines(board) * signs, method="min", axis=0, nan_policy="omit")
     return np.asarray(places, dtype=np.float64)  # integers where nothing is missing
 
@@ -193,7 +190,7 @@ def _circle(axes: Axes, board: Board, size: float) -> PolarAxes:
     return axes
 
 
-def _polygon(axes: PolarAxes, model: ModelFacts, row: Float[np.ndarray, " setting"], pen: Pen) -> None:
+def _polygon(axes: PolarAxes, model: BoardModel, row: Float[np.ndarray, " setting"], pen: Pen) -> None:
     angles, radii = _outline(row, round(axes.get_ylim()[1]))
     axes.plot(
         angles, radii, color=pen.colour, linestyle=pen.dash, marker=pen.marker, linewidth=1.8, markersize=4,

@@ -14,8 +14,10 @@ from jaxtyping import Float
 from scipy.stats import kendalltau, rankdata
 
 from unibench.errors import OutputError
+from unibench.metrics import catalogue
+from unibench.metrics.catalogue import show
 from unibench.records import Score
-from unibench.report.boards import Board, ModelFacts, Setting, arrange, direction, show
+from unibench.report.boards import Board, Setting
 from unibench.results.atomic import replace_file
 from unibench.tasks.registry import family_of
 
@@ -84,34 +86,30 @@ class Sensitivity:
         }
 
 
-def compute(scores: Sequence[Score], facts: Sequence[ModelFacts], out: Path) -> list[Sensitivity]:
+def compute(board: Board) -> list[Sensitivity]:
     """Compare the protocols of every task that was run under several.
 
     Args:
-        scores: What runs have given.
-        facts: What is known of the models, in the order in which they shall stand.
-        out: Root folder of the results.
+        board: Scores in order.
 
     Returns:
         One a task and kind of detections, in the order of the boards.
 
     Raises:
-        OutputError: No task was run under several protocols, or protocols of a task were not run on the same data;
-            or the scores must not be compared (see `boards.arrange`).
+        OutputError: No task was run under several protocols, or protocols of a task were not run on the same data.
     """
-    board = arrange(scores, facts, out)
     groups: dict[tuple[str, str], list[Setting]] = {}
     for setting in board.settings:
         groups.setdefault((setting.task, setting.detections), []).append(setting)
-    several = {key: sorted(group, key=_place) for key, group in groups.items() if len(group) > 1}
+    several = {key: sorted(group, key=_preset_order) for key, group in groups.items() if len(group) > 1}
     if not several:
         raise OutputError(
-            f"{out}: no task was run under several protocols, expected one or more; "
+            "sensitivity: no task was run under several protocols, expected one or more; "
             "run for instance `unibench run -t 'vos/synthetic@*'`"
         )
     found = []
     for group in several.values():
-        rows = [next(one for one in scores if _setting(one) == setting) for setting in group]
+        rows = [next(one for key, one in board.scores.items() if key[2] == setting) for setting in group]
         _check_same_data(group[0].task, rows)
         marks = tuple((row.protocol_version, row.protocol_hash) for row in rows)
         found.append(_sensitivity(board, group, marks))
@@ -139,15 +137,15 @@ def write(found: Sequence[Sensitivity], out: Path) -> list[Path]:
     ]
     pairs: list[list[object]] = [[*shared, "first", "second", "models", "kendall_tau"]]
     for one in found:
-        told = [one.task, one.detections, one.metric, one.partial]
+        about = [one.task, one.detections, one.metric, one.partial]
         ranges, moves = one.ranges, one.moves
         for row, column in np.ndindex(one.values.shape):
             numbers = map(float, (one.values[row, column], one.ranks[row, column], ranges[row], moves[row]))
-            told_here = [*told, *one.rows[row], one.protocols[column], *one.marks[column]]
-            rows.append([*told_here, *map(_plain, numbers)])
+            row_start = [*about, *one.rows[row], one.protocols[column], *one.marks[column]]
+            rows.append([*row_start, *map(_plain, numbers)])
         taus = one.taus()
         for pair in combinations(one.protocols, 2):
-            pairs.append([*told, *pair, one.models, _plain(taus[pair]) if taus else TOO_FEW])
+            pairs.append([*about, *pair, one.models, _plain(taus[pair]) if taus else TOO_FEW])
     return [
         replace_file(Path(out, "sensitivity.csv"), _csv(rows)),
         replace_file(Path(out, "sensitivity_tau.csv"), _csv(pairs)),
@@ -206,7 +204,8 @@ def _sensitivity(board: Board, group: Sequence[Setting], marks: tuple[tuple[str,
     metric = board.metrics[group[0]][0]
     values = {
         (model.name, layer): [
-            board.values.get((model.name, layer, setting, metric), math.nan) for setting in group
+            math.nan if (value := board.value(model.name, layer, setting, metric)) is None else value
+            for setting in group
         ]
         for model in board.models
         for layer in board.layers[model.name]
@@ -215,7 +214,7 @@ def _sensitivity(board: Board, group: Sequence[Setting], marks: tuple[tuple[str,
     table = np.array(list(values.values()), dtype=np.float64).reshape(-1, len(group))
     whole = ~np.isnan(table).any(axis=1)
     ranks = np.full_like(table, np.nan)
-    ranks[whole] = rankdata(-direction(metric) * table[whole], method="min", axis=0)
+    ranks[whole] = rankdata(-catalogue.find(metric).direction * table[whole], method="min", axis=0)
     return Sensitivity(
         task=group[0].task,
         detections=group[0].detections,
@@ -227,10 +226,6 @@ def _sensitivity(board: Board, group: Sequence[Setting], marks: tuple[tuple[str,
         values=table,
         ranks=ranks,
     )
-
-
-def _setting(score: Score) -> Setting:
-    return Setting(score.task, score.protocol, score.detections)
 
 
 def _check_same_data(task: str, rows: Sequence[Score]) -> None:
@@ -248,7 +243,7 @@ def _check_same_data(task: str, rows: Sequence[Score]) -> None:
         )
 
 
-def _place(setting: Setting) -> tuple[int, str]:
+def _preset_order(setting: Setting) -> tuple[int, str]:
     """Presets as their family lists them, the default first; others behind them."""
     names = list(family_of(setting.task).presets)
     name = _name(setting)

@@ -20,9 +20,20 @@ from unibench.records import Tally
 
 REPETITIONS = 2000
 """Number of draws."""
+FEWEST_CLIPS = 20
+"""Below this many clips no interval is given: of skewed scores (one clip in seven fails), simulated 95 % intervals of
+15 clips hold the truth in 91 % of cases, those of 20 in 95 %."""
+METHOD: Mapping[str, str | int | float] = {
+    "interval": "studentized bootstrap over clips", "level": 0.95, "repetitions": REPETITIONS, "seed": 0,
+    "fewest_clips": FEWEST_CLIPS,
+}  # fmt: skip
+"""How `bootstrap` finds its intervals, as a record beside the results."""
 ROUNDING = 1e-9
 """Differences below this, relative where values are above 1, are rounding."""
-_STEP = 0.01  # by which a clip's weight is changed to see what the clip does; scores are smooth in it
+STEP = 0.01
+"""By this a clip's weight is changed to see what the clip does to sums; scores are smooth in it."""
+WHOLE_STEP = 1.0
+"""The same where lists are pooled: the clip stands in the list once more."""
 
 Pool = Callable[[Sequence[Tally]], Mapping[str, float]]
 Weights = Float[np.ndarray, "row clip"]
@@ -36,6 +47,38 @@ class Interval:
 
     low: float
     high: float
+
+
+def bootstrap(
+    tallies: Sequence[Tally], pool: Pool, *, additive: bool = True, seed: int = 0
+) -> dict[str, Interval | None]:
+    """Find the 95 % interval over clips of every pooled metric.
+
+    Clips are drawn with replacement, and each draw is pooled. A count (IDSW, FP) is the sum over so many clips.
+
+    Args:
+        tallies: One a clip; at least one.
+        pool: From tallies to scores, as `Scoring.pool`.
+        additive: Whether `pool` depends on nothing but the sum of the tallies, and pools arrays of sums at once. If
+            not, it is called for each draw, and for each pair of clips: with n clips 2000 + n * n / 2 times or so.
+        seed: Of the draws.
+
+    Returns:
+        Metric -> interval; None where there are fewer than FEWEST_CLIPS clips, too few that differ from the rest
+        (all perfect, or all but two), so that it would even leave the range of the metric, or draws for which the
+        metric is not defined.
+
+    Reference:
+        See `intervals`.
+    """
+    names, n = list(pool(tallies)), len(tallies)
+    if n < FEWEST_CLIPS:
+        return dict.fromkeys(names)
+    pool_rows, step = pooler(additive)(tallies, pool, names), STEP if additive else WHOLE_STEP
+    alone = pool_rows(np.vstack([np.eye(n), np.ones(n)]))  # and all together
+    found = zip(intervals(pool_rows, n, seed, step), alone.T, strict=True)
+    shown = (one if one and _is_possible(one, values) else None for one, values in found)
+    return dict(zip(names, shown, strict=True))
 
 
 def row_pooler(tallies: Sequence[Tally], pool: Pool, names: Sequence[str]) -> PoolRows:
@@ -67,13 +110,41 @@ def row_pooler(tallies: Sequence[Tally], pool: Pool, names: Sequence[str]) -> Po
     return pool_rows
 
 
-def intervals(pool_rows: PoolRows, n: int, seed: int) -> list[Interval | None]:
+def list_pooler(tallies: Sequence[Tally], pool: Pool, names: Sequence[str]) -> PoolRows:
+    """Make what pools lists of tallies, in which each clip stands as often as its weight says.
+
+    Args:
+        tallies: One a clip; at least one.
+        pool: From tallies to scores.
+        names: Metrics, in the order of the values.
+
+    Returns:
+        As `row_pooler`; weights are whole numbers.
+    """
+
+    def pool_row(row: Float[np.ndarray, " clip"]) -> list[float]:
+        chosen = [tally for tally, times in zip(tallies, row.astype(int), strict=True) for _ in range(times)]
+        with suppress(UnibenchError):  # nothing to score
+            scores = pool(chosen)
+            return [scores[name] for name in names]
+        return [math.nan] * len(names)
+
+    return lambda weights: np.array([pool_row(row) for row in weights], dtype=np.float64)
+
+
+def pooler(additive: bool) -> Callable[[Sequence[Tally], Pool, Sequence[str]], PoolRows]:
+    """What pools draws of tallies: their weighted sums where scoring is additive, lists of them where it is not."""
+    return row_pooler if additive else list_pooler
+
+
+def intervals(pool_rows: PoolRows, n: int, seed: int, step: float = STEP) -> list[Interval | None]:
     """Find the studentized 95 % interval of every metric.
 
     Args:
         pool_rows: From weights of the clips to values, smooth in the weights.
         n: Number of clips.
         seed: Of the draws.
+        step: By how much a clip's weight is changed to see what the clip does.
 
     Returns:
         One a metric; None where it is not defined in every draw, or where more than one draw in forty is off and holds
@@ -87,7 +158,7 @@ def intervals(pool_rows: PoolRows, n: int, seed: int) -> list[Interval | None]:
     weights = draws.astype(np.float64)
     (here,), drawn = pool_rows(np.ones((1, n))), pool_rows(weights)
     errors = np.sqrt((n - 1) * pool_rows(1 - np.eye(n)).var(axis=0))  # jackknife
-    slopes, curves = _derivatives(pool_rows, n)
+    slopes, curves = _derivatives(pool_rows, n, step)
     return [
         _studentized(value, error, off, _draw_errors(weights, slope, curve))
         for value, error, off, slope, curve in zip(
@@ -96,21 +167,30 @@ def intervals(pool_rows: PoolRows, n: int, seed: int) -> list[Interval | None]:
     ]
 
 
+def _is_possible(interval: Interval, values: Float[np.ndarray, " row"]) -> bool:
+    """Whether an interval of a fraction keeps within 0 to 1, of a count above 0; which it is, its values tell."""
+    below, above = interval.low < 0 <= np.nanmin(values), interval.high > 1 >= np.nanmax(values)
+    return not (below or above)
+
+
 def _derivatives(
-    pool_rows: PoolRows, n: int
+    pool_rows: PoolRows, n: int, step: float
 ) -> tuple[Float[np.ndarray, "metric clip"], Float[np.ndarray, "metric clip clip"]]:
     """How every metric changes with the weight of a clip, and how that changes with the weight of another."""
-    step, (rows, columns) = _STEP * np.eye(n), np.tril_indices(n)
+    one_more, (rows, columns) = step * np.eye(n), np.tril_indices(n)
     here = pool_rows(np.ones((1, n)))
-    one = pool_rows(1 + step) - here
+    one = pool_rows(1 + one_more) - here
     parts = np.array_split(
         np.arange(len(rows)), 1 + len(rows) // REPETITIONS
     )  # no more memory than the draws take
-    two = np.concatenate([pool_rows(1 + step[rows[part]] + step[columns[part]]) for part in parts]) - here
+    two = (
+        np.concatenate([pool_rows(1 + one_more[rows[part]] + one_more[columns[part]]) for part in parts])
+        - here
+    )
     curves = np.zeros((len(here.T), n, n))
-    curves[:, rows, columns] = curves[:, columns, rows] = ((two - one[rows] - one[columns]) / _STEP**2).T
+    curves[:, rows, columns] = curves[:, columns, rows] = ((two - one[rows] - one[columns]) / step**2).T
     own = np.einsum("mii->mi", curves)
-    return one.T / _STEP - own * _STEP / 2, curves
+    return one.T / step - own * step / 2, curves
 
 
 def _draw_errors(
