@@ -17,11 +17,11 @@ from unibench.report.comparable import RERUN, RowNames, check_column, row_names
 from unibench.tasks.registry import FAMILIES
 
 PUBLISHED = "published"
-"""Stands in the place of every hash of a number that a paper printed."""
+"""Takes the place of every hash in a score that a paper printed."""
 TRAINED = "trained for tracking"
 """Group of the joint trackers, which boards set apart from frozen models."""
 SIGN = "†"
-"""Stands behind their labels."""
+"""Follows their labels."""
 SIGN_NOTE = f"{SIGN} {TRAINED}; the other models are frozen, under training-free heads."
 
 
@@ -82,7 +82,7 @@ def arrange(scores: Sequence[Score], models: Sequence[BoardModel] = (), out: Pat
 
     Args:
         scores: Any number of models, layers and settings; at least one.
-        models: What is known of them, in the order in which they shall stand; any other comes last under its own name.
+        models: What is known of them, in the order of the rows; any other comes last, under its own name.
         out: Root folder of the results: there an error finds in which knobs protocols differ; None: it names hashes.
 
     Returns:
@@ -121,7 +121,7 @@ def arrange(scores: Sequence[Score], models: Sequence[BoardModel] = (), out: Pat
 
 
 def setting_of(score: Score) -> Setting:
-    """The column that a score stands in."""
+    """The column of a score."""
     return Setting(score.task, score.protocol, score.detections)
 
 
@@ -210,7 +210,7 @@ def _check_origin(scores: Sequence[Score]) -> None:
     if 0 < published < len(scores):
         raise OutputError(
             f"report: {published} of {len(scores)} scores are published ones, expected all or none; "
-            "papers' numbers stand beside a board, never in it"
+            "papers' numbers are shown beside a board, never in it"
         )
 
 

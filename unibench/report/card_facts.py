@@ -1,4 +1,4 @@
-"""What boards say of models, read from their cards."""
+"""What boards show of models beside their scores, read from their cards."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What may stand in one column of a board: scores of the same protocol, on the same data."""
+"""What may share a column of a board: scores of the same protocol, on the same data."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -64,7 +64,7 @@ def check_knobs(setting: str, rows: Sequence[Score], names: RowNames, out: Path)
 
     Args:
         setting: Task and protocol, for messages.
-        rows: Scores that shall be compared.
+        rows: Scores to compare.
         names: From `row_names`.
         out: Root folder of the results.
 

@@ -179,8 +179,12 @@ def _words(tested: TestedCorrelation) -> str:
     found = tested.correlation
     if found.pearson is None or found.spearman is None:
         return f"n = {found.n}: " + ("too few models" if found.n < FEWEST_MODELS else "constant")
-    sure = [name for name, distinct in (("r", tested.linear), (r"$\rho$", tested.ranked)) if distinct]
-    verdict = f"{' and '.join(sure)} distinguished from 0" if sure else "not distinguished from 0"
+    distinguished = [
+        name for name, distinct in (("r", tested.linear), (r"$\rho$", tested.ranked)) if distinct
+    ]
+    verdict = (
+        f"{' and '.join(distinguished)} distinguished from 0" if distinguished else "not distinguished from 0"
+    )
     return "\n".join(
         [
             f"r = {_estimate(found.pearson, found.pearson_interval)}, {_chance(tested.pearson_p)}",
@@ -222,12 +226,12 @@ def _draw_heat(figure: Figure, found: BoardCorrelations) -> None:
     beside = figure.add_axes(((left + side + 0.3) / _WIDTH, 1.9 / height, 0.2 / _WIDTH, side / height))
     image = axes.imshow(rho, cmap="RdBu", vmin=-1, vmax=1, alpha=opacity)
     for (row, column), pair in pairs.items():
-        look: dict[str, Any] = {
+        style: dict[str, Any] = {
             "ha": "center", "va": "center", "fontsize": 7, "weight": "bold" if pair.ranked else "normal",
             "color": "white" if pair.ranked and abs(rho[row, column]) > 0.6 else INK if pair.ranked else GREY,
         }  # fmt: skip
-        axes.text(row, column, _pair_words(pair.correlation), **look)
-        axes.text(column, row, _pair_interval(pair.correlation), **look)
+        axes.text(row, column, _pair_words(pair.correlation), **style)
+        axes.text(column, row, _pair_interval(pair.correlation), **style)
     _name_cells(axes, [" ".join(title.split()) for title in titles(board)])
     axes.set_title(
         r"Task against task: Spearman's $\rho$ of the models' scores; above the diagonal its 95 % interval."

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import rich.table
 
 BEST = "best"
-"""Stands in the layer column of the row that takes, task by task, a model's better layer."""
+"""Layer of the row that takes, task by task, a model's better layer."""
 
 
 class Standing(StrEnum):
@@ -48,7 +48,7 @@ Ties = Mapping[tuple[str, str, Setting], Standing]
 """Model, layer, column -> standing; rows without clips of their own, as those of papers, are not there."""
 NO_TIES: Ties = MappingProxyType({})
 MARK = "="
-"""Stands behind a number that cannot be told apart from the best of its column."""
+"""Follows a number that cannot be told apart from the best of its column."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     for setting, cells in zip(board.settings, zip(*headline_cells(board, ties), strict=True), strict=True):
         headline, *others = board.metrics[setting]
         head = _head(board, setting, headline)
-        sure = [
+        tested = [
             [f"{head} 95% CI", *(cell.interval for cell in cells)],
             [f"{head} vs best", *(cell.standing or "" for cell in cells)],
         ]
-        columns += [[head, *(cell.text for cell in cells)], *(column for column in sure if any(column[1:]))]
+        columns += [[head, *(cell.text for cell in cells)], *(column for column in tested if any(column[1:]))]
         for metric in others:
             values = [_value(board, model.name, layer, setting, metric) for model, layer in lines]
             columns.append([_head(board, setting, metric), *(show(metric, value) for value in values)])

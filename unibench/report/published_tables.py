@@ -20,7 +20,7 @@ _SETTING = ("benchmark", "split", "protocol")
 _LABELS = ("paper", "table", *_SYSTEM, "split", "protocol")
 _REFERENCE = "published, for reference; other code, clips and detections"
 OURS = "(ours)"
-"""Stands in the column of the paper where nobody printed a number."""
+"""In the column of the paper: a number of our own."""
 
 
 @dataclass(frozen=True)

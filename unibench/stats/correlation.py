@@ -30,7 +30,7 @@ class Correlation:
     n: int
     """Number of models that have both scores."""
     pearson_interval: Interval | None = None
-    """95 %; None also where the coefficient is 1 or -1: so few points cannot say how sure that is."""
+    """95 %; None also where the coefficient is 1 or -1, for which the formula gives no width."""
     spearman_interval: Interval | None = None
     pearson_p: float | None = None
     """Of a coefficient at least this far from 0, in either direction, if the scores were paired by chance."""
