@@ -18,7 +18,9 @@ def test_every_metric_of_every_scoring_has_an_entry_and_keeps_its_range(family):
     _, truth = next(iter(registry.clips(task, frames=6)))
     late = [truth.labels[max(0, frame - 2)] for frame in range(len(truth.labels))]
     for prediction in (truth.labels, late):
-        for name, value in FAMILIES[family].scoring.pool([FAMILIES[family].scoring.tally(truth, prediction)]).items():
+        for name, value in (
+            FAMILIES[family].scoring.pool([FAMILIES[family].scoring.tally(truth, prediction)]).items()
+        ):
             metric = catalogue.find(name)
             assert math.isnan(value) or metric.range[0] <= value <= metric.range[1], name
     assert catalogue.find(FAMILIES[family].scoring.headline).direction is not Direction.NEITHER

@@ -11,6 +11,7 @@ from unibench.report import leaderboard, radar
 from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, titles
 from unibench.results import store
 from unibench.tasks import protocols
+from unibench.tasks.registry import FAMILIES
 
 VOS = Setting("vos/davis2017", "unitrack", "")
 
@@ -119,19 +120,14 @@ def test_what_was_not_measured_alike_does_not_share_a_column(difference, message
 
 def noted(out, model, layer, **changes):
     """What a run under changed knobs leaves behind."""
-    protocol = protocols.find("vos")
+    protocol = FAMILIES["vos"].presets["unitrack"]
     knobs = {
         **protocol.knobs,
         "propagation": {**protocol.knobs["propagation"], **changes.pop("propagation", {})},
     }
     described = protocols.describe(replace(protocol, knobs=knobs, **changes))
     store.write_run(
-        out,
-        model=model,
-        task="vos/davis2017",
-        protocol="unitrack",
-        layer=layer,
-        provenance={"protocol": described},
+        out, store.RunKey(model, "w1", "vos/davis2017", "unitrack", layer), {"protocol": described}
     )
     return score(model, layer, protocol_hash=described["hash"])
 
@@ -158,12 +154,7 @@ def test_without_notes_of_the_runs_the_hashes_are_named(tmp_path):
     with pytest.raises(OutputError, match="protocol_hash is p1 for dino/layer3 and p2 for mae/layer3"):
         arrange(rows, [], tmp_path)
     path = store.write_run(
-        tmp_path,
-        model="mae",
-        task="vos/davis2017",
-        protocol="unitrack",
-        layer="layer3",
-        provenance={"protocol": 1},
+        tmp_path, store.RunKey("mae", "w1", "vos/davis2017", "unitrack", "layer3"), {"protocol": 1}
     )
     with pytest.raises(OutputError, match="protocol_hash is p1 for dino/layer3 and p2 for mae/layer3"):
         arrange(rows, [], tmp_path)

@@ -38,18 +38,28 @@ def tally(value):
 
 
 def store(
-    out, model, tallies, *, task=VOS, layer="layer3", protocol="unitrack", protocol_hash="p1", data="da7a"
+    out,
+    model,
+    tallies,
+    *,
+    task=VOS,
+    layer="layer3",
+    protocol="unitrack",
+    protocol_hash="p1",
+    data="da7a",
+    weights="w1",
 ):
     """A result as a run would leave it; tallies: clip -> J of its one object, or a tally."""
     tallies = {
         clip: value if isinstance(value, dict) else tally(float(value)) for clip, value in tallies.items()
     }
     for clip, sums in tallies.items():
-        key = UnitKey(model, task, protocol, layer, clip)
+        key = UnitKey(model, weights, task, protocol, layer, clip)
         write_clip(out, ClipResult(key, 40, False, "f00d", f"{data} {clip}", sums))
     pooled = vos.pool(list(tallies.values()))
     score = replace(
         SCORE, model=model, layer=layer, task=task, protocol=protocol, protocol_hash=protocol_hash,
+        weights_hash=weights,
         clips=len(tallies), frames=40 * len(tallies),
     )  # fmt: skip
     ordered = ["J-mean", *(name for name in pooled if name != "J-mean")]
@@ -163,6 +173,21 @@ def test_tasks_are_named_with_and_without_protocol_and_detections(tmp_path):
         assert len(compare(tmp_path, "a", "b", asked=asked)) == count
 
 
+def test_of_two_models_of_one_name_each_is_compared_by_its_hash(tmp_path):
+    store(tmp_path, "tdt", draws(12), weights="1a2b3c4d5e6f")
+    store(tmp_path, "tdt", draws(12, shift=0.05), weights="99aabbccddee")
+    for words in (
+        ("tdt@1a", "tdt@99a"),
+        ("tdt 1a2b3c4d", "tdt@99aabbccddee"),
+        ("tdt@1:layer3", "tdt@9:layer3"),
+    ):
+        (found,) = compare(tmp_path, *words)
+        assert found.names == words
+        assert found.verdict == f"{words[1]} is better"
+        assert found.paired.second - found.paired.first == pytest.approx(0.05)
+    assert standings(tmp_path) == {("tdt 1a2b3c4d", VOS): "behind", ("tdt 99aabbcc", VOS): "best"}
+
+
 def two(out):
     store(out, "a", draws(10))
     store(out, "b", draws(10))
@@ -212,7 +237,7 @@ def test_clips_that_do_not_give_the_score_are_an_error(tmp_path):
     two(tmp_path)
     write_clip(
         tmp_path,
-        ClipResult(UnitKey("b", VOS, "unitrack", "layer3", "old"), 40, False, "", "da7a", tally(0.1)),
+        ClipResult(UnitKey("b", "w1", VOS, "unitrack", "layer3", "old"), 40, False, "", "da7a", tally(0.1)),
     )
     with pytest.raises(
         OutputError, match=r"b/layer3 vos/davis2016@unitrack: the 11 clips on disk give J-mean"
