@@ -12,7 +12,7 @@ from unibench.stats import bootstrap as resampling
 from unibench.stats import tests
 from unibench.stats.tests import FEWEST_CLIPS, METHOD, Interval, bootstrap
 from unibench.tasks import registry
-from unibench.tasks.scoring import SCORING
+from unibench.tasks.registry import FAMILIES
 
 
 def pool(tallies):
@@ -187,14 +187,14 @@ def lagging(family):
     for lag in (0, 2, 4):
         for _, truth in registry.clips(task, frames=8):
             late = [truth.labels[max(0, frame - lag)] for frame in range(len(truth.labels))]
-            found.append(task.tally(truth, late))
+            found.append(task.family.scoring.tally(truth, late))
     return found
 
 
-@pytest.mark.parametrize("family", SCORING)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_scores_depend_on_nothing_but_the_sum_of_the_tallies(family):
     """What weighted sums of tallies rest on."""
-    tallies, scoring = lagging(family), SCORING[family]
+    tallies, scoring = lagging(family), FAMILIES[family].scoring
     together = scoring.pool([total(tallies)])
     assert scoring.pool(tallies) == pytest.approx(together, rel=1e-12, nan_ok=True)
     weights = np.vstack([np.eye(len(tallies)), np.ones(len(tallies))])
@@ -203,9 +203,9 @@ def test_scores_depend_on_nothing_but_the_sum_of_the_tallies(family):
         assert row == pytest.approx(list(scoring.pool([tally]).values()), rel=1e-12, nan_ok=True)
 
 
-@pytest.mark.parametrize("family", SCORING)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_headline_has_an_interval_that_holds_the_score(family):
-    tallies, scoring = list(islice(cycle(lagging(family)), 24)), SCORING[family]
+    tallies, scoring = list(islice(cycle(lagging(family)), 24)), FAMILIES[family].scoring
     found, value = bootstrap(tallies, scoring.pool)[scoring.headline], scoring.pool(tallies)[scoring.headline]
     assert isinstance(found, Interval)
     assert found.low < value < found.high
