@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from unibench.cli import main
-from unibench.cli.run import expand_tasks
-from unibench.tasks.protocols import PROTOCOLS
+from unibench.cli.request import expand_tasks
+from unibench.tasks.registry import FAMILIES
 
 LIST = """
 import sys
@@ -82,7 +82,7 @@ def test_the_second_run_finds_everything(tmp_path: Path) -> None:
 
 
 def test_patterns_before_and_behind_the_at() -> None:
-    everything = [f"vos/davis2016@{name}" for name in PROTOCOLS["vos"]]
+    everything = [f"vos/davis2016@{name}" for name in FAMILIES["vos"].presets]
     assert expand_tasks(["vos/davis2016@*"]) == everything
     assert expand_tasks(["vos/davis2016@dino*", "vos/davis2016@dino"]) == [
         name for name in everything if "@dino" in name]  # fmt: skip
@@ -113,9 +113,11 @@ def test_a_board_of_two_versions_of_a_protocol_names_rows_and_knobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_run(tmp_path)
-    default = PROTOCOLS["vos"]["unitrack"]
+    family = FAMILIES["vos"]
+    default = family.presets["unitrack"]
     knobs = {**default.knobs, "propagation": {**default.knobs["propagation"], "topk": 5}}
-    monkeypatch.setitem(PROTOCOLS["vos"], "unitrack", replace(default, knobs=knobs, version="2.0"))
+    changed_presets = {**family.presets, "unitrack": replace(default, knobs=knobs, version="2.0")}
+    monkeypatch.setitem(FAMILIES, "vos", replace(family, presets=changed_presets))
     changed = ("run", "-m", "hog", "-t", "vos/synthetic-easy", "--frames", "3", "-o", str(tmp_path))
     done = unibench(*changed)
     assert done.exit_code == 2

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.datasets import layouts
-from unibench.evaluation import plan_file, run_clip
-from unibench.evaluation import units as plan
+from unibench.evaluation import plan_file
 from unibench.evaluation.plan_file import Plan
-from unibench.evaluation.units import Unit
+from unibench.evaluation.units import Unit, list_units
 from unibench.models import cards
 from unibench.tasks import registry
 
@@ -30,14 +29,13 @@ def davis(data: Path, clips: int, frames: int = 3) -> Path:
 
 
 def units(data: Path, models: tuple[str, ...] = MODELS, *names: str) -> list[Unit]:
-    return plan.units(
+    return list_units(
         [cards.find(name) for name in models], [registry.find(name) for name in names or (TASK,)], data
     )
 
 
 def make(data: Path) -> Plan:
-    found = units(data)
-    return plan_file.make(found, run_clip.fingerprints(found, None), data=data)
+    return plan_file.make(units(data), data=data)
 
 
 def left(out: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from unibench.evaluation import plan_file
 from unibench.evaluation.plan_file import Plan
 from unibench.records import Clip
 from unibench.tasks import registry
-from unibench.tasks.protocols import PROTOCOLS
+from unibench.tasks.registry import FAMILIES
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,14 @@ def write(path: Path, plan: Plan) -> Path:
 
 
 def test_a_plan_names_everything_and_holds_no_network(made: Plan) -> None:
-    assert list(made.models) == list(sweeps.MODELS)
+    assert [model.name for model in made.models] == list(sweeps.MODELS)
+    assert all(len(model.hash) == 12 and not model.card for model in made.models)
     assert [(task.name, task.protocol, task.detections) for task in made.tasks] == [
         ("vos/davis2016", "unitrack", "")
     ]
     assert made.tasks[0].clips == ("clip00", "clip01", "clip02")
     assert [(unit.model, unit.clip) for unit in made.units] == [
-        (model, clip) for model in sweeps.MODELS for clip in made.tasks[0].clips
+        (model, clip) for model in range(len(sweeps.MODELS)) for clip in made.tasks[0].clips
     ]
     prints = [fingerprint for unit in made.units for fingerprint in unit.results.values()]
     assert len(set(prints)) == len(prints)
@@ -53,8 +54,7 @@ def test_a_plan_is_read_as_it_was_written_whatever_the_order_of_its_units(made: 
 def test_costs_grow_with_frames_pixels_and_parameters(tmp_path: Path) -> None:
     def cost(models: tuple[str, ...], frames: int) -> float:
         data = sweeps.davis(tmp_path / f"{frames}", clips=1, frames=frames)
-        found = sweeps.units(data, models)
-        (unit,) = plan_file.make(found, dict.fromkeys(models, "")).units
+        (unit,) = plan_file.make(sweeps.units(data, models)).units
         return unit.cost
 
     seen = 24 * 32 / 1e15
@@ -63,7 +63,7 @@ def test_costs_grow_with_frames_pixels_and_parameters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [f"{family}/synthetic@{one}" for family in PROTOCOLS for one in PROTOCOLS[family]]
+    "name", [f"{family}/synthetic@{one}" for family, row in FAMILIES.items() for one in row.presets]
 )
 def test_every_protocol_says_how_many_pixels_a_network_sees(name: str) -> None:
     clip = Clip("any", 480, 854, 25.0, 2, frames=lambda: iter(()))
@@ -74,15 +74,16 @@ def test_every_protocol_says_how_many_pixels_a_network_sees(name: str) -> None:
     ("spoil", "message"),
     [
         (lambda one: one | {"frame": 3}, "unknown field 'frame'; there are: format, "),
-        (lambda one: one | {"format": "unibench plan 9"}, "format 'unibench plan 9', expected 'unibench plan 1'"),
-        (lambda one: one | {"unibench": "0.0.1"}, r"made by unibench 0\.0\.1, expected "),
+        (lambda one: one | {"format": "unibench plan 9"}, "format 'unibench plan 9', expected 'unibench plan 2'"),
+        (lambda one: one | {"unibench": "0.0.1"}, "unknown field 'unibench'; there are: format, "),
         (lambda one: one | {"frames": 1}, "frames is 1, expected at least 2"),
         (lambda one: one | {"units": []}, "no units"),
-        (lambda one: one | {"units": one["units"] * 2}, "unit 'lab-colour' on clip 'clip00': is there twice"),
-        (lambda one: one | {"models": {}}, "model is not listed in models"),
+        (lambda one: one | {"units": one["units"] * 2}, "unit of model 0 on clip 'clip00': is there twice"),
+        (lambda one: one | {"models": []}, "model 0, expected an index of the 0 models"),
         (lambda one: one | {"tasks": []}, "task 0, expected an index of the 0 tasks"),
-        (lambda one: spoilt(one, clip="../../etc"), "unit 'lab-colour' on clip '../../etc': clip is not listed"),
+        (lambda one: spoilt(one, clip="../../etc"), "unit of model 0 on clip '../../etc': clip is not listed"),
         (lambda one: spoilt(one, task=-1), "task -1, expected an index"),
+        (lambda one: spoilt(one, model=2), "model 2, expected an index of the 2 models"),
         (lambda one: spoilt(one, task=True), "task: found True, expected int"),
         (lambda one: spoilt(one, results={}), "no layer in results"),
         (lambda one: spoilt(one, results={"pooled": 3}), "results.pooled: found 3, expected str"),

@@ -9,10 +9,10 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
+from unibench import plugins
 from unibench.cli import main
 from unibench.errors import OutputError
 from unibench.evaluation import pool_clips, precompute_features, run_clip
-from unibench.evaluation import units as plan
 from unibench.evaluation.precompute_features import Need, map_bytes, require_room
 from unibench.evaluation.units import Unit
 from unibench.features import cache_folder
@@ -27,7 +27,7 @@ from unibench.tasks.registry import FAMILIES
 
 FRAMES = 3
 MODEL = "random-resnet18"
-BUILT = [name for name, family in FAMILIES.items() if isinstance(family.track, Steps)]
+BUILT = [name for name, family in FAMILIES.items() if isinstance(plugins.resolve(family.tracker), Steps)]
 
 
 def unibench(*arguments: object) -> Result:
@@ -44,7 +44,7 @@ def units(*names: str, model: str = MODEL, layers: Sequence[str] = ()) -> list[U
 def finish(units: list[Unit], out: Path, features: FeatureCache | None = None) -> None:
     done = list(run_clip.execute(units, out, features=features))
     assert not [one.error for one in done if one.error]
-    pool_clips.pool(units, out, run_clip.fingerprints(units, None, features), {})
+    pool_clips.pool(units, out, {})
 
 
 def clips(out: Path) -> dict[str, bytes]:

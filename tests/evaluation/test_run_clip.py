@@ -5,21 +5,23 @@ import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unibench import models
 from unibench.errors import DataError, UnknownNameError, WeightsError
 from unibench.evaluation import pool_clips, run_clip
-from unibench.evaluation import units as plan
-from unibench.evaluation.units import Unit
-from unibench.models import cards
+from unibench.evaluation.fingerprints import unit_key
+from unibench.evaluation.units import Unit, list_units
+from unibench.models import cards, frozen
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.results import store
+from unibench.results import provenance, store
 from unibench.tasks import registry
-from unibench.tasks.registry import FAMILIES, Task
+from unibench.tasks.registry import FAMILIES
 
 FRAMES = 4
 TASKS = [f"{family}/synthetic-easy" for family in FAMILIES]
@@ -28,12 +30,12 @@ TASKS = [f"{family}/synthetic-easy" for family in FAMILIES]
 def small(
     name: str = "vos/synthetic-easy", model: str = "lab-colour", layers: tuple[str, ...] = ()
 ) -> list[Unit]:
-    return plan.units([cards.find(model)], [registry.find(name)], None, layers=layers, frames=FRAMES)
+    return list_units([cards.find(model)], [registry.find(name)], None, layers=layers, frames=FRAMES)
 
 
 def finish(units: list[Unit], out: Path, **options: bool) -> list[run_clip.Done]:
     done = list(run_clip.execute(units, out, **options))
-    pool_clips.pool([one.unit for one in done if not one.error], out, run_clip.fingerprints(units, None), {})
+    pool_clips.pool([one.unit for one in done if not one.error], out, {})
     return done
 
 
@@ -50,9 +52,13 @@ def test_every_task_runs_and_truth_as_prediction_is_perfect(name: str, tmp_path:
     ]
     assert all(score.partial for score in stored)
     task = registry.find(name)
-    tallies = [task.tally(truth, truth.labels) for _, truth in registry.clips(task, frames=FRAMES)]
+    tallies = [
+        task.family.scoring.tally(truth, truth.labels) for _, truth in registry.clips(task, frames=FRAMES)
+    ]
     perfect = 20 / 21 if name.startswith("sot") else 1.0
-    assert task.pool(tallies)[task.family.scoring.headline] == pytest.approx(perfect, abs=1e-12)
+    assert task.family.scoring.pool(tallies)[task.family.scoring.headline] == pytest.approx(
+        perfect, abs=1e-12
+    )
 
 
 def test_results_do_not_depend_on_order_or_interruption(tmp_path: Path) -> None:
@@ -74,9 +80,7 @@ def test_the_same_command_again_does_only_what_is_missing(
     next(path for path in tmp_path.rglob("clips/*.json")).unlink()
     assert sorted(one.seconds > 0 for one in finish(units, tmp_path)) == [False, True]
     assert bytes_of(tmp_path) == before
-    monkeypatch.setattr(
-        run_clip.frozen, "load", lambda *_, **__: pytest.fail("the model was loaded for nothing")
-    )
+    monkeypatch.setattr(frozen, "load", lambda *_, **__: pytest.fail("the model was loaded for nothing"))
     assert all(one.seconds == 0 for one in run_clip.execute(units, tmp_path))
 
 
@@ -95,7 +99,7 @@ def test_two_protocols_of_one_task_are_two_results(tmp_path: Path) -> None:
     names = ["vos/synthetic-easy", "vos/synthetic-easy@dino"]
     card = cards.find("lab-colour")
     finish(
-        plan.units([card], [registry.find(name) for name in names], None, frames=FRAMES), tmp_path / "both"
+        list_units([card], [registry.find(name) for name in names], None, frames=FRAMES), tmp_path / "both"
     )
     for name in names:
         finish(small(name), tmp_path / "apart")
@@ -107,13 +111,13 @@ def test_two_protocols_of_one_task_are_two_results(tmp_path: Path) -> None:
 def test_a_task_asked_for_twice_is_run_once() -> None:
     card = cards.find("lab-colour")
     twice = [registry.find(name) for name in ("vos/synthetic-easy", "vos/synthetic-easy@unitrack")]
-    assert plan.units([card], twice, None) == plan.units([card], twice[:1], None)
+    assert list_units([card], twice, None) == list_units([card], twice[:1], None)
 
 
 def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
     both = small(model="random-resnet18", layers=("layer3", "layer4"))
     passes = []
-    original = run_clip.frozen.freeze
+    original = frozen.freeze
 
     def counted(*arguments: object) -> object:
         model = original(*arguments)
@@ -123,7 +127,7 @@ def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_clip.frozen, "freeze", counted)
+        patch.setattr(frozen, "freeze", counted)
         finish(both[:1], tmp_path / "both")
     assert passes == [("layer3", "layer4")] * FRAMES
     finish(small(model="random-resnet18", layers=("layer4",))[:1], tmp_path / "one")
@@ -138,7 +142,7 @@ def test_two_layers_share_one_pass_and_give_two_rows(tmp_path: Path) -> None:
 def counting(patch: pytest.MonkeyPatch, batch: int = 1) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
     """Note what networks are shown: shape of the images, layers asked for."""
     passes = []
-    original = run_clip.frozen.load
+    original = frozen.load
 
     def load(*arguments: object, **options: object) -> FrozenModel:
         model = original(*arguments, **options)
@@ -149,7 +153,7 @@ def counting(patch: pytest.MonkeyPatch, batch: int = 1) -> list[tuple[tuple[int,
 
         return replace(model, network=network, batch=batch)
 
-    patch.setattr(run_clip.frozen, "load", load)
+    patch.setattr(frozen, "load", load)
     return passes
 
 
@@ -158,7 +162,7 @@ def of(protocols: list[str], layers: tuple[str, ...] = ("layer3", "layer4")) -> 
     card = cards.find("random-resnet18")
     asked = [registry.find(name) for name in protocols]
     frames = 2 if protocols[0].startswith("sot") else 3 if protocols[0].startswith("vos") else FRAMES
-    units = plan.units([card], asked, None, layers=layers, frames=frames)
+    units = list_units([card], asked, None, layers=layers, frames=frames)
     return [unit for unit in units if unit.clip == units[0].clip]
 
 
@@ -255,7 +259,7 @@ def test_the_thread_that_decodes_ends_with_the_run(tmp_path: Path) -> None:
     results = run_clip.execute(units, tmp_path)
     next(results)
     results.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("batch", [3, 8])
@@ -298,7 +302,7 @@ def test_a_lower_precision_is_another_model(tmp_path: Path) -> None:
     card = cards.find("random-resnet18")
     task = registry.find("vos/synthetic-easy")
     for dtype in ("float32", "bfloat16"):
-        units = plan.units([cards.running(card, dtype)], [task], None, frames=FRAMES)[:1]
+        units = list_units([cards.running(card, dtype)], [task], None, frames=FRAMES)[:1]
         done = finish(units, tmp_path / dtype)
         assert all(one.seconds > 0 and not one.error for one in done)
     full, half = (store.read_scores(tmp_path / dtype)[0] for dtype in ("float32", "bfloat16"))
@@ -342,7 +346,7 @@ def test_an_unforeseen_error_names_its_place(tmp_path: Path) -> None:
 
 
 def spoilt_tracker(unit: Unit, track) -> Unit:
-    return replace(unit, task=replace(unit.task, family=replace(unit.task.family, track=track)))
+    return replace(unit, task=replace(unit.task, family=replace(unit.task.family, tracker=track)))
 
 
 def test_looking_ahead_is_an_error(tmp_path: Path) -> None:
@@ -377,18 +381,16 @@ def test_unknown_layers_and_missing_data_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="vos/davis2016: no data folder, expected --data DIR with DAVIS2016 in it"
     ):
-        plan.units([cards.find("hog")], [task], None)
+        list_units([cards.find("hog")], [task], None)
     with pytest.raises(DataError, match=r"vos/davis2016: no folder .*DAVIS2016'; DAVIS-2016"):
-        plan.units([cards.find("hog")], [task], tmp_path)
+        list_units([cards.find("hog")], [task], tmp_path)
 
 
 def test_the_provenance_is_complete(tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
     units = small()[:1]
     list(run_clip.execute(units, tmp_path))
-    record = pool_clips.provenance(["unibench", "run"], datetime.now(UTC), "cpu")
-    pool_clips.pool(units, tmp_path, run_clip.fingerprints(units, None), record)
+    record = provenance.collect(["unibench", "run"], datetime.now(UTC), "cpu", 1)
+    pool_clips.pool(units, tmp_path, record)
     stored = json.loads(next(tmp_path.rglob("run.json")).read_text())
     assert stored["command"] == ["unibench", "run"]
     assert stored["protocol"]["hash"]
@@ -410,10 +412,10 @@ def test_scores_of_enough_clips_have_an_interval(clips: int, given: bool, tmp_pa
     rng = np.random.default_rng(8)
     for unit, j_mean in zip(units, rng.beta(4, 1.2, clips), strict=True):
         statistics = {f"{letter}-{name}": j_mean for letter in "JF" for name in ("mean", "recall", "decay")}
-        key = store.UnitKey("lab-colour", "vos/synthetic-easy", "unitrack", unit.layers[0], unit.clip)
+        key = unit_key(unit, unit.layers[0])
         tally = {**statistics, "objects": 1.0, "J-decay": 0.25}
         store.write_clip(tmp_path, store.ClipResult(key, FRAMES, True, "", "", tally))
-    pooled = pool_clips.pool(units, tmp_path, run_clip.fingerprints(units, None), {})
+    pooled = pool_clips.pool(units, tmp_path, {})
     stored = {score.metric: score for score in store.read_scores(tmp_path)}
     assert [repr(score) for score in pooled] == [repr(score) for score in stored.values()]
     j_mean, decay = stored["J-mean"], stored["J-decay"]
@@ -424,13 +426,10 @@ def test_scores_of_enough_clips_have_an_interval(clips: int, given: bool, tmp_pa
 
 def test_ten_lines_of_python() -> None:
     """The README's example."""
-    from unibench.models import frozen
-
-    card = cards.find("hog")
-    task: Task = registry.find("vos/synthetic-easy")
-    tracker = registry.bind(task, frozen.load(card), card.default_layer)
+    task = registry.find("vos/synthetic-easy")
+    tracker = registry.bind(task, models.open(cards.find("hog")))
     tallies = []
     for clip, truth in registry.clips(task, frames=FRAMES):
         prediction = list(tracker(clip))
-        tallies.append(task.tally(truth, prediction))
-    assert 0.1 < task.pool(tallies)["J-mean"] <= 1
+        tallies.append(task.family.scoring.tally(truth, prediction))
+    assert 0.1 < task.family.scoring.pool(tallies)["J-mean"] <= 1

@@ -15,7 +15,7 @@ from unibench.errors import DataError, UnknownNameError
 from unibench.evaluation import self_check
 from unibench.metrics import sot
 from unibench.records import Tally, Truth
-from unibench.tasks.scoring import SCORING
+from unibench.tasks.registry import FAMILIES
 
 FRAMES = 5
 RENDERED = [name for name, benchmark in BENCHMARKS.items() if not benchmark.folder]
@@ -31,7 +31,8 @@ def unibench(*arguments: str) -> Result:
 
 
 def spoil(patch: pytest.MonkeyPatch, family: str, **changes: object) -> None:
-    patch.setitem(SCORING, family, replace(SCORING[family], **changes))
+    row = FAMILIES[family]
+    patch.setitem(FAMILIES, family, replace(row, scoring=replace(row.scoring, **changes)))
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -64,14 +65,14 @@ def test_mot17_with_distractors_and_bystanders_is_right(shared_data: Path) -> No
     assert outcome.clips == 3
 
 
-@pytest.mark.parametrize("family", sorted(SCORING))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_every_metric_that_is_a_little_wrong_is_named(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = SCORING[family].pool
+    right = FAMILIES[family].scoring.pool
 
     def wrong(tallies: Sequence[Tally]) -> Mapping[str, float]:
         return {metric: value * 0.999 + 1e-4 for metric, value in right(tallies).items()}
 
-    metrics = set(right([SCORING[family].tally(truth, truth.labels) for truth in [_truth(family)]]))
+    metrics = set(right([FAMILIES[family].scoring.tally(truth, truth.labels) for truth in [_truth(family)]]))
     spoil(monkeypatch, family, pool=wrong)
     problems = short(f"{family}/synthetic-easy").problems
     for case in ("truth", "empty"):
@@ -93,7 +94,7 @@ def test_thresholds_that_are_not_strict_are_found(monkeypatch: pytest.MonkeyPatc
 
 
 def test_scores_that_are_means_over_clips_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = SCORING["mot"].pool
+    right = FAMILIES["mot"].scoring.pool
 
     def mean(tallies: Sequence[Tally]) -> Mapping[str, float]:
         clips = [right([tally]) for tally in tallies]
@@ -106,7 +107,7 @@ def test_scores_that_are_means_over_clips_are_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_metric_that_is_missing_new_undefined_or_broken_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = SCORING["sot"].pool
+    right = FAMILIES["sot"].scoring.pool
     wrongs = {
         "truth: SR.5 is missing, expected 1.0": lambda tallies: {
             name: value for name, value in right(tallies).items() if name != "SR.5"
@@ -123,7 +124,7 @@ def test_a_metric_that_is_missing_new_undefined_or_broken_is_found(monkeypatch: 
 
 
 def test_a_tally_that_fails_names_the_clip_and_the_other_cases_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = SCORING["vos"].tally
+    right = FAMILIES["vos"].scoring.tally
 
     def broken(truth, prediction):
         if not len(prediction[0].ids):
@@ -202,7 +203,7 @@ def test_the_command_exits_with_1_if_a_score_is_wrong_and_with_2_if_the_user_is(
 ) -> None:
     done = unibench("-t", "vos/davis2016", "--data", str(tmp_path))
     assert (done.exit_code, len(done.output.strip().splitlines())) == (2, 1)
-    right = SCORING["pose"].pool
+    right = FAMILIES["pose"].scoring.pool
     spoil(monkeypatch, "pose", pool=lambda tallies: {**right(tallies), "PCK@0.1": 0.5})
     done = unibench("-t", "pose/synthetic-easy")
     assert done.exit_code == 1

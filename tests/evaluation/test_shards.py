@@ -14,7 +14,7 @@ from tests.evaluation import sweeps
 from unibench.cli import main
 from unibench.errors import PlanError
 from unibench.evaluation import plan_file, shards
-from unibench.evaluation.plan_file import Plan, PlannedTask, PlannedUnit
+from unibench.evaluation.plan_file import Plan, PlannedModel, PlannedTask, PlannedUnit
 from unibench.results import store
 
 CLIPS = 4
@@ -56,12 +56,12 @@ def drawn(costs: Sequence[float], models: int) -> Plan:
     each = -(-len(costs) // models)
     clips = tuple(f"clip{number}" for number in range(each))
     units = [
-        PlannedUnit(f"model{place // each}", 0, clips[place % each], cost, {"layer": "x"})
+        PlannedUnit(place // each, 0, clips[place % each], cost, {"layer": "x"})
         for place, cost in enumerate(costs)
     ]
-    names = dict.fromkeys((unit.model for unit in units), "")
+    listed = tuple(PlannedModel(f"model{number}", "") for number in range(models))
     return Plan(
-        plan_file.FORMAT, "", names, (PlannedTask("vos/davis2016", "unitrack", "", clips),), tuple(units)
+        plan_file.FORMAT, listed, (PlannedTask("vos/davis2016", "unitrack", "", clips),), tuple(units)
     )
 
 
@@ -155,7 +155,7 @@ def test_a_folder_holds_one_plan(asked: list[object], path: Path, tmp_path: Path
 
 
 def found(plan: Plan, data: Path) -> list[object]:
-    return list(shards.units(plan, plan.units, data, None))
+    return list(shards.find_units(plan, plan.units, data, None))
 
 
 def test_another_card_protocol_or_clip_is_noticed_before_any_work(path: Path, data: Path) -> None:
@@ -164,7 +164,8 @@ def test_another_card_protocol_or_clip_is_noticed_before_any_work(path: Path, da
     with pytest.raises(
         PlanError, match=r"model 'hog': card or weights with the hash .*, expected abc as in the plan"
     ):
-        found(replace(plan, models={**plan.models, "hog": "abc"}), data)
+        colour, hog = plan.models
+        found(replace(plan, models=(colour, replace(hog, hash="abc"))), data)
     (task,) = plan.tasks
     with pytest.raises(
         PlanError, match=r"task vos/davis2016@unitrack: protocol with the hash .*, expected abc"

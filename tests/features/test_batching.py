@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from unibench import plugins
 from unibench.errors import DataError, TrackerError
-from unibench.features.batching import Steps, ahead, fan, follow, see, share
+from unibench.features.batching import Steps, follow, prefetch, run_network, share_passes, tee
 from unibench.models import cards
 from unibench.models import frozen as models
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
 from unibench.tasks import registry
+from unibench.tasks.family import make_options
 
 
 class Network:
@@ -55,15 +57,15 @@ def clip(length: int, pulled: list[int] | None = None, size: tuple[int, int] = (
 
 
 def threads() -> int:
-    return sum(thread.name.startswith("ahead") for thread in threading.enumerate())
+    return sum(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
-# --- ahead
+# --- prefetch
 
 
 def test_items_come_in_their_order_and_the_thread_ends() -> None:
-    assert list(ahead(range(20), depth=3)) == list(range(20))
-    assert list(ahead([])) == []
+    assert list(prefetch(range(20), depth=3)) == list(range(20))
+    assert list(prefetch([])) == []
     assert threads() == 0
 
 
@@ -77,7 +79,7 @@ def test_items_are_made_in_another_thread_no_more_than_asked_for_ahead() -> None
             made.append(number)
             yield number
 
-    for number in ahead(items(), depth=2):
+    for number in prefetch(items(), depth=2):
         assert len(made) <= number + 1 + 2 + 1  # those given, those waiting, and one being made
     assert made == list(range(9))
     assert threading.get_ident() not in makers
@@ -88,7 +90,7 @@ def test_an_error_comes_out_where_its_item_would() -> None:
         yield from range(3)
         raise DataError("frame 3 is damaged; fetch it again")
 
-    numbers = ahead(items(), depth=8)
+    numbers = prefetch(items(), depth=8)
     assert list(islice(numbers, 3)) == [0, 1, 2]
     with pytest.raises(DataError, match="frame 3 is damaged; fetch it again"):
         next(numbers)
@@ -104,7 +106,7 @@ def test_the_thread_ends_when_nobody_wants_more() -> None:
         finally:
             closed.append(True)
 
-    with closing(ahead(items(), depth=4)) as numbers:
+    with closing(prefetch(items(), depth=4)) as numbers:
         assert list(islice(numbers, 3)) == [0, 1, 2]
         assert threads() == 1
     assert threads() == 0
@@ -112,11 +114,11 @@ def test_the_thread_ends_when_nobody_wants_more() -> None:
     assert closed == [True]
 
 
-# --- fan
+# --- tee
 
 
 def test_every_reader_gets_every_item_at_its_own_pace() -> None:
-    first, second = fan(iter(range(5)), 2)
+    first, second = tee(iter(range(5)), 2)
     assert list(islice(first, 3)) == [0, 1, 2]
     assert list(second) == list(range(5))
     assert list(first) == [3, 4]
@@ -127,7 +129,7 @@ def test_every_reader_meets_the_error() -> None:
         yield 0
         raise DataError("damaged")
 
-    for reader in fan(items(), 3):
+    for reader in tee(items(), 3):
         assert next(reader) == 0
         with pytest.raises(DataError, match="damaged"):
             next(reader)
@@ -145,7 +147,7 @@ def test_what_all_have_read_or_will_not_read_is_forgotten() -> None:
             alive.add(item)
             yield item
 
-    readers = fan(items(), 3)
+    readers = tee(items(), 3)
     readers.pop()  # one that failed
     for _ in range(20):
         for reader in readers:
@@ -153,12 +155,12 @@ def test_what_all_have_read_or_will_not_read_is_forgotten() -> None:
         assert len(alive) <= 5  # those that somebody holds in hand, whatever has passed
 
 
-# --- share
+# --- share_passes
 
 
 def test_the_same_images_are_shown_once_until_forgotten() -> None:
     network = Network()
-    model, forget = share(frozen(network))
+    model, forget = share_passes(frozen(network))
     image, other = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
     first = model.network(image, ["a"])
     assert torch.equal(first["a"], model.network(image.clone(), ["a"])["a"])
@@ -174,7 +176,7 @@ def test_the_same_images_are_shown_once_until_forgotten() -> None:
 
 def test_a_batch_is_known_as_a_whole_only() -> None:
     network = Network()
-    model, _ = share(frozen(network))
+    model, _ = share_passes(frozen(network))
     images = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
     model.network(images, ["a"])
     model.network(images[:2], ["a"])  # sums may come in another order in another batch
@@ -183,7 +185,7 @@ def test_a_batch_is_known_as_a_whole_only() -> None:
 
 def test_layers_of_all_come_from_the_first_pass() -> None:
     network = Network()
-    model, _ = share(frozen(network), ["a", "b"])
+    model, _ = share_passes(frozen(network), ["a", "b"])
     image = torch.zeros(1, 3, 2, 2)
     assert set(model.network(image, ["b"])) == {"b"}
     assert set(model.network(image, ["a"])) == {"a"}
@@ -237,7 +239,7 @@ def test_nothing_is_shown_where_nothing_is_looked_at() -> None:
 def test_images_of_several_sizes_are_shown_apart() -> None:
     network = Network()
     images = [np.full((size, 2, 3), size, dtype=np.uint8) for size in (2, 2, 5, 2)]
-    maps = see(images, frozen(network), ["a"])
+    maps = run_network(images, frozen(network), ["a"])
     assert [tuple(one["a"].shape) for one in maps] == [(3, size, 2) for size in (2, 2, 5, 2)]
     assert [one["a"].mean().item() for one in maps] == [size * 98.0 for size in (2, 2, 5, 2)]
     assert [count for count, _ in network.seen] == [2, 1, 1]
@@ -259,12 +261,14 @@ def test_the_batch_changes_no_score(name: str, knobs: dict[str, object]) -> None
     task = replace(task, protocol=replace(task.protocol, knobs={**task.protocol.knobs, **knobs}))
     model = models.load(card)
     given, truth = next(registry.clips(task, frames=9))
-    tallies = [
-        task.tally(truth, list(registry.bind(task, replace(model, batch=batch), card.default_layer)(given)))
-        for batch in (1, 3, 8)
-    ]
+    layer, track = card.default_layer, plugins.resolve(task.family.tracker)
+    options = make_options(plugins.resolve(task.family.options), task.protocol.knobs)
+    tallies = []
+    for batch in (1, 3, 8):
+        labels = [one[layer] for one in track(given, replace(model, batch=batch), [layer], options)]
+        tallies.append(task.family.scoring.tally(truth, labels))
     assert tallies[0] == tallies[1] == tallies[2]
-    assert task.pool(tallies[:1])[task.family.scoring.headline] > 0.3
+    assert task.family.scoring.pool(tallies[:1])[task.family.scoring.headline] > 0.3
 
 
 def test_the_batch_changes_features_by_rounding_only() -> None:
@@ -272,10 +276,10 @@ def test_the_batch_changes_features_by_rounding_only() -> None:
     model = models.load(card)
     given, _ = next(registry.clips(registry.find("vos/synthetic"), frames=8))
     images = [frame.image for frame in given.frames()]
-    alone = [see([image], model, list(card.layers))[0] for image in images]
+    alone = [run_network([image], model, list(card.layers))[0] for image in images]
     for batch in (3, 8):
         groups = [images[start : start + batch] for start in range(0, len(images), batch)]
-        together = [maps for group in groups for maps in see(group, model, list(card.layers))]
+        together = [maps for group in groups for maps in run_network(group, model, list(card.layers))]
         for one, other in zip(alone, together, strict=True):
             for layer in card.layers:
                 scale = one[layer].abs().max()

@@ -9,10 +9,11 @@ from click.testing import CliRunner, Result
 
 from tests.evaluation.sweeps import left
 from tests.joint import toy
+from unibench import models as opening
 from unibench.cli import main
 from unibench.errors import CardError, PlanError, TrackerError, UnknownNameError
 from unibench.evaluation import run_clip
-from unibench.evaluation import units as plan
+from unibench.evaluation.units import Unit, list_units
 from unibench.features.cache import FeatureCache
 from unibench.joint import systems
 from unibench.models import cards
@@ -33,8 +34,11 @@ def unibench(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(one) for one in arguments])
 
 
-def asked(home: Path, *names: str, model: str = "toy") -> list[plan.Unit]:
-    return plan.units([cards.find(model)], [registry.find(name) for name in names], None, frames=FRAMES)
+def asked(home: Path, *names: str, model: str = "toy", features: FeatureCache | None = None) -> list[Unit]:
+    return list_units(
+        [cards.find(model)], [registry.find(name) for name in names], None,
+        weights_path=home / "weights", frames=FRAMES, features=features,
+    )  # fmt: skip
 
 
 def changed(home: Path, old: str, new: str) -> Path:
@@ -148,7 +152,7 @@ def test_a_task_without_a_protocol_is_run_under_the_default_for_the_kind_of_mode
     assert both == asked(home, "mot/synthetic@private")
     assert {unit.layers for unit in both} == {("joint",)}
     with pytest.raises(UnknownNameError, match="no layer of model 'toy' 'layer3'; there are: joint"):
-        plan.units([cards.find("toy")], [registry.find("mot/synthetic")], None, layers=["layer3"])
+        list_units([cards.find("toy")], [registry.find("mot/synthetic")], None, layers=["layer3"])
 
 
 def test_private_takes_published_detections_away_and_public_gives_them() -> None:
@@ -164,15 +168,17 @@ def test_private_takes_published_detections_away_and_public_gives_them() -> None
 
 
 def test_from_python_a_joint_tracker_is_bound_like_a_frozen_model(home: Path) -> None:
-    model = systems.load(cards.find("toy"), home / "weights")
-    clip, _ = next(registry.clips(task := registry.find("mot/synthetic", kind="joint"), frames=FRAMES))
+    model = opening.open(cards.find("toy"), home / "weights")
+    task = registry.for_model(registry.find("mot/synthetic"), model)
+    assert task.protocol.name == "private"
+    clip, _ = next(registry.clips(task, frames=FRAMES))
     assert len(list(registry.bind(task, model, "joint")(clip))) == FRAMES
     with pytest.raises(UnknownNameError, match="no layer of model 'toy' 'c3'; there are: joint"):
         registry.bind(task, model, "c3")
     with pytest.raises(
         TrackerError, match="model 'toy': protocol 'unitrack' is not for joint trackers; there are"
     ):
-        registry.bind(registry.find("mot/synthetic"), model, "joint")
+        registry.bind(registry.find("mot/synthetic@unitrack"), model, "joint")
     with pytest.raises(TrackerError, match="model 'toy': it draws no masks"):
         registry.bind(registry.find("vos/synthetic"), model, "joint")
 
@@ -209,12 +215,12 @@ def test_other_weights_are_other_work(home: Path) -> None:
     from tests.joint.conftest import save
 
     units = asked(home, "mot/synthetic-easy")
-    first = run_clip.fingerprints(units, home / "weights")["toy"]
     assert all(one.seconds > 0 for one in run_clip.execute(units, home / "out", home / "weights"))
     assert all(one.seconds == 0 for one in run_clip.execute(units, home / "out", home / "weights"))
     save(home / "weights/toy.safetensors", toy.ToyConfig(least=0.4))
-    assert run_clip.fingerprints(units, home / "weights")["toy"] != first
-    assert all(one.seconds > 0 for one in run_clip.execute(units, home / "out", home / "weights"))
+    others = asked(home, "mot/synthetic-easy")
+    assert {unit.fingerprint for unit in others}.isdisjoint({unit.fingerprint for unit in units})
+    assert all(one.seconds > 0 for one in run_clip.execute(others, home / "out", home / "weights"))
 
 
 def rushed(network: object, config: object, clip: Clip, protocol: str) -> Iterator[Labels]:
@@ -255,10 +261,9 @@ def test_a_joint_tracker_keeps_to_the_protocol(
 def test_a_feature_cache_leaves_joint_trackers_as_they_are(home: Path) -> None:
     units = asked(home, "mot/synthetic-easy")
     cache = FeatureCache(home / "maps")
-    hashes = [run_clip.fingerprints(units, home / "weights", features) for features in (None, cache)]
-    assert hashes[0] == hashes[1]
-    frozen = asked(home, "mot/synthetic-easy", model="lab-colour")
-    assert run_clip.fingerprints(frozen, None) != run_clip.fingerprints(frozen, None, cache)
+    assert asked(home, "mot/synthetic-easy", features=cache) == units
+    frozen = [asked(home, "mot/synthetic-easy", model="lab-colour", features=one) for one in (None, cache)]
+    assert frozen[0] != frozen[1]
     for out, features in (("with", cache), ("without", None)):
         assert not [one.error for one in run_clip.execute(units, home / out, home / "weights", features=features)
                     if one.error]  # fmt: skip

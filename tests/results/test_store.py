@@ -1,5 +1,7 @@
+import hashlib
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,19 +13,22 @@ import pytest
 
 from unibench.errors import OutputError
 from unibench.records import Score
+from unibench.results.atomic import replace_file
 from unibench.results.store import (
     ClipResult,
+    RunKey,
     UnitKey,
     read_clip,
     read_clips,
+    read_run,
     read_scores,
-    replace_file,
+    run_of,
     write_clip,
     write_result,
     write_run,
 )
 
-KEY = UnitKey("dino", "pose/jhmdb", "unitrack", "layer3", "catch/ball_1.avi")
+KEY = UnitKey("dino", "c0ffee", "pose/jhmdb", "unitrack", "layer3", "catch/ball_1.avi")
 RESULT = ClipResult(KEY, 40, False, "f00d", "da7a", {"tp": 3.0, "distance": 0.1})
 SCORE = Score(
     model="dino", layer="layer3", task="vos/davis2016", benchmark="davis2016", protocol="unitrack",
@@ -31,12 +36,12 @@ SCORE = Score(
     ci_low=0.2, ci_high=0.4, clips=20, frames=1376, partial=False, headline=True,
     protocol_hash="p1", weights_hash="w1", data_hash="d1",
 )  # fmt: skip
-RESULT_FILE = Path("dino", "vos", "davis2016@unitrack", "layer3", "result.json")
+RESULT_FILE = Path("dino", "w1", "vos", "davis2016@unitrack", "layer3", "result.json")
 
 
 def test_a_clip_comes_back_as_it_was_written(tmp_path):
     path = write_clip(tmp_path, RESULT)
-    assert path == tmp_path / "dino/pose/jhmdb@unitrack/layer3/clips/catch%2Fball_1.avi.json"
+    assert path == tmp_path / "dino/c0ffee/pose/jhmdb@unitrack/layer3/clips/catch%2Fball_1.avi.json"
     found = read_clip(tmp_path, KEY)
     assert found is not None
     assert vars(found) == vars(RESULT)
@@ -45,21 +50,25 @@ def test_a_clip_comes_back_as_it_was_written(tmp_path):
 def test_a_clip_file_is_plain_sorted_json_without_times(tmp_path):
     numpy_values = replace(RESULT, frames=40, tally={"tp": np.float64(3), "distance": np.float64(0.1)})
     path = write_clip(tmp_path, numpy_values)
-    assert path.read_text() == (
+    assert re.sub(r'"[0-9a-f]{16}"', '"CHECK"', path.read_text()) == (
         "{\n"
-        ' "clip": "catch/ball_1.avi",\n'
+        ' "checksum": "CHECK",\n'
         ' "data": "da7a",\n'
         ' "fingerprint": "f00d",\n'
         ' "frames": 40,\n'
-        ' "layer": "layer3",\n'
-        ' "model": "dino",\n'
+        ' "key": {\n'
+        '  "clip": "catch/ball_1.avi",\n'
+        '  "fingerprint": "c0ffee",\n'
+        '  "layer": "layer3",\n'
+        '  "model": "dino",\n'
+        '  "protocol": "unitrack",\n'
+        '  "task": "pose/jhmdb"\n'
+        " },\n"
         ' "partial": false,\n'
-        ' "protocol": "unitrack",\n'
         ' "tally": {\n'
         '  "distance": 0.1,\n'
         '  "tp": 3.0\n'
-        " },\n"
-        ' "task": "pose/jhmdb"\n'
+        " }\n"
         "}\n"
     )
 
@@ -69,7 +78,7 @@ def test_a_clip_file_is_plain_sorted_json_without_times(tmp_path):
 )
 def test_any_clip_name_is_one_file_and_comes_back(tmp_path, clip):
     path = write_clip(tmp_path, replace(RESULT, key=replace(KEY, clip=clip)))
-    assert path.parent == tmp_path / "dino/pose/jhmdb@unitrack/layer3/clips"
+    assert path.parent == tmp_path / "dino/c0ffee/pose/jhmdb@unitrack/layer3/clips"
     assert unquote(path.name.removesuffix(".json")) == clip
     assert not path.name.startswith(".")
     assert read_clip(tmp_path, replace(KEY, clip=clip)) is not None
@@ -80,9 +89,10 @@ def test_all_clips_of_a_result_are_read_by_name(tmp_path):
     for one in results:
         write_clip(tmp_path, one)
     write_clip(tmp_path, replace(RESULT, key=replace(KEY, layer="layer4")))
-    found = read_clips(tmp_path, KEY.model, KEY.task, KEY.protocol, KEY.layer)
+    found = read_clips(tmp_path, KEY.run)
     assert [vars(one) for one in found] == [vars(one) for one in reversed(results)]
-    assert read_clips(tmp_path, "mae", KEY.task, KEY.protocol, KEY.layer) == []
+    assert read_clips(tmp_path, replace(KEY.run, model="mae")) == []
+    assert read_clips(tmp_path, replace(KEY.run, fingerprint="decaf")) == []
 
 
 def test_different_clip_names_are_different_files(tmp_path):
@@ -114,13 +124,23 @@ def test_undefined_is_null_and_comes_back_as_nan(tmp_path):
 
 
 def test_infinity_is_refused(tmp_path):
-    with pytest.raises(OutputError, match="ratio is inf, expected a finite number; mend the metric"):
+    with pytest.raises(OutputError, match="ratio is inf, expected a finite number; correct the metric"):
         write_clip(tmp_path, replace(RESULT, tally={"ratio": math.inf}))
 
 
-def _damage(path, **changes):
+def _change(path, **changes):
     record = json.loads(path.read_text())
-    path.write_text(json.dumps({name: v for name, v in {**record, **changes}.items() if v != "drop"}))
+    record = {name: v for name, v in {**record, **changes}.items() if v != "drop"}
+    path.write_text(json.dumps(record))
+    return record
+
+
+def _sign(path, record):
+    """Write a record with the checksum that `write_clip` would give it."""
+    record.pop("checksum")
+    text = json.dumps(record, sort_keys=True, indent=1) + "\n"
+    record["checksum"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    path.write_text(json.dumps(record))
 
 
 @pytest.mark.parametrize(
@@ -131,16 +151,26 @@ def _damage(path, **changes):
         ({"frames": 4.5}, r"frames is 4\.5, expected int; delete the file or rerun"),
         ({"frames": True}, r"frames is True, expected int; delete"),
         ({"tally": {"tp": "3"}}, r"tp is '3', expected a number; delete"),
-        ({"clip": "other"}, r"holds UnitKey\(.*'other'\), expected UnitKey\(.*; delete"),
+        ({"key": {"clip": "other"}}, r"holds \{'clip': 'other'\}, expected \{'model': 'dino', .*; delete"),
     ],
 )
 def test_a_clip_file_with_other_content_is_an_error(tmp_path, changes, message):
     path = write_clip(tmp_path, RESULT)
-    _damage(path, **changes)
+    _sign(path, _change(path, **changes))
     with pytest.raises(OutputError, match=message) as caught:
         read_clip(tmp_path, KEY)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tally": {"tp": 9.0, "distance": 0.1}}, {"frames": 41}, {"checksum": "0" * 16}]
+)
+def test_a_clip_file_that_was_edited_is_an_error(tmp_path, changes):
+    path = write_clip(tmp_path, RESULT)
+    _change(path, **changes)
+    with pytest.raises(OutputError, match=r"changed after it was written \(its checksum .*; delete the file"):
+        read_clip(tmp_path, KEY)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"clip": ', b"\xff\xfe"])
@@ -170,10 +200,11 @@ def test_scores_come_back_exact_in_path_order_and_in_the_order_written(tmp_path)
 def test_reading_scores_ignores_clips_and_runs(tmp_path):
     write_result(tmp_path, [SCORE])
     write_clip(tmp_path, replace(RESULT, key=replace(KEY, clip="result")))
-    run = write_run(
-        tmp_path, model="dino", task="vos/davis2016", protocol="unitrack", layer="layer3",
-        provenance={"started": "2024-01-01"},
-    )  # fmt: skip
+    key = RunKey("dino", "w1", "vos/davis2016", "unitrack", "layer3")
+    assert key == run_of(SCORE)
+    assert read_run(tmp_path, key) == {}
+    run = write_run(tmp_path, key, {"started": "2024-01-01"})
+    assert read_run(tmp_path, key) == {"started": "2024-01-01"}
     assert run == tmp_path / RESULT_FILE.with_name("run.json")
     assert json.loads(run.read_text()) == {"started": "2024-01-01"}
     assert read_scores(tmp_path) == [SCORE]

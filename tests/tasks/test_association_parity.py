@@ -12,8 +12,9 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 from unibench.geometry import masks
 from unibench.models import cards, frozen
 from unibench.records import Clip, Frame, Labels
-from unibench.tasks import protocols, registry
+from unibench.tasks import association
 from unibench.tasks.association.tracker import AssociationOptions, track
+from unibench.tasks.family import make_options
 
 FRAMES = 40
 
@@ -88,7 +89,7 @@ def scores(shared_data):
     cases = {
         f"{source}-{mode}": (
             source,
-            registry.options(AssociationOptions, protocols.find("mot", preset).knobs),
+            make_options(AssociationOptions, association.MOT.presets[preset].knobs),
         )
         for source in found
         for mode, preset in (("study", "as-coded"), ("motion", "as-coded-motion"))

@@ -5,39 +5,46 @@ from pathlib import Path
 
 import pytest
 
+from unibench import plugins
 from unibench.errors import DataError, UnknownNameError
-from unibench.tasks import protocols, registry
-from unibench.tasks.protocols import PROTOCOLS, Protocol
+from unibench.tasks import model_kinds, protocols
+from unibench.tasks.family import Protocol, make_options
+from unibench.tasks.registry import FAMILIES
+from unibench.tasks.sot.presets import HEADS
 
-ALL = [(family, preset) for family, presets in PROTOCOLS.items() for preset in presets.values()]
+ALL = [(name, preset) for name, family in FAMILIES.items() for preset in family.presets.values()]
+MOT = FAMILIES["mot"].presets["unitrack"]
 
 
 @pytest.mark.parametrize(("family", "preset"), ALL, ids=lambda one: getattr(one, "name", one))
 def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Protocol) -> None:
     assert preset.source
-    if preset.kind == "joint":  # a joint tracker brings its own
+    if preset.kinds == ("joint",):  # a joint tracker brings its own
         assert preset.knobs == {}
         return
-    options = registry.options(registry.FAMILIES[family].options, preset.knobs)
+    options = make_options(plugins.resolve(FAMILIES[family].options), preset.knobs)
     assert asdict(options) == preset.knobs
 
 
 def test_each_kind_of_model_has_a_default_of_its_own() -> None:
-    assert [protocols.find("mot", kind=kind).name for kind in ("frozen", "joint")] == ["unitrack", "private"]
-    assert protocols.find("vos", kind="joint").name == "unitrack"  # there is none; `tasks.why_not` says so
-    assert all(next(iter(presets.values())).kind == "frozen" for presets in PROTOCOLS.values())
+    first = {
+        kind: next(name for name, preset in FAMILIES["mot"].presets.items() if kind in preset.kinds)
+        for kind in model_kinds.TITLES
+    }
+    assert first == {"frozen": "unitrack", "joint": "private"}
+    assert all(next(iter(family.presets.values())).kinds == ("frozen",) for family in FAMILIES.values())
 
 
-@pytest.mark.parametrize("family", sorted(registry.FAMILIES))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_presets_of_a_family_are_different(family: str) -> None:
-    presets = PROTOCOLS[family]
+    presets = FAMILIES[family].presets
     assert len({protocols.fingerprint(preset) for preset in presets.values()}) == len(presets)
     assert all(name == preset.name for name, preset in presets.items())
-    assert protocols.find(family) == next(iter(presets.values()))
+    assert all(protocols.find(FAMILIES[family], name) is preset for name, preset in presets.items())
 
 
 def test_every_published_vos_protocol_is_a_preset() -> None:
-    assert list(PROTOCOLS["vos"]) == [
+    assert list(FAMILIES["vos"].presets) == [
         "unitrack",
         "crw",
         "dino",
@@ -50,8 +57,8 @@ def test_every_published_vos_protocol_is_a_preset() -> None:
 
 @pytest.mark.parametrize("family", ["mot", "mots", "posetrack"])
 def test_every_variant_of_association_is_a_preset(family: str) -> None:
-    study = PROTOCOLS[family]["unitrack"]
-    variants = {name: preset.knobs for name, preset in PROTOCOLS[family].items()}
+    study = FAMILIES[family].presets["unitrack"]
+    variants = {name: preset.knobs for name, preset in FAMILIES[family].presets.items()}
     assert [variants[name]["rsm"] for name in ("unitrack", "mass", "pooled", "as-coded")] == [
         "paper", "mass", "pooled", "as-coded"]  # fmt: skip
     assert variants["memory-5"] == {**study.knobs, "cascade": {**study.knobs["cascade"], "memory": 5}}
@@ -68,14 +75,14 @@ def test_every_variant_of_association_is_a_preset(family: str) -> None:
 
 
 def test_an_unknown_knob_is_refused() -> None:
-    family = registry.FAMILIES["vos"]
-    knobs = {**protocols.find("vos").knobs, "colour": 1}
+    family = FAMILIES["vos"]
+    knobs = {**family.presets["unitrack"].knobs, "colour": 1}
     with pytest.raises(TypeError, match="colour"):
-        registry.options(family.options, knobs)
+        make_options(plugins.resolve(family.options), knobs)
 
 
 def test_the_hash_follows_what_changes_a_score() -> None:
-    one = protocols.find("mot")
+    one = MOT
     same = replace(one, version="1.7", source="somewhere else")
     assert protocols.fingerprint(same) == protocols.fingerprint(one)
     for other in (
@@ -88,15 +95,37 @@ def test_the_hash_follows_what_changes_a_score() -> None:
 
 
 def test_a_folder_of_detections_is_known_by_its_bytes(tmp_path: Path) -> None:
-    one = replace(protocols.find("mot"), detections=str(tmp_path))
-    empty = protocols.fingerprint(one)
+    empty = protocols.with_detections(MOT, str(tmp_path))
     (tmp_path / "clip.txt").write_text("1,-1,2,3,4,5,1")
-    assert protocols.fingerprint(one) != empty
-    assert protocols.label(one) == f"unitrack+{tmp_path.name}"
+    one = protocols.with_detections(MOT, str(tmp_path))
+    assert protocols.fingerprint(one) != protocols.fingerprint(empty)
+    assert protocols.label(one) == f"unitrack+{tmp_path.name}-{one.detections_hash[:6]}"
     with pytest.raises(DataError, match="detections 'nowhere': no such folder; there are: public, oracle"):
-        protocols.fingerprint(replace(one, detections="nowhere"))
+        protocols.with_detections(MOT, "nowhere")
+
+
+def test_two_folders_of_one_name_are_two_sources_and_a_copy_is_the_same(tmp_path: Path) -> None:
+    found = {}
+    for parent, line in (("da", "1,-1,2,3,4,5,1"), ("db", "1,-1,2,3,4,5,.5"), ("copy", "1,-1,2,3,4,5,1")):
+        (tmp_path / parent / "det").mkdir(parents=True)
+        (tmp_path / parent / "det" / "clip.txt").write_text(line)
+        found[parent] = protocols.with_detections(MOT, str(tmp_path / parent / "det"))
+    labels = {name: protocols.label(one) for name, one in found.items()}
+    assert labels["da"] == labels["copy"] != labels["db"]
+    assert protocols.fingerprint(found["da"]) == protocols.fingerprint(found["copy"])
+
+
+def test_a_preset_of_sot_holds_the_knobs_of_its_own_head_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    presets = FAMILIES["sot"].presets
+    before = {name: protocols.fingerprint(preset) for name, preset in presets.items()}
+    for preset in presets.values():
+        head = plugins.resolve(HEADS[preset.knobs["head"]])
+        assert set(preset.knobs["head_options"]) == set(head.options.__dataclass_fields__)
+        assert preset.version == "2.0"
+    monkeypatch.setitem(HEADS, "another", HEADS["xcorr"])
+    assert {name: protocols.fingerprint(preset) for name, preset in presets.items()} == before
 
 
 def test_unknown_presets_are_named() -> None:
     with pytest.raises(UnknownNameError, match="no protocol of 'vos' 'unitrak'; did you mean 'unitrack'"):
-        protocols.find("vos", "unitrak")
+        protocols.find(FAMILIES["vos"], "unitrak")

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from heads.xcorr import XcorrOptions
 from unibench.datasets import otb
 from unibench.datasets.clips import truncate
 from unibench.errors import CardError, DataError, UnknownNameError
@@ -17,14 +16,15 @@ from unibench.metrics import sot
 from unibench.models import cards, frozen
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.tasks import protocols, registry
+from unibench.tasks import sot as tasks
+from unibench.tasks.family import make_options
 from unibench.tasks.sot.tracker import BoxTrackerOptions, crop, track, window_cells
 
 HEIGHT, WIDTH = 120, 160
 SIDE = 33  # of the square that moves
 DCF = BoxTrackerOptions(crop_size=264)
 XCORR = replace(DCF, head="xcorr")
-CODED = replace(XCORR, xcorr=XcorrOptions(decode="as-coded"))
+CODED = replace(XCORR, head_options={"decode": "as-coded"})
 STRIDES = {"layer": 8, "fine": 4}
 
 
@@ -226,7 +226,7 @@ def test_beyond_the_frame_is_the_mean_colour() -> None:
 
 
 def test_options_are_made_of_a_protocols_knobs() -> None:
-    assert registry.options(BoxTrackerOptions, asdict(CODED)) == CODED
+    assert make_options(BoxTrackerOptions, asdict(CODED)) == CODED
     json.dumps(asdict(CODED))
 
 
@@ -281,7 +281,7 @@ def test_a_wrong_stride_is_told() -> None:
 def test_the_2021_codes_scores(case: str, preset: str, shared_data, gold) -> None:
     expected = json.loads((gold / "unitrack_real_clips/expected.json").read_text())[case]["AUC"]
     _, name, frames = case.split("/")
-    options = registry.options(BoxTrackerOptions, protocols.find("sot", preset).knobs)
+    options = make_options(BoxTrackerOptions, tasks.FAMILY.presets[preset].knobs)
     model = frozen.load(cards.find("resnet50-imagenet-v1"), given=shared_data / "weights")
     clip, truth = truncate(*otb.load(shared_data / "OTB", name), int(frames))
     prediction = [labels["layer3"] for labels in track(clip, model, ["layer3"], options)]

@@ -16,8 +16,8 @@ from unibench.geometry import masks as rle
 from unibench.models import cards, frozen
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
-from unibench.tasks import registry
-from unibench.tasks.protocols import PROTOCOLS
+from unibench.tasks import vos
+from unibench.tasks.family import make_options
 from unibench.tasks.vos.tracker import (
     MODES,
     MaskTrackerOptions,
@@ -291,10 +291,10 @@ def published_masks(published: Published, size: tuple[int, int], mode: Image.Res
     return written
 
 
-@pytest.mark.parametrize("name", PROTOCOLS["vos"])
+@pytest.mark.parametrize("name", vos.FAMILY.presets)
 def test_every_preset_is_what_its_authors_code_does(name):
     """Frames of 48 x 72 pixels are seen at 72 x 108 or, by CropMAE, at 72 x 132: cells of 4 pixels."""
-    options = registry.options(MaskTrackerOptions, PROTOCOLS["vos"][name].knobs)
+    options = make_options(MaskTrackerOptions, vos.FAMILY.presets[name].knobs)
     size = (72, 132) if name == "cropmae" else (72, 108)
     small = replace(options, short_side=size[0], long_side=size[1], long_multiple=None)
     given = Labels(ids=np.array([1, 2]), masks=tuple(map(rle.encode, odd_masks())))
@@ -323,7 +323,7 @@ def test_every_preset_is_what_its_authors_code_does(name):
     ],
 )
 def test_what_the_network_sees_under_each_preset(name, frame, patch_side, size):
-    options = registry.options(MaskTrackerOptions, PROTOCOLS["vos"][name].knobs)
+    options = make_options(MaskTrackerOptions, vos.FAMILY.presets[name].knobs)
     model = replace(
         colours(Recorder(), 0.0 if patch_side is None else 1.0),
         strides={"only": patch_side or 8},
@@ -413,7 +413,7 @@ def late_scene(first: int, second: int, length: int = 6) -> Clip:
 
 @pytest.mark.parametrize("name", ["unitrack", "dino"])
 def test_objects_are_followed_from_the_frame_in_which_they_are_given(name):
-    options = replace(registry.options(MaskTrackerOptions, PROTOCOLS["vos"][name].knobs), short_side=None)
+    options = replace(make_options(MaskTrackerOptions, vos.FAMILY.presets[name].knobs), short_side=None)
     network = Recorder()
     written = [one["fine"] for one in track(late_scene(1, 2), colours(network), ["fine"], options)]
     assert [one.ids.tolist() for one in written] == [[], [7], [7, 3], [7, 3], [7, 3], [7, 3]]

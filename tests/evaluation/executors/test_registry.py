@@ -13,12 +13,14 @@ from tests.evaluation import sweeps
 from unibench.cli import progress
 from unibench.errors import UnibenchError, UnknownNameError
 from unibench.evaluation import executors, run_clip
+from unibench.evaluation.evaluate import evaluate
 from unibench.evaluation.executors import Batches, Job, Worker
+from unibench.evaluation.fingerprints import unit_key
 from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
-from unibench.models import cards
+from unibench.models import frozen
 from unibench.results import store
-from unibench.tasks import registry
+from unibench.tasks import protocols, registry
 
 CLIPS = 3
 
@@ -52,16 +54,13 @@ def test_boards_do_not_depend_on_who_is_first(
     def backwards(units: list[Unit], job: Job) -> Iterator[Done]:
         yield from list(run_clip.execute(units, job.out))[::-1]
 
-    request = progress.Request(
-        [cards.find(name) for name in sweeps.MODELS],
-        [registry.find(sweeps.TASK)],
-        tmp_path / "first",
-        [],
-        data,
-    )
-    progress.perform(request)
+    def boards(out: Path) -> None:
+        assert evaluate(sweeps.MODELS, [sweeps.TASK], output=out, data=data).rows
+        progress.report(out)
+
+    boards(tmp_path / "first")
     monkeypatch.setattr(executors, "find", lambda name: backwards)
-    progress.perform(replace(request, out=tmp_path / "last"))
+    boards(tmp_path / "last")
     assert sweeps.left(tmp_path / "first") == sweeps.left(tmp_path / "last")
 
 
@@ -75,15 +74,18 @@ def test_protocols_of_one_clip_are_handed_out_together(data: Path) -> None:
 
 
 def test_the_largest_model_goes_first_and_a_worker_stays_with_its_own(data: Path) -> None:
-    waiting = Batches(sweeps.units(data, ("lab-colour", "random-resnet18")))
-    order = [waiting.take(model) for model in ("", "", "lab-colour", "random-resnet18", "random-resnet18")]
+    found = sweeps.units(data, ("lab-colour", "random-resnet18"))
+    waiting = Batches(found)
+    units = {unit.card.name: unit.model for unit in found}
+    asked = ("", "", "lab-colour", "random-resnet18", "random-resnet18")
+    order = [waiting.take(units[name]) if name else waiting.take() for name in asked]
     assert [batch[0].card.name for batch in order if batch] == [
         *("random-resnet18", "random-resnet18", "lab-colour", "random-resnet18", "lab-colour")
     ]
     assert waiting.left()
-    assert waiting.take("another") is not None
+    assert waiting.take(("another", "")) is not None
     assert not waiting.left()
-    assert waiting.take("lab-colour") is None
+    assert waiting.take(units["lab-colour"]) is None
 
 
 def test_what_is_lost_is_handed_out_once_more(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,9 +103,9 @@ def test_what_is_lost_is_handed_out_once_more(data: Path, caplog: pytest.LogCapt
 
 def test_a_worker_loads_a_model_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    original = run_clip.loader
+    original = frozen.load
     monkeypatch.setattr(
-        run_clip, "loader", lambda card, *rest: loaded.append(card.name) or original(card, *rest)
+        frozen, "load", lambda card, **options: loaded.append(card.name) or original(card, **options)
     )
     worker = Worker(Job(tmp_path), "cpu")
     found = executors.batches(sweeps.units(data))
@@ -114,7 +116,9 @@ def test_a_worker_loads_a_model_once(data: Path, tmp_path: Path, monkeypatch: py
     ]
     assert [one.unit for one in done] == [unit for batch in found for unit in batch]
     assert all(one.seconds > 0 and not one.error for one in done)
-    assert len(store.read_clips(tmp_path, "hog", "vos/davis2016", "unitrack", "hog")) == CLIPS
+    run = unit_key(done[-1].unit, "hog").run
+    assert run.model == "hog"
+    assert len(store.read_clips(tmp_path, run)) == CLIPS
 
 
 @pytest.mark.parametrize("wrong", [{"device": "nono"}, {"plugins": ("no_such_plugin",)}])
@@ -135,7 +139,7 @@ def test_paths_of_units_do_not_depend_on_the_folder(data: Path, monkeypatch: pyt
     monkeypatch.chdir(data)
     (data / "found").mkdir()
     (unit, *_) = sweeps.units(Path())
-    task = replace(unit.task, protocol=replace(unit.task.protocol, detections="found"))
+    task = replace(unit.task, protocol=protocols.with_detections(unit.task.protocol, "found"))
     assert executors.absolute(replace(unit, task=task)).root == (data / "DAVIS2016").resolve()
     assert executors.absolute(replace(unit, task=task)).task.protocol.detections == str(
         (data / "found").resolve()
