@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from unibench.datasets.files import fail, inside, read_text
 from unibench.datasets.images import read_image
-from unibench.joint.system import DetectionSet, Picture
+from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
 CORRECT = "correct this entry"
@@ -25,16 +25,16 @@ FRAME, TRACK = ("frame_id", "frame_index"), ("instance_id", "track_id")
 Row = Mapping[str, Any]
 
 
-def read(file: Path, images: Path, *, videos: bool = False) -> DetectionSet:
+def read(file: Path, images: Path, *, videos: bool = False) -> TrainingSet:
     """Read a JSON file.
 
     Args:
         file: COCO JSON.
-        images: folder that its `file_name`s start from.
-        videos: whether identities and the order of frames are wanted; otherwise all images are stills.
+        images: Folder that its `file_name`s start from.
+        videos: Whether identities and the order of frames are wanted; otherwise all images are stills.
 
     Raises:
-        DataError: the file is not JSON, or an entry is malformed or refers to nothing.
+        DataError: The file is not JSON, or an entry is malformed or refers to nothing.
     """
     try:
         table = json.loads(read_text(file))
@@ -43,19 +43,19 @@ def read(file: Path, images: Path, *, videos: bool = False) -> DetectionSet:
     return from_table(table, images, str(file), videos=videos)
 
 
-def from_table(table: object, images: Path, where: str, *, videos: bool = False) -> DetectionSet:
-    """Make a data set of what a COCO JSON file holds.
+def from_table(table: object, images: Path, where: str, *, videos: bool = False) -> TrainingSet:
+    """Make a training set of the content of a COCO JSON file.
 
-    Boxes without area are left out. Crowds, and what is marked `ignore`, are regions in which nothing is learnt.
+    Boxes without area are left out. Crowds, and objects marked `ignore`, are regions in which nothing is learnt.
 
     Args:
-        table: with `images`, `annotations` and `categories`.
-        images: folder that the `file_name`s start from.
-        where: the file, for messages.
-        videos: as in `read`.
+        table: With `images`, `annotations` and `categories`.
+        images: Folder that the `file_name`s start from.
+        where: The file, for messages.
+        videos: As in `read`.
 
     Raises:
-        DataError: an entry is malformed or refers to nothing.
+        DataError: An entry is malformed or refers to nothing.
     """
     categories = sorted(_rows(table, "categories", where), key=lambda row: int(row["id"]))
     numbers = {int(row["id"]): index for index, row in enumerate(categories)}
@@ -69,14 +69,14 @@ def from_table(table: object, images: Path, where: str, *, videos: bool = False)
         if _value(row, ("category_id",), int, place) not in numbers:
             fail(place, f"no category {row['category_id']}", CORRECT)
         of_image[image].append((place, row))
-    pictures = []
+    annotated = []
     for number, row in enumerate(_rows(table, "images", where)):
         objects = _Objects(of_image[int(row["id"])], numbers, tracks=videos)
-        pictures.append(_picture(row, f"{where}: images[{number}]", images, objects, videos=videos))
-    _refuse_twins([picture.name for picture in pictures], where)
+        annotated.append(_image(row, f"{where}: images[{number}]", images, objects, videos=videos))
+    _refuse_twins([one.name for one in annotated], where)
     if videos:
-        pictures.sort(key=lambda picture: (picture.video, picture.index))
-    return DetectionSet(where, classes, pictures)
+        annotated.sort(key=lambda one: (one.video, one.index))
+    return TrainingSet(where, classes, annotated)
 
 
 class _Objects:
@@ -100,12 +100,12 @@ class _Objects:
         self.areas, self.ignored, self.ignored_classes = areas[kept], boxes[crowd], classes[crowd]
 
 
-def _picture(row: Row, place: str, images: Path, objects: _Objects, *, videos: bool) -> Picture:
+def _image(row: Row, place: str, images: Path, objects: _Objects, *, videos: bool) -> AnnotatedImage:
     name = _value(row, ("file_name",), str, place)
     labels = objects.labels
     if len(set(labels.ids.tolist())) < len(labels.ids):
         fail(place, f"an identity stands twice in {name!r}", CORRECT)
-    return Picture(
+    return AnnotatedImage(
         name,
         partial(read_image, inside(images, name)),
         labels,
