@@ -1,7 +1,7 @@
 """Canvases of fixed size: where a frame lies on one, its pixels and its boxes there, and crops of its objects.
 
-A frame lies either centred on its canvas (`letterbox`, as JDE and UniTrack place it) or at the top left (`top_left`, as
-the joint trackers see it). Sizes are (height, width), points (x, y), all in pixels.
+A frame lies either centred on its canvas (`letterbox`, as in JDE and UniTrack) or at the top left (`top_left`, as
+the joint trackers place it). Sizes are (height, width), points (x, y), all in pixels.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def draw_letterbox(
     """Draw a frame on its canvas in `GREY`. A pixel is the mean of the area that it covers in the frame.
 
     Args:
-        image: RGB, 0 to 255, of the size that was placed.
+        image: RGB, 0 to 255, of the size in `placement`.
         placement: From `letterbox`.
     """
     canvas = np.full((*placement.canvas, 3), GREY, dtype=np.uint8)

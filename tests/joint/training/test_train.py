@@ -132,7 +132,8 @@ def test_another_config_is_refused_in_one_line(tmp_path: Path) -> None:
     learn(tmp_path)
     changed = replace(CONFIG, train=replace(CONFIG.train, rate=0.5))
     with pytest.raises(
-        TrainingError, match=r"checkpoint\.pt: made with config\.train\.rate = 0\.01, found 0\.5; repeat .* -o$"
+        TrainingError,
+        match=r"checkpoint\.pt: made with config\.train\.rate = 0\.01, found 0\.5; repeat .* -o$",
     ):
         learn(tmp_path, changed)
 

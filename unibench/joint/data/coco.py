@@ -62,13 +62,13 @@ def from_table(table: object, images: Path, where: str, *, videos: bool = False)
     classes = tuple(str(_value(row, ("name",), str, f"{where}: categories")) for row in categories)
     of_image: dict[int, list[tuple[str, Row]]] = {int(row["id"]): [] for row in _rows(table, "images", where)}
     for number, row in enumerate(_rows(table, "annotations", where)):
-        place = f"{where}: annotations[{number}]"
-        image = _value(row, ("image_id",), int, place)
+        entry = f"{where}: annotations[{number}]"
+        image = _value(row, ("image_id",), int, entry)
         if image not in of_image:
-            fail(place, f"no image {image}", CORRECT)
-        if _value(row, ("category_id",), int, place) not in numbers:
-            fail(place, f"no category {row['category_id']}", CORRECT)
-        of_image[image].append((place, row))
+            fail(entry, f"no image {image}", CORRECT)
+        if _value(row, ("category_id",), int, entry) not in numbers:
+            fail(entry, f"no category {row['category_id']}", CORRECT)
+        of_image[image].append((entry, row))
     annotated = []
     for number, row in enumerate(_rows(table, "images", where)):
         objects = _Objects(of_image[int(row["id"])], numbers, tracks=videos)
@@ -83,28 +83,28 @@ class _Objects:
     """The annotations of one image as arrays."""
 
     def __init__(self, rows: Sequence[tuple[str, Row]], numbers: Mapping[int, int], *, tracks: bool) -> None:
-        boxes = np.array([_box(row, place) for place, row in rows]).reshape(-1, 4)
+        boxes = np.array([_box(row, entry) for entry, row in rows]).reshape(-1, 4)
         classes = np.array([numbers[row["category_id"]] for _, row in rows], dtype=np.int64)
         crowd = np.array([bool(row.get("iscrowd") or row.get("ignore")) for _, row in rows], dtype=bool)
         sides = boxes[:, 2:] - boxes[:, :2]
         areas = np.array(
-            [_area(row, place, side) for (place, row), side in zip(rows, sides, strict=True)],
+            [_area(row, entry, side) for (entry, row), side in zip(rows, sides, strict=True)],
             dtype=np.float64,
         )
         kept = ~crowd & (sides > 0).all(axis=1)
         ids = np.zeros(0, dtype=np.int64)
         if tracks:
             chosen = [pair for pair, good in zip(rows, kept, strict=True) if good]
-            ids = np.array([_value(row, TRACK, int, place) for place, row in chosen], dtype=np.int64)
+            ids = np.array([_value(row, TRACK, int, entry) for entry, row in chosen], dtype=np.int64)
         self.labels = Labels(ids=ids, boxes=boxes[kept], classes=classes[kept])
         self.areas, self.ignored, self.ignored_classes = areas[kept], boxes[crowd], classes[crowd]
 
 
-def _image(row: Row, place: str, images: Path, objects: _Objects, *, videos: bool) -> AnnotatedImage:
-    name = _value(row, ("file_name",), str, place)
+def _image(row: Row, entry: str, images: Path, objects: _Objects, *, videos: bool) -> AnnotatedImage:
+    name = _value(row, ("file_name",), str, entry)
     labels = objects.labels
     if len(set(labels.ids.tolist())) < len(labels.ids):
-        fail(place, f"an identity stands twice in {name!r}", CORRECT)
+        fail(entry, f"an identity stands twice in {name!r}", CORRECT)
     return AnnotatedImage(
         name,
         partial(read_image, inside(images, name)),
@@ -112,8 +112,8 @@ def _image(row: Row, place: str, images: Path, objects: _Objects, *, videos: boo
         objects.ignored,
         areas=objects.areas,
         ignored_classes=objects.ignored_classes,
-        video=str(_value(row, ("video_id",), int, place)) if videos else "",
-        index=_value(row, FRAME, int, place) if videos else 0,
+        video=str(_value(row, ("video_id",), int, entry)) if videos else "",
+        index=_value(row, FRAME, int, entry) if videos else 0,
     )
 
 
@@ -129,16 +129,16 @@ def _rows(table: object, name: str, where: str) -> list[Row]:
     return found
 
 
-def _value(row: Row, names: Sequence[str], kind: type, place: str) -> Any:
+def _value(row: Row, names: Sequence[str], kind: type, entry: str) -> Any:
     """The first of several spellings of a field that is there."""
     for name in names:
         if isinstance(row.get(name), kind) and not isinstance(row[name], bool):
             return row[name]
     found = next((f"{name} is {row[name]!r}" for name in names if name in row), f"no {' or '.join(names)}")
-    fail(place, f"{found}, expected {'an integer' if kind is int else 'a text'}", CORRECT)
+    fail(entry, f"{found}, expected {'an integer' if kind is int else 'a text'}", CORRECT)
 
 
-def _box(row: Row, place: str) -> tuple[float, float, float, float]:
+def _box(row: Row, entry: str) -> tuple[float, float, float, float]:
     match row.get("bbox"):
         case [
             int() | float() as x,
@@ -147,14 +147,14 @@ def _box(row: Row, place: str) -> tuple[float, float, float, float]:
             int() | float() as height,
         ] if math.isfinite(x + y + width + height) and min(width, height) >= 0:
             return float(x), float(y), float(x + width), float(y + height)
-    fail(place, f"bbox is {row.get('bbox')!r}, expected [x, y, width, height]", CORRECT)
+    fail(entry, f"bbox is {row.get('bbox')!r}, expected [x, y, width, height]", CORRECT)
 
 
-def _area(row: Row, place: str, sides: Float[np.ndarray, " 2"]) -> float:
+def _area(row: Row, entry: str, sides: Float[np.ndarray, " 2"]) -> float:
     """That of the mask, or else of the box."""
     area = row.get("area", float(sides.prod()))
     if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
-        fail(place, f"area is {area!r}, expected a number", CORRECT)
+        fail(entry, f"area is {area!r}, expected a number", CORRECT)
     return float(area)
 
 

@@ -56,14 +56,14 @@ def read(spec: str, classes: Sequence[str] | None = None) -> TrainingSet:
         classes: What the set is to hold, in this order (see `align`); None: its own classes.
 
     Raises:
-        DataError: There is no such kind or place, a file is malformed, or no class is wanted.
+        DataError: There is no such kind or source, a file is malformed, or no class is wanted.
     """
-    kind, _, place = spec.partition(":")
+    kind, _, source = spec.partition(":")
     if kind not in KINDS:
         raise DataError(f"data {spec!r}: no kind {kind!r}; there are: {', '.join(USAGE)}")
-    if not place:
+    if not source:
         raise DataError(f"data {spec!r}: nothing after {kind + ':'!r}; there are: {', '.join(USAGE)}")
-    data = replace(KINDS[kind](place), name=spec)
+    data = replace(KINDS[kind](source), name=spec)
     return data if classes is None else align(data, classes)
 
 
@@ -152,36 +152,36 @@ def _shapes(word: str, length: int, index: int) -> AnnotatedImage:
     return AnnotatedImage(word, lambda: image, labels, ignored.boxes)
 
 
-def _synthetic(place: str) -> TrainingSet:
+def _synthetic(source: str) -> TrainingSet:
     """`stills[#N]`, `clips`, `test`."""
-    name, some, count = place.partition("#")
+    name, some, count = source.partition("#")
     made = {"stills": stills, "clips": clips, "test": test}
     if name not in made:
         raise UnknownNameError("synthetic data", name, made)
     if not some:
         return made[name]()
     if name != "stills" or not count.isdecimal() or not 1 <= int(count) <= STILLS:
-        raise DataError(f"data 'synthetic:{place}': #{count}, expected stills#N with N of 1 to {STILLS}")
+        raise DataError(f"data 'synthetic:{source}': #{count}, expected stills#N with N of 1 to {STILLS}")
     return replace(stills(), images=Lazy(int(count), _still))
 
 
-def _beside(place: str) -> tuple[Path, Path]:
+def _beside(source: str) -> tuple[Path, Path]:
     """`FILE@IMAGES` -> file, folder of the images (without one: the file's own)."""
-    file, at, images = place.rpartition("@")
-    return (Path(file), Path(images)) if at else (Path(place), Path(place).parent)
+    file, at, images = source.rpartition("@")
+    return (Path(file), Path(images)) if at else (Path(source), Path(source).parent)
 
 
-def _motchallenge(place: str) -> TrainingSet:
+def _motchallenge(source: str) -> TrainingSet:
     """`FOLDER[#clip,clip]`: a folder of clips, all of them or some."""
-    folder, some, names = place.rpartition("#")
-    root = Path(folder if some else place)
+    folder, some, names = source.rpartition("#")
+    root = Path(folder if some else source)
     known = motchallenge.names(root.parent, root.name)
     images: list[AnnotatedImage] = []
     for name in names.split(",") if some else known:
         if name not in known:
             raise UnknownNameError(f"clip in {str(root)!r}", name, known)
         images += _clip(root, name)
-    return TrainingSet(place, motchallenge.VOCABULARY, images)
+    return TrainingSet(source, motchallenge.VOCABULARY, images)
 
 
 def _clip(root: Path, name: str) -> Iterator[AnnotatedImage]:
@@ -209,10 +209,10 @@ def _has_classes(file: Path) -> bool:
 
 KINDS: Mapping[str, Callable[[str], TrainingSet]] = {
     "synthetic": _synthetic,
-    "coco": lambda place: coco.read(*_beside(place)),
-    "video": lambda place: coco.read(*_beside(place), videos=True),
-    "crowdhuman": lambda place: crowdhuman.read(*_beside(place)),
-    "waymo": lambda place: coco.from_table(waymo.convert(Path(place)), Path(place), place, videos=True),
+    "coco": lambda source: coco.read(*_beside(source)),
+    "video": lambda source: coco.read(*_beside(source), videos=True),
+    "crowdhuman": lambda source: crowdhuman.read(*_beside(source)),
+    "waymo": lambda source: coco.from_table(waymo.convert(Path(source)), Path(source), source, videos=True),
     "mot": _motchallenge,
 }
 USAGE = (

@@ -47,7 +47,7 @@ def decode(
     Args:
         offsets: Of x, y, width, height, as `encode` gives them.
         anchors: xyxy, pixels, one a box.
-        weights: Those given to `encode`.
+        weights: The same as in `encode`.
 
     Returns:
         xyxy, pixels.

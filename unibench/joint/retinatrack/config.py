@@ -60,7 +60,7 @@ class TrackingOptions:
     """How objects become tracks."""
 
     min_score: float
-    """Objects below it are not tracked; given detections are all tracked."""
+    """Objects below it are not tracked; detections that a frame brings are all tracked."""
     store: StoreOptions
     reid: EmbedderOptions | None = None
     """A frozen model whose embedding of each object's crop replaces the network's (the paper's offline re-id)."""

@@ -1,4 +1,4 @@
-"""TDT: a detector learns the embeddings of a frozen teacher, so that it tracks without having seen a video.
+"""TDT: a detector learns the embeddings of a frozen teacher, so that it tracks though it learns from no video.
 
 Reference: Yu et al., "TDT: Teaching Detectors to Track without Fully Annotated Videos", CVPRW 2022.
 """

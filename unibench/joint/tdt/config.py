@@ -54,9 +54,9 @@ class TrackingOptions:
     """How objects become tracks."""
 
     min_score: float
-    """Objects below it are not tracked; given detections are all tracked."""
+    """Objects below it are not tracked; detections that a frame brings are all tracked."""
     smoothing: float
-    """Share of the old embedding in that of a track which is seen again."""
+    """Share of the old embedding in that of a track which is found again."""
     write: str
     """What is written of a track: `kalman`, the filter's box, or `detection`, the box matched."""
     min_area: float
