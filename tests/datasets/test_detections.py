@@ -10,6 +10,7 @@ from unibench.datasets import kitti_mots, motchallenge, posetrack, truncate, wit
 from unibench.datasets.detections import Noise
 from unibench.errors import DataError
 from unibench.geometry import masks as rle
+from unibench.geometry.boxes import iou
 from unibench.records import Labels
 
 GT = "".join(f"{t},{i},{4 * i + t},2,3,9,1,1,1\n" for t in range(1, 21) for i in range(1, 6))
@@ -96,7 +97,7 @@ def test_noise_has_the_amounts_that_it_says(boxes):
     counts, alarms, offsets = 0, 0, []
     for index in range(800):
         found = module._noisy(long, clip, Noise(), index)
-        near = rle.box_iou(found.boxes, long.labels[index].boxes).max(axis=1, initial=0) > 0.5
+        near = iou(found.boxes, long.labels[index].boxes).max(axis=1, initial=0) > 0.5
         counts += int(near.sum())
         alarms += int((~near).sum())
         centres = (found.boxes[near, :2] + found.boxes[near, 2:]) / 2

@@ -12,7 +12,7 @@ from tests.joint.training import toy
 from unibench.cli import main
 from unibench.joint import systems
 from unibench.joint.data import registry
-from unibench.joint.system import DetectionSet
+from unibench.joint.system import TrainingSet
 from unibench.joint.training import log
 from unibench.models import cards
 
@@ -43,7 +43,7 @@ def unibench(*arguments: object) -> Result:
 
 @pytest.fixture(autouse=True)
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The toy is registered, with a config, and `--data squares` are its pictures."""
+    """The toy is registered, with a config, and `--data squares` are its images."""
     (tmp_path / "small.toml").write_text(CONFIG)
     monkeypatch.setattr(toy, "SYSTEM", replace(toy.TOY, folder=tmp_path))
     monkeypatch.setitem(systems.SYSTEMS, "toy", "tests.joint.training.toy")
@@ -55,9 +55,9 @@ def test_it_writes_a_card_the_weights_and_the_log(tmp_path: Path) -> None:
     command = ("train", "toy", "--config", "small", "--data", "squares", "-o", out)
     done = unibench(*command, "--steps", 7)
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith(f"written: {out / 'toy-small.toml'}\n")
+    assert done.stdout.startswith(f"written: {out / 'toy-small-trained.toml'}\n")
     assert log.read(out)["step"] == list(range(7))
-    assert cards.find(str(out / "toy-small.toml")).architecture.name == "toy"
+    assert cards.find(str(out / "toy-small-trained.toml")).architecture.name == "toy"
     for more, changed in (
         (["--steps", 8], "steps = 7, found 8"),
         (["--steps", 7, "--seed", 1], "seed = 0, found 1"),
@@ -75,6 +75,22 @@ def test_the_model_has_the_name_asked_for(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"mine.toml", "mine.safetensors"}
 
 
+def test_no_model_gets_the_name_of_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    command = ("train", "toy", "--config", "tiny", "--data", "x", "--steps", 1)
+    done = unibench(*command, "-o", "out", "--model", "tdt-tiny")
+    assert done.exit_code == 2
+    assert done.output == (
+        "unibench: model 'tdt-tiny': a model of this name exists already; choose another with --model\n"
+    )
+    assert not Path("out").exists()
+    own = (*command, "-o", "model_cards")
+    assert unibench(*own).stdout.startswith("written: model_cards/toy-tiny-trained.toml\n")
+    assert unibench(*own).exit_code == 0  # the same command again
+    assert unibench(*command, "-o", "out").exit_code == 2  # a card that is found stands in the way
+
+
 def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -89,8 +105,8 @@ def test_what_is_prepared_is_what_is_learnt_from(tmp_path: Path, monkeypatch: py
     asked: list[Any] = []
 
     def prepare(
-        data: list[DetectionSet], config: TaughtConfig, folder: Path, *, device: str
-    ) -> list[DetectionSet]:
+        data: list[TrainingSet], config: TaughtConfig, folder: Path, *, device: str
+    ) -> list[TrainingSet]:
         asked.append((config.teacher, folder, device))
         return [replace(one, name="prepared") for one in data]
 
@@ -102,7 +118,7 @@ def test_what_is_prepared_is_what_is_learnt_from(tmp_path: Path, monkeypatch: py
     assert done.stdout == f"written: {out / 'prepared'}\n"
     assert not (out / log.FILE).exists()
     assert unibench(*command, "--prepared", tmp_path / "there").exit_code == 0
-    assert cards.read(out / "toy-small.toml").pretraining.data == "prepared"
+    assert cards.read(out / "toy-small-trained.toml").pretraining.data == "prepared"
     layer = cards.find("hog").default_layer
     assert asked == [
         (Teacher("hog", layer, "w"), out / "prepared", "cpu"),
@@ -120,7 +136,7 @@ def test_what_is_prepared_is_what_is_learnt_from(tmp_path: Path, monkeypatch: py
             "toy: needs nothing beside the data; leave out --prepare",
         ),
         (["toy", "--config", "small", "--teacher", "hog"], "this system learns from no teacher"),
-        (["toy", "--config", "small", "--warm", "gone.pth"], "gone.pth: no such file"),
+        (["toy", "--config", "small", "--pretrained", "gone.pth"], "gone.pth: no such file"),
         (["toy", "--config", "small", "--device", "nonsense"], "device 'nonsense': cannot be used"),
     ],
 )

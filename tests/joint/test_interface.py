@@ -223,8 +223,8 @@ def test_other_weights_are_other_work(home: Path) -> None:
     assert all(one.seconds > 0 for one in run_clip.execute(others, home / "out", home / "weights"))
 
 
-def rushed(network: object, config: object, clip: Clip, protocol: str) -> Iterator[Labels]:
-    """Looks at a frame more before it says anything."""
+def rushed(network: object, config: object, clip: Clip, task: object) -> Iterator[Labels]:
+    """Pulls one frame more before it yields labels."""
     frames = clip.frames()
     next(frames)
     for _ in frames:
@@ -232,7 +232,7 @@ def rushed(network: object, config: object, clip: Clip, protocol: str) -> Iterat
     yield Labels()
 
 
-def short(network: object, config: object, clip: Clip, protocol: str) -> Iterator[Labels]:
+def short(network: object, config: object, clip: Clip, task: object) -> Iterator[Labels]:
     yield from (Labels() for _, _ in zip(clip.frames(), range(2), strict=False))
 
 

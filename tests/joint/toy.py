@@ -9,9 +9,10 @@ import torch
 from scipy.ndimage import find_objects, label
 from torch import Tensor, nn
 
+from unibench.geometry.boxes import iou
+from unibench.joint import detector
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
-from unibench.joint.layers.box_coder import iou
-from unibench.joint.system import Batch, Found, System
+from unibench.joint.system import Batch, Detections, System, Task
 from unibench.joint.training.config import TrainOptions
 from unibench.records import Clip, Labels
 
@@ -73,7 +74,7 @@ class _Tracks:
 
 
 def find(image: np.ndarray) -> Tensor:
-    """Boxes of the things that are not as the picture is on the whole."""
+    """Boxes of the things that are unlike most of the image."""
     unlike = np.abs(image.astype(np.float32) - np.median(image, axis=(0, 1))).sum(axis=2) > 150
     places = [box for box in find_objects(label(unlike)[0]) if box[0].stop - box[0].start > 12]
     return torch.tensor([[x.start, y.start, x.stop, y.stop] for y, x in places], dtype=torch.float32).reshape(
@@ -81,11 +82,11 @@ def find(image: np.ndarray) -> Tensor:
     )
 
 
-def track(network: nn.Module, config: ToyConfig, clip: Clip, protocol: str) -> Iterator[Labels]:
+def track(network: nn.Module, config: ToyConfig, clip: Clip, task: Task) -> Iterator[Labels]:
     assert not torch.is_grad_enabled()
-    tracks = _Tracks()
+    finds_objects, tracks = detector.finds_objects(task), _Tracks()
     for frame in clip.frames():
-        if protocol == "private":
+        if finds_objects:
             assert not len(frame.detections.boxes)
             boxes = find(frame.image)
         else:
@@ -99,7 +100,7 @@ def losses(network: nn.Module, batch: Batch, config: ToyConfig) -> dict[str, Ten
     raise NotImplementedError
 
 
-def detect(network: nn.Module, images: Tensor, config: ToyConfig) -> list[Found]:
+def detect(network: nn.Module, images: Tensor, config: ToyConfig) -> list[Detections]:
     raise NotImplementedError
 
 

@@ -12,6 +12,7 @@ from tests.metrics import gold_mot
 from tests.metrics.scenes import block, boxes, drawn_masks, drawn_tracks, masks, moved, square
 from unibench.errors import DataError, TrackerError
 from unibench.geometry import masks as rle
+from unibench.geometry.boxes import iou
 from unibench.metrics import mot
 from unibench.metrics.association import (
     HOTA_COUNTS,
@@ -166,9 +167,7 @@ def test_pooling_equals_trackevals_combination_of_sequences():
         truth, prediction = drawn_tracks(seed)
         prediction = prediction if seed else [Labels()] * len(truth)
         tallies.append(mot.tally_boxes(Truth(truth), prediction))
-        pairs = [
-            (a.ids, b.ids, rle.box_iou(a.boxes, b.boxes)) for a, b in zip(truth, prediction, strict=True)
-        ]
+        pairs = [(a.ids, b.ids, iou(a.boxes, b.boxes)) for a, b in zip(truth, prediction, strict=True)]
         for metric, result in zip(metrics, results, strict=True):
             result[seed] = metric.eval_sequence(trackeval_data(pairs))
     combined = {}
@@ -209,7 +208,7 @@ def test_boxes_are_taken_away_as_in_trackeval(seed):
         scored.append(Labels(true.ids[counts], true.boxes[counts]))
         ignored.append(Labels(boxes=true.boxes[~counts], classes=rows))
         entries = true.ids, kinds[names], {"zero_marked": marked}, guess.ids
-        for key, value in zip(raw, (*entries, rle.box_iou(true.boxes, guess.boxes)), strict=True):
+        for key, value in zip(raw, (*entries, iou(true.boxes, guess.boxes)), strict=True):
             raw[key].append(value)
     raw["gt_dets"], raw["tracker_dets"] = [one.boxes for one in truth], [one.boxes for one in prediction]
     raw["tracker_classes"] = raw["tracker_confidences"] = [np.ones(len(one.ids)) for one in prediction]

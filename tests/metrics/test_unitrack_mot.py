@@ -7,7 +7,7 @@ import pytest
 from tests.metrics import gold_mot
 from tests.metrics.scenes import boxes, drawn_tracks, square
 from unibench.errors import TrackerError
-from unibench.geometry import masks
+from unibench.geometry.boxes import iou
 from unibench.metrics import unitrack_mot
 from unibench.records import Labels, Truth
 
@@ -72,7 +72,7 @@ def test_equals_motmetrics_over_clips():
         truth, prediction = drawn_tracks(seed)
         accumulator = motmetrics.MOTAccumulator(auto_id=True)
         for a, b in zip(truth, prediction, strict=True):
-            distance = 1 - masks.box_iou(a.boxes, b.boxes)
+            distance = 1 - iou(a.boxes, b.boxes)
             accumulator.update(a.ids, b.ids, np.where(distance <= 0.5, distance, np.nan))
         accumulators.append(accumulator)
         tallies.append(unitrack_mot.tally(Truth(truth), prediction))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from trackeval.metrics import CLEAR, HOTA, Identity
 
-from unibench.geometry import masks
+from unibench.geometry.boxes import iou
 from unibench.models import cards, frozen
 from unibench.records import Clip, Frame, Labels
 from unibench.tasks import association
@@ -64,9 +64,7 @@ def score(truth, prediction):
         "num_tracker_dets": sum(map(len, sides[1])),
         "gt_ids": sides[0],
         "tracker_ids": sides[1],
-        "similarity_scores": [
-            masks.box_iou(t.boxes, p.boxes) for t, p in zip(truth, prediction, strict=True)
-        ],
+        "similarity_scores": [iou(t.boxes, p.boxes) for t, p in zip(truth, prediction, strict=True)],
     }
     clear = CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)
     return {

@@ -24,14 +24,15 @@ DATA = click.option(
     DATA,
     click.option("-o", "--out", type=DIRECTORY, required=True,
                  help="Folder of the checkpoint, the log, the weights and the card."),
-    click.option("--model", "model_name", help="Name of the model. Default: NAME-CONFIG."),
+    click.option("--model", "model_name",
+                 help="Name of the model, one that no other model has. Default: NAME-CONFIG-trained."),
     DEVICE,
     click.option("--prepare", "only_prepare", is_flag=True,
                  help="Only make what training needs beside the data, such as a teacher's embeddings."),
     click.option("--prepared", type=DIRECTORY, help="Folder of that. Default: OUT/prepared."),
     click.option("--teacher", metavar="CARD", help="Model card of the teacher, for systems that have one."),
     click.option("--teacher-weights", type=ANY_PATH, help="Its weights, or their folder. Default: the caches."),
-    click.option("--warm", type=ANY_PATH,
+    click.option("--pretrained", type=ANY_PATH,
                  help="Weights to begin with: torchvision's RetinaNet or ResNet, or a training's."),
     click.option("--seed", type=click.IntRange(min=0), help="In place of the config's."),
     click.option("--steps", type=click.IntRange(min=1), help="In place of the config's."),
@@ -47,7 +48,7 @@ def train(
     prepared: Path | None,
     teacher: str | None,
     teacher_weights: Path | None,
-    warm: Path | None,
+    pretrained: Path | None,
     seed: int | None,
     steps: int | None,
 ) -> None:
@@ -61,9 +62,11 @@ def train(
     from unibench.joint.training.train import train as train_system
 
     system = systems.find(system_name)
-    config = _timed(configs.read(config_name, system), seed, steps)
+    name = model_name or f"{system_name}-{Path(config_name).stem}-trained"
+    _refuse_known(name, out)
+    config = _with_schedule(configs.read(config_name, system), seed, steps)
     if teacher or teacher_weights:
-        config = _taught(config, teacher, teacher_weights)
+        config = _with_teacher(config, teacher, teacher_weights)
     data = [registry.read(spec, config.classes) for spec in specs]
     if system.prepare is not None:
         folder = prepared or out / "prepared"
@@ -73,23 +76,31 @@ def train(
             return
     elif only_prepare or prepared:
         raise OneLine(f"{system_name}: needs nothing beside the data; leave out --prepare and --prepared")
-    name = model_name or f"{system_name}-{Path(config_name).stem}"
     try:
-        card = train_system(system, config, data, out, name=name, device=device, warm=warm)
+        card = train_system(system, config, data, out, name=name, device=device, pretrained=pretrained)
     except KeyboardInterrupt as error:
         raise OneLine(f"interrupted; the same command goes on from the last checkpoint in {out}") from error
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"written: {card}\nto score it: unibench run -m {card} -t mot/... --data ... -o ...")
 
 
-def _timed(config: Any, seed: int | None, steps: int | None) -> Any:
-    """What the command line says in place of the config's seed and steps."""
+def _refuse_known(name: str, out: Path) -> None:
+    """A model that has the name of another one would look like it on a board."""
+    from unibench.models import cards
+
+    known = cards.paths().get(name)
+    if known is not None and known.parent.resolve() != out.resolve():
+        raise OneLine(f"model {name!r}: a model of this name exists already; choose another with --model")
+
+
+def _with_schedule(config: Any, seed: int | None, steps: int | None) -> Any:
+    """The config with the command line's seed and steps."""
     changes = {name: value for name, value in (("seed", seed), ("steps", steps)) if value is not None}
     return replace(config, train=replace(config.train, **changes))
 
 
-def _taught(config: Any, name: str | None, weights: Path | None) -> Any:
-    """What the command line says of the teacher; of another card than the config's, the default layer is learnt."""
+def _with_teacher(config: Any, name: str | None, weights: Path | None) -> Any:
+    """The config with the command line's teacher; another card than the config's teaches its default layer."""
     if not hasattr(config, "teacher"):
         raise OneLine("--teacher: this system learns from no teacher; leave it out")
     teacher = config.teacher
@@ -114,8 +125,9 @@ def detect(
     name: str, specs: tuple[str, ...], weights: Path | None, images: int | None, out: Path | None, device: str
 ) -> None:
     """Score what a joint tracker detects as COCO does: AP, AP50, ... over the classes that it knows."""
-    from unibench.joint import detect as detection
+    from unibench.joint import systems
     from unibench.joint.data import registry
+    from unibench.joint.training import evaluate
     from unibench.models import cards
 
     card = cards.find(name)
@@ -123,11 +135,11 @@ def detect(
         weights = weights or Path(name).parent
     rows = []
     for spec in specs:
-        found = detection.detect(card, registry.read(spec), given=weights, device=device, limit=images)
-        rows.append(detection.row(card.name, spec, found))
+        found = systems.detect(card, registry.read(spec), weights_path=weights, device=device, limit=images)
+        rows.append(evaluate.row(card.name, spec, found))
         click.echo("  ".join(f"{column} {value}" for column, value in rows[-1].items() if value))
     if out is not None:
-        detection.write(rows, out)
+        evaluate.write(rows, out)
         click.echo(f"written: {out}")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unibench.datasets.synthetic import shapes
-from unibench.joint.embedder import crop
+from unibench.geometry.canvas import crop
 from unibench.models.architectures.crops import CropNet
 from unibench.models.download import sha256
 
@@ -34,15 +34,15 @@ def crops(word: str, clips: int) -> tuple[UInt8[Tensor, "crop 3 height width"], 
     Returns:
         Crops of `SIZE`, and the number of the identity of each.
     """
-    cut, who = [], []
+    cut, owners = [], []
     for number in range(clips):
-        plan = shapes.scene(f"reid/{word}/{number}", FRAMES)
+        scene = shapes.scene(f"reid/{word}/{number}", FRAMES)
         for index in range(FRAMES):
-            image, labels, _ = shapes.paint(plan, index)
+            image, labels, _ = shapes.paint(scene, index)
             cut += crop(image, labels.boxes, SIZE)
-            who += [number * shapes.CAST + int(one) for one in labels.ids]
-    _, names = np.unique(who, return_inverse=True)
-    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2), torch.from_numpy(names)
+            owners += [number * shapes.CAST + int(one) for one in labels.ids]
+    _, ids = np.unique(owners, return_inverse=True)
+    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2), torch.from_numpy(ids)
 
 
 def train(out: Path, *, steps: int = 300, seed: int = 0, name: str = "reid-shapes") -> Path:
@@ -57,12 +57,12 @@ def train(out: Path, *, steps: int = 300, seed: int = 0, name: str = "reid-shape
     Returns:
         The card.
     """
-    images, who = crops("train", CLIPS)
+    images, ids = crops("train", CLIPS)
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = CropNet(CHANNELS, DIM).train()
-        centres = nn.Parameter(torch.randn(int(who.max()) + 1, DIM))
+        centres = nn.Parameter(torch.randn(int(ids.max()) + 1, DIM))
         optimizer = torch.optim.AdamW([*network.parameters(), centres], lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
         for _ in range(steps):
@@ -71,7 +71,7 @@ def train(out: Path, *, steps: int = 300, seed: int = 0, name: str = "reid-shape
             embeddings = network((turned / 255 - mean) / std)["embedding"].mean(dim=(2, 3))
             cosines = F.normalize(embeddings) @ F.normalize(centres).T
             optimizer.zero_grad()
-            F.cross_entropy(SCALE * cosines, who[rows]).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(SCALE * cosines, ids[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return _write(out, network.eval(), name)

@@ -16,19 +16,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
-from unibench.datasets import BENCHMARKS
 from unibench.experiments import reid
-from unibench.joint import detect, systems
+from unibench.joint import systems
 from unibench.joint.data import registry
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import VARIANTS, RetinaTrackConfig, TrackingOptions, changed
-from unibench.joint.system import DetectionSet, Picture, TeacherOptions
+from unibench.joint.system import AnnotatedImage, EmbedderOptions, TrainingSet
 from unibench.joint.training import config as configs
+from unibench.joint.training import evaluate
 from unibench.joint.training.train import train
 from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Labels, Tally, Truth
 from unibench.results.atomic import replace_file
+from unibench.tasks import registry as tasks
 
 SEEDS = (0, 1, 2)
 METRICS = ("MOTA", "IDF1", "IDSW", "FP", "FN", "AP")
@@ -44,15 +45,17 @@ class Size:
     """Steps of the detector that both ways start from."""
     after: int
     """Steps with, or without, the triplet loss."""
-    teacher: int
+    reid: int
     """Steps of the re-identification model."""
     clips: int
+    frames: int
+    """Of each clip."""
     images: int
     """For average precision."""
 
 
-FULL = Size(SEEDS, 500, 800, 300, 8, 320)
-QUICK = Size(SEEDS[:1], 40, 40, 30, 2, 20)
+FULL = Size(SEEDS, 500, 800, 300, 8, 40, 320)
+QUICK = Size(SEEDS[:1], 40, 40, 30, 2, 20, 20)
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,20 @@ def run(out: Path, *, quick: bool = False) -> None:
     replace_file(out / "retinatrack.csv", _table(rows))
     summary = summarise(rows)
     replace_file(out / "retinatrack_summary.csv", _summary_table(summary))
-    picture = io.BytesIO()
-    draw(rows).savefig(picture, format="png", dpi=150)
-    replace_file(out / "retinatrack.png", picture.getvalue())
+    plot = io.BytesIO()
+    draw(rows).savefig(plot, format="png", dpi=150)
+    replace_file(out / "retinatrack.png", plot.getvalue())
 
 
-def one_class(data: DetectionSet) -> DetectionSet:
-    """The same pictures, whose objects are all of one class."""
+def one_class(data: TrainingSet) -> TrainingSet:
+    """The same images, whose objects are all of one class."""
 
-    def merged(row: int) -> Picture:
-        picture = data.pictures[row]
-        labels = replace(picture.labels, classes=np.zeros_like(picture.labels.classes))
-        return replace(picture, labels=labels, ignored_classes=np.zeros_like(picture.ignored_classes))
+    def merged(row: int) -> AnnotatedImage:
+        annotated = data.images[row]
+        labels = replace(annotated.labels, classes=np.zeros_like(annotated.labels.classes))
+        return replace(annotated, labels=labels, ignored_classes=np.zeros_like(annotated.ignored_classes))
 
-    return DetectionSet(f"{data.name}, one class", (CLASS,), registry.Lazy(len(data.pictures), merged))
+    return TrainingSet(f"{data.name}, one class", (CLASS,), registry.Lazy(len(data.images), merged))
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -137,17 +140,17 @@ def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
     data = [one_class(registry.read("synthetic:clips"))]
     first = _seeded(plain, seed, size.before)
     start = train(SYSTEM, first, data, folder / "start", name="start").with_suffix(".safetensors")
-    detector = train(SYSTEM, plain, data, folder / "detector", name="detector", warm=start)
-    both = train(SYSTEM, tiny, data, folder / "joint", name="joint", warm=start)
-    teacher = folder / "reid" / "reid.toml"
-    if not teacher.exists():
-        teacher = reid.train(folder / "reid", steps=size.teacher, seed=seed, name="reid")
+    detector = train(SYSTEM, plain, data, folder / "detector", name="detector", pretrained=start)
+    both = train(SYSTEM, tiny, data, folder / "joint", name="joint", pretrained=start)
+    reid_card = folder / "reid" / "reid.toml"
+    if not reid_card.exists():
+        reid_card = reid.train(folder / "reid", steps=size.reid, seed=seed, name="reid")
     store = tiny.tracking.store
-    seen, blind = tiny.tracking, replace(tiny.tracking, store=replace(store, embeddings=False))
-    crops = replace(seen, reid=TeacherOptions(str(teacher), "embedding", reid.SIZE))
-    ways = {"overlap only": blind, "without triplet loss": seen, "offline re-id": crops}
+    by_embeddings, by_overlap = tiny.tracking, replace(tiny.tracking, store=replace(store, embeddings=False))
+    crops = replace(by_embeddings, reid=EmbedderOptions(str(reid_card), "embedding", reid.SIZE))
+    ways = {"overlap only": by_overlap, "without triplet loss": by_embeddings, "offline re-id": crops}
     scores = _scores(detector, ways, size) | _scores(
-        both, {"RetinaTrack, overlap only": blind, "RetinaTrack": seen}, size
+        both, {"RetinaTrack, overlap only": by_overlap, "RetinaTrack": by_embeddings}, size
     )
     return [Row(tracker, seed, values) for tracker, values in scores.items()]
 
@@ -160,7 +163,7 @@ def _scores(card: Path, ways: Mapping[str, TrackingOptions], size: Size) -> dict
     """Track the benchmark's clips with a trained model in several ways: name of the way -> metric -> score."""
     system, config, network = systems.build(cards.read(card), card.with_suffix(".safetensors"))
     data = one_class(registry.read("synthetic:test"))
-    precision = detect.score(system, config, network, data, limit=size.images).scores["AP"]
+    precision = evaluate.score(system, config, network, data, limit=size.images).scores["AP"]
     scores = {}
     for name, tracking in ways.items():
         pooled = mot.pool([*_tallies(network, replace(config, tracking=tracking), size)])
@@ -169,14 +172,14 @@ def _scores(card: Path, ways: Mapping[str, TrackingOptions], size: Size) -> dict
 
 
 def _tallies(network: nn.Module, config: RetinaTrackConfig, size: Size) -> Iterator[Tally]:
-    benchmark, root = BENCHMARKS["mot/shapes"], Path()
-    for name in benchmark.names(root)[: size.clips]:
-        clip, truth = benchmark.load(root, name)
-        found = list(SYSTEM.track(network, config, replace(clip, vocabulary=()), "private"))
-        yield mot.tally_boxes(_blind(truth), found)
+    task, root = tasks.find("mot/shapes@private"), Path()
+    for name in task.benchmark.names(root)[: size.clips]:
+        clip, truth = tasks.load_clip(task, root, name, size.frames)
+        found = list(SYSTEM.track(network, config, replace(clip, vocabulary=()), task))
+        yield mot.tally_boxes(_unnamed(truth), found)
 
 
-def _blind(truth: Truth) -> Truth:
+def _unnamed(truth: Truth) -> Truth:
     """The truth without classes: only boxes and identities are scored."""
     return replace(truth, labels=tuple(replace(one, classes=Labels().classes) for one in truth.labels))
 

@@ -25,27 +25,29 @@ from heads.associate import CascadeState
 from unibench.datasets.synthetic import shapes
 from unibench.datasets.synthetic.shapes import NAMES, TASK
 from unibench.experiments import reid
-from unibench.joint import detect, systems
+from unibench.joint import systems
 from unibench.joint.data import registry
-from unibench.joint.system import DetectionSet, TeacherOptions
+from unibench.joint.system import Detections, EmbedderOptions, TrainingSet
 from unibench.joint.tdt import SYSTEM
 from unibench.joint.tdt.config import TdtConfig, TrackingOptions
-from unibench.joint.tdt.tracker import Seen, advance, looking
+from unibench.joint.tdt.tracker import advance, observer
 from unibench.joint.training import config as configs
+from unibench.joint.training import evaluate
 from unibench.joint.training.train import train
 from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Clip, Labels, Truth
 from unibench.report import figures, overlay
 from unibench.results.atomic import replace_file
+from unibench.tasks import registry as tasks
 
 METRICS = ("MOTA", "IDF1", "HOTA", "IDSW", "FP", "FN", "AP", "limit", "fps")
 LIMITS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Of the appearance cost, to choose from by IDF1."""
 VALIDATION = "validation/tdt"
 """First part of the words of the clips on which that is done."""
-RANDOM = TeacherOptions("random-resnet18", "layer3", reid.SIZE)
-IMAGENET = TeacherOptions("efficientnet-lite0", "stage5", reid.SIZE)
+RANDOM = EmbedderOptions("random-resnet18", "layer3", reid.SIZE)
+IMAGENET = EmbedderOptions("efficientnet-lite0", "stage5", reid.SIZE)
 CLASSES = ("shape",)
 DISTILLED = "TDT, one stage"
 TITLES = {"stages": "stages", "teacher": "teacher", "elements": "elements of an embedding"}
@@ -61,7 +63,7 @@ class Size:
     steps: int
     teacher: int
     """Steps of the re-identification teacher."""
-    pictures: int
+    training_images: int
     dims: tuple[int, ...]
     """Lengths of embeddings beside the config's."""
     clips: int
@@ -86,14 +88,15 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
-    """A clip as a tracker's network saw it: association can be done again without the network."""
+class Observed:
+    """A clip and what a network finds in it: association can be done again without the network."""
 
     clip: Clip
     truth: Truth
-    seen: Sequence[Seen]
+    detections: Sequence[Detections]
+    """Of each frame."""
     seconds: float
-    """That it took to look."""
+    """That the network took."""
 
 
 Trained = tuple[nn.Module, TdtConfig]
@@ -112,7 +115,7 @@ def run(out: Path, *, quick: bool = False) -> None:
     card = out / "teacher" / "reid.toml"
     if not card.exists():
         card = reid.train(out / "teacher", steps=size.teacher, name="reid")
-    best = TeacherOptions(str(card), "embedding", reid.SIZE)
+    best = EmbedderOptions(str(card), "embedding", reid.SIZE)
     rows = [row for seed in size.seeds for row in _rows(out, best, seed, size)]
     replace_file(out / "tdt.csv", _table(rows))
     replace_file(out / "tdt_summary.csv", _summary_table(rows))
@@ -121,24 +124,25 @@ def run(out: Path, *, quick: bool = False) -> None:
 
 
 def _tracks(student: Trained) -> Figure:
-    """Draw what one student says of the benchmark's first clip, with and without its embeddings."""
+    """Draw one student's tracks of the benchmark's first clip, with and without its embeddings."""
     network, config = student
+    task = tasks.find(f"{TASK}@private")
     shown, truth = clip(f"{TASK}/{NAMES[0]}")
-    said = {
+    tracks = {
         "truth": truth.labels,
-        DISTILLED: list(SYSTEM.track(network, config, shown, "private")),
-        "overlap only": list(SYSTEM.track(*_embedding_by(student, "none"), shown, "private")),
+        DISTILLED: list(SYSTEM.track(network, config, shown, task)),
+        "overlap only": list(SYSTEM.track(*_embedding_by(student, "none"), shown, task)),
     }
-    return overlay.strips([one.image for one in shown.frames()], list(said.items()), SHOWN)
+    return overlay.strips([one.image for one in shown.frames()], list(tracks.items()), SHOWN)
 
 
-def _config(teacher: TeacherOptions, seed: int, size: Size) -> TdtConfig:
+def _config(teacher: EmbedderOptions, seed: int, size: Size) -> TdtConfig:
     tiny: TdtConfig = configs.read("tiny", SYSTEM)
-    taught = replace(tiny, classes=CLASSES, teacher=teacher)
-    return replace(taught, train=replace(tiny.train, seed=seed, steps=size.steps))
+    distilled = replace(tiny, classes=CLASSES, teacher=teacher)
+    return replace(distilled, train=replace(tiny.train, seed=seed, steps=size.steps))
 
 
-def _rows(out: Path, best: TeacherOptions, seed: int, size: Size) -> list[Row]:
+def _rows(out: Path, best: EmbedderOptions, seed: int, size: Size) -> list[Row]:
     """Train and score everything of a seed."""
     tiny = _config(best, seed, size)
     alone = replace(tiny, losses=replace(tiny.losses, embedding=0.0))
@@ -165,11 +169,11 @@ def _rows(out: Path, best: TeacherOptions, seed: int, size: Size) -> list[Row]:
     return [*rows, Row("elements", str(tiny.network.dim), seed, scores)]
 
 
-def stills(count: int) -> DetectionSet:
+def stills(count: int) -> TrainingSet:
     """Rendered stills on which all shapes are of one class."""
-    pictures = registry.read("synthetic:stills").pictures[:count]
-    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in pictures]
-    return DetectionSet("synthetic:stills, one class", CLASSES, plain)
+    images = registry.read("synthetic:stills").images[:count]
+    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in images]
+    return TrainingSet("synthetic:stills, one class", CLASSES, plain)
 
 
 def clip(word: str) -> tuple[Clip, Truth]:
@@ -184,8 +188,8 @@ def _unnamed(labels: Labels, *, keep: bool = False) -> Labels:
 
 
 def _student(out: Path, size: Size, name: str, config: TdtConfig) -> Trained:
-    taught = SYSTEM.prepare([stills(size.pictures)], config, out / "embeddings")  # type: ignore[misc]
-    card = train(SYSTEM, config, taught, out / name, name="student")
+    data = SYSTEM.prepare([stills(size.training_images)], config, out / "embeddings")  # type: ignore[misc]
+    card = train(SYSTEM, config, data, out / name, name="student")
     _, read, network = systems.build(cards.read(card), card.with_suffix(".safetensors"))
     return network, read
 
@@ -201,43 +205,43 @@ def _scores(network: nn.Module, config: TdtConfig, size: Size) -> dict[str, floa
     """Choose the limit on the validation clips, then score the benchmark's."""
     limit = config.tracking.cascade.appearance_limit
     if config.tracking.embedder != "none":
-        watched = [_watch(network, config, *clip(f"{VALIDATION}/{one}")) for one in range(size.validation)]
-        limit = max(LIMITS, key=lambda one: _pooled(watched, config.tracking, one)["IDF1"])
-    watched = [_watch(network, config, *clip(f"{TASK}/{name}")) for name in NAMES[: size.clips]]
+        observed = [_observe(network, config, *clip(f"{VALIDATION}/{one}")) for one in range(size.validation)]
+        limit = max(LIMITS, key=lambda one: _pooled(observed, config.tracking, one)["IDF1"])
+    observed = [_observe(network, config, *clip(f"{TASK}/{name}")) for name in NAMES[: size.clips]]
     began = time.perf_counter()
-    scores = _pooled(watched, config.tracking, limit)
+    scores = _pooled(observed, config.tracking, limit)
     logic = time.perf_counter() - began
-    precision = detect.score(SYSTEM, config, network, _test(size.images)).scores["AP"]
-    frames = sum(len(one.seen) for one in watched)
-    speed = frames / (logic + sum(one.seconds for one in watched))
+    precision = evaluate.score(SYSTEM, config, network, _test(size.images)).scores["AP"]
+    frames = sum(len(one.detections) for one in observed)
+    speed = frames / (logic + sum(one.seconds for one in observed))
     found = {**scores, "AP": precision, "limit": limit, "fps": speed}
     return {metric: float(found[metric]) for metric in METRICS}
 
 
-def _test(count: int) -> DetectionSet:
+def _test(count: int) -> TrainingSet:
     """The benchmark's first frames."""
     data = registry.read("synthetic:test")
-    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in data.pictures[:count]]
-    return replace(data, classes=CLASSES, pictures=plain)
+    plain = [replace(one, labels=_unnamed(one.labels, keep=True)) for one in data.images[:count]]
+    return replace(data, classes=CLASSES, images=plain)
 
 
-def _watch(network: nn.Module, config: TdtConfig, clip: Clip, truth: Truth) -> Watched:
+def _observe(network: nn.Module, config: TdtConfig, clip: Clip, truth: Truth) -> Observed:
     frames = list(clip.frames())
-    look = looking(network, config, np.arange(len(config.classes)))
-    look(frames[0])  # the teacher is loaded, caches are filled
+    observe = observer(network, config, np.arange(len(config.classes)))
+    observe(frames[0])  # fills caches
     began = time.perf_counter()
-    seen = [look(frame) for frame in frames]
-    return Watched(clip, truth, seen, time.perf_counter() - began)
+    detections = [observe(frame) for frame in frames]
+    return Observed(clip, truth, detections, time.perf_counter() - began)
 
 
-def _pooled(watched: Sequence[Watched], options: TrackingOptions, limit: float) -> Mapping[str, float]:
-    """Associate what was seen, and score it."""
+def _pooled(observed: Sequence[Observed], options: TrackingOptions, limit: float) -> Mapping[str, float]:
+    """Associate what a network finds, and score it."""
     options = replace(options, cascade=replace(options.cascade, appearance_limit=limit))
     tallies = []
-    for one in watched:
+    for one in observed:
         state, labels = CascadeState(), []
-        for seen in one.seen:
-            state, found = advance(state, seen, options, one.clip.fps)
+        for detections in one.detections:
+            state, found = advance(state, detections, options, one.clip.fps)
             labels.append(found)
         tallies.append(mot.tally_boxes(one.truth, labels))
     return mot.pool(tallies)

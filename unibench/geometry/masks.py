@@ -64,18 +64,3 @@ def iou(
     if not first or not second:
         return np.zeros((len(first), len(second)))
     return np.asarray(coco.iou(list(first), list(second), [int(over_first)] * len(second)), dtype=np.float64)
-
-
-def box_iou(
-    first: Float[np.ndarray, "first 4"], second: Float[np.ndarray, "second 4"], *, over_first: bool = False
-) -> Float[np.ndarray, "first second"]:
-    """The same for boxes: xyxy, any unit."""
-    if not len(first) or not len(second):
-        return np.zeros((len(first), len(second)))
-    return np.asarray(
-        coco.iou(_xywh(first), _xywh(second), [int(over_first)] * len(second)), dtype=np.float64
-    )
-
-
-def _xywh(boxes: Float[np.ndarray, "object 4"]) -> Float[np.ndarray, "object 4"]:
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)

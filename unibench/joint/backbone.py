@@ -50,12 +50,12 @@ def _config(text: str, system: System) -> Any:
     return configs.fill(table, system, "architecture.options.config")
 
 
-def draft(card: Card, given: Path | None = None) -> Card:
+def draft(card: Card, weights_path: Path | None = None) -> Card:
     """Make the card of a joint tracker's backbone; strides and channels are measured, and the weights are loaded.
 
     Args:
         card: Of the joint tracker.
-        given: A weights file, or the folder that holds it.
+        weights_path: A weights file, or the folder that holds it.
 
     Returns:
         A frozen model `NAME-backbone`. Its default layer is the first map at stride 8.
@@ -68,8 +68,8 @@ def draft(card: Card, given: Path | None = None) -> Card:
         raise CardError(
             f"model {card.name!r}: a frozen model already, expected a joint tracker; run it as it is"
         )
-    path = weights.locate(card, given)
-    systems.build(card, path)  # whatever is wrong with the file is said of the file
+    path = weights.locate(card, weights_path)
+    systems.build(card, path)  # so that a bad file is reported as such
     assert path is not None
     _, table = export.metadata(path)
     config = json.dumps(table, sort_keys=True, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Frozen models that say what an object looks like, from a crop of it: teachers, and the second of two stages."""
+"""Frozen models that embed objects by their crops: teachers of TDT, and re-identification as a second stage."""
 
 import hashlib
 import json
@@ -12,7 +12,8 @@ from jaxtyping import Float, UInt8
 from torch.nn import functional as F
 
 from unibench.errors import UnknownNameError
-from unibench.joint.system import TeacherOptions
+from unibench.geometry import canvas
+from unibench.joint.system import EmbedderOptions
 from unibench.models import cards, frozen, weights
 from unibench.models.cards import Card
 from unibench.models.frozen import FrozenModel
@@ -22,36 +23,36 @@ CROPS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Teacher:
+class Embedder:
     """A frozen model that embeds what is in a box."""
 
     model: FrozenModel
     layer: str
     dim: int
     """Elements of an embedding."""
-    options: TeacherOptions
+    options: EmbedderOptions
 
     @cached_property
-    def address(self) -> str:
+    def fingerprint(self) -> str:
         """Hash of everything that changes an embedding: model, weights, layer, crop."""
-        return _address(self.model.fingerprint, self.layer, self.options)
+        return _fingerprint(self.model.fingerprint, self.layer, self.options)
 
     def embed(
         self, image: UInt8[np.ndarray, "height width 3"], boxes: Float[np.ndarray, "object 4"]
     ) -> Float[np.ndarray, "object dim"]:
         """Embed objects of an image.
 
-        Each object's crop is shown to the model alone; the layer's mean over it, rectified if the options say so, is
-        scaled to length 1.
+        The model sees each object's crop alone; the layer's mean over it, rectified if the options say so, is scaled
+        to length 1.
 
         Args:
             image: RGB, 0 to 255.
             boxes: xyxy, pixels.
 
         Returns:
-            Float32; an object of which the layer says nothing at all has zeros.
+            Float32, of length 1; an object whose mean is all zero keeps zeros.
         """
-        crops = [self.model.prepare(one) for one in crop(image, boxes, self.options.size)]
+        crops = [self.model.prepare(one) for one in canvas.crop(image, boxes, self.options.size)]
         parts = [
             self.model.network(torch.stack(crops[start : start + CROPS]), [self.layer])[self.layer].mean(
                 dim=(2, 3)
@@ -66,29 +67,8 @@ class Teacher:
         return result
 
 
-def crop(
-    image: UInt8[np.ndarray, "height width 3"], boxes: Float[np.ndarray, "object 4"], size: tuple[int, int]
-) -> list[UInt8[np.ndarray, "rows columns 3"]]:
-    """Cut objects out of an image, each resized whatever its aspect.
-
-    Args:
-        image: RGB, 0 to 255.
-        boxes: xyxy, pixels; what lies outside the image is cut off, and at least one pixel is seen.
-        size: Height and width of every crop, pixels.
-    """
-    height, width = image.shape[:2]
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    cut = []
-    for left, top, right, bottom in boxes.tolist():
-        x, y = min(max(int(left), 0), width - 1), min(max(int(top), 0), height - 1)
-        part = pixels[:, :, y : max(round(bottom), y + 1), x : max(round(right), x + 1)]
-        resized = F.interpolate(part, size, mode="bilinear", align_corners=False, antialias=True)
-        cut.append(resized[0].permute(1, 2, 0).numpy())
-    return cut
-
-
-def load(options: TeacherOptions, device: str = "cpu") -> Teacher:
-    """Build the teacher that a config names.
+def load(options: EmbedderOptions, device: str = "cpu") -> Embedder:
+    """Build the embedder that a config names.
 
     Args:
         options: Names its card.
@@ -98,30 +78,32 @@ def load(options: TeacherOptions, device: str = "cpu") -> Teacher:
         UnknownNameError: There is no such card, or it has no such layer.
         WeightsError: Its weights are not here.
     """
-    card, layer, given = _card(options)
-    return Teacher(frozen.load(card, given=given, place=device), layer, card.layers[layer].channels, options)
+    card, layer, weights_path = _card(options)
+    return Embedder(
+        frozen.load(card, given=weights_path, place=device), layer, card.layers[layer].channels, options
+    )
 
 
-def fingerprint(options: TeacherOptions) -> str:
+def fingerprint(options: EmbedderOptions) -> str:
     """Hash of everything that changes an embedding; nothing is built.
 
     Raises:
         UnknownNameError, WeightsError: As for `load`.
     """
-    card, layer, given = _card(options)
-    return _address(frozen.fingerprint(card, weights.locate(card, given)), layer, options)
+    card, layer, weights_path = _card(options)
+    return _fingerprint(frozen.fingerprint(card, weights.locate(card, weights_path)), layer, options)
 
 
-def _card(options: TeacherOptions) -> tuple[Card, str, Path | None]:
+def _card(options: EmbedderOptions) -> tuple[Card, str, Path | None]:
     """The card, the layer, and where the weights are."""
     card = cards.find(options.card)
     layer = options.layer or card.default_layer
     if layer not in card.layers:
-        raise UnknownNameError(f"layer of the teacher {card.name!r}", layer, card.layers)
+        raise UnknownNameError(f"layer of the embedder {card.name!r}", layer, card.layers)
     beside = Path(options.card).parent if options.card.endswith(".toml") else None
     return card, layer, Path(options.weights) if options.weights else beside
 
 
-def _address(model: str, layer: str, options: TeacherOptions) -> str:
+def _fingerprint(model: str, layer: str, options: EmbedderOptions) -> str:
     parts = [model, layer, options.size, options.rectify]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

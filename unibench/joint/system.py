@@ -7,24 +7,30 @@ image that a tensor holds.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from unibench.records import Clip, Labels
+
+if TYPE_CHECKING:
+    from unibench.tasks.family import Task as Task  # noqa: PLC0414 - joint's modules take it from here
+else:
+    Task = Any  # the room of tasks lies above this one
 
 UNKNOWN = -1
 """Identity of an object that has none."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class AnnotatedImage:
     """One annotated image of a training set."""
 
     name: str
-    """Unique within its set, and stable: embeddings are stored under it."""
+    """Unique within its training set, and stable: embeddings are stored under it."""
     image: Callable[[], UInt8[np.ndarray, "height width 3"]]
     """Decodes it."""
     labels: Labels
@@ -32,11 +38,11 @@ class Picture:
     ignored: Float[np.ndarray, "region 4"] = field(default_factory=lambda: np.zeros((0, 4)))
     """Where nothing is learnt: crowds, reflections."""
     embeddings: Float[np.ndarray, "_object dim"] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    """What a teacher says of each object, one row for each of `labels.boxes`; without a teacher (0, 0)."""
+    """A teacher's embedding of each object, one row for each of `labels.boxes`; without a teacher (0, 0)."""
     areas: Float[np.ndarray, " _object"] = field(default_factory=lambda: np.zeros(0))
-    """Of the objects' masks, square pixels: by them COCO calls an object small or large. Empty: use the boxes'."""
+    """Of the objects' masks, square pixels: COCO calls an object small or large by them. Empty: the boxes' areas."""
     ignored_classes: Int[np.ndarray, " _region"] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Class of what is ignored in each region, which matters to the score only. Empty: every class."""
+    """Class that each region is ignored for; only the scores use it. Empty: every class."""
     video: str = ""
     """Empty: a still."""
     index: int = 0
@@ -44,51 +50,62 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionSet:
+class TrainingSet:
     """Annotated images, some of them frames of videos."""
 
     name: str
     classes: tuple[str, ...]
-    pictures: Sequence[Picture]
+    images: Sequence[AnnotatedImage]
     """Those of a video stand together, in the order of their index."""
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The objects of one training image, on the canvas that the network sees; all fields are on its device."""
+    """The objects of one training image in pixels of its canvas; all fields are on the network's device."""
 
     boxes: Float[Tensor, "object 4"]
     classes: Int[Tensor, " object"]
     ids: Int[Tensor, " object"]
     """`UNKNOWN`, or a number that is unique within the clip."""
     embeddings: Float[Tensor, "object dim"]
-    """What a teacher says of each object; dim 0 without a teacher."""
+    """A teacher's embedding of each object; dim 0 without a teacher."""
     ignored: Float[Tensor, "region 4"]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one training step sees: clips of one frame (stills) or a few."""
+    """What one training step learns from: clips of one frame (stills) or a few."""
 
     images: UInt8[Tensor, "clip time 3 height width"]
     targets: tuple[tuple[Targets, ...], ...]
     """[clip][time]"""
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What a network finds in one image, best first."""
+def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
+    return lambda: torch.zeros(shape, dtype=dtype)
 
-    boxes: Float[Tensor, "object 4"]
-    scores: Float[Tensor, " object"]
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects that a network finds in one image, best first. A field that is not used has length 0.
+
+    All fields are on one device; used fields have one row an object, in the same order.
+    """
+
+    boxes: Float[Tensor, "_object 4"] = field(default_factory=_empty(0, 4))
+    """xyxy, pixels of the image."""
+    scores: Float[Tensor, " _object"] = field(default_factory=_empty(0))
     """0 to 1."""
-    classes: Int[Tensor, " object"]
-    embeddings: Float[Tensor, "object dim"]
+    classes: Int[Tensor, " _object"] = field(default_factory=_empty(0, dtype=torch.int64))
+    """Index into the config's classes or, once the objects lie in a clip's frame, into the clip's vocabulary."""
+    embeddings: Float[Tensor, "_object dim"] = field(default_factory=_empty(0, 0))
+    masks: Bool[Tensor, "_object height width"] = field(default_factory=_empty(0, 0, 0, dtype=torch.bool))
+    """True on the object, at the size of the image."""
 
 
 @dataclass(frozen=True)
-class TeacherOptions:
-    """A frozen model, and what it is shown of an object."""
+class EmbedderOptions:
+    """A frozen model, and the crop of an object that it embeds."""
 
     card: str
     """Name of a model card, or path of one (`.toml`)."""
@@ -105,28 +122,29 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class System:
-    """What one joint tracker brings; plain functions, so that nothing is hidden in an object."""
+    """What one joint tracker brings: plain functions, no state."""
 
     name: str
     config: type
-    """Frozen dataclass that a TOML file fills. It has fields `classes` (names), and `view`, `sample`
-    and `train` of `common.config`."""
+    """Frozen dataclass that a TOML file fills. It has the fields `classes` (names), `view`, `sample` and `train`
+    (`ViewOptions`, `SampleOptions`, `TrainOptions`)."""
     folder: Path
     """Holds `paper.toml`, `tiny.toml`, ..."""
     build: Callable[[Any], nn.Module]
     """Config -> network with random parameters."""
     losses: Callable[[nn.Module, Batch, Any], dict[str, Tensor]]
     """Network, batch, config -> named terms, weighted; their sum is minimised."""
-    detect: Callable[[nn.Module, Tensor, Any], list[Found]]
-    """Network, images (batch, 3, height, width), config -> what is in each."""
-    track: Callable[[nn.Module, Any, Clip, str], Iterator[Labels]]
-    """Network, config, clip, name of the protocol (`private`, `public`) -> labels of frame 0, 1, 2, ..."""
+    detect: Callable[[nn.Module, Tensor, Any], list[Detections]]
+    """Network, images (batch, 3, height, width), config -> the objects of each image."""
+    track: Callable[[nn.Module, Any, Clip, Task], Iterator[Labels]]
+    """Network, config, clip, task -> labels of frame 0, 1, 2, ...; the task says the family (`mot`) and the protocol
+    (`private`, `public`), and an unknown protocol is an error."""
     backbone: Callable[[nn.Module], nn.Module]
     """The part that can enter as a frozen model: images, as `pyramid.normalise` gives them -> name -> map."""
     unsupported: Mapping[str, str]
     """Family of tasks -> why this system cannot do them; all others it can."""
-    prepare: Callable[..., list[DetectionSet]] | None = None
-    """Sets, config, folder (keyword `device`) -> the sets with what training needs beside the data: what is stored in
-    the folder is read, what is not is made and stored, so that it is made once."""
-    companions: Callable[[Any], Sequence[TeacherOptions]] = lambda config: ()
+    prepare: Callable[..., list[TrainingSet]] | None = None
+    """Training sets, config, folder (keyword `device`) -> the training sets with what training needs beside the data.
+    It is stored in the folder, so that it is made once."""
+    companions: Callable[[Any], Sequence[EmbedderOptions]] = lambda config: ()
     """Config -> frozen models that take part when it tracks, beside its own network."""

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from unibench.errors import TrainingError, UnibenchError, UnknownNameError, WeightsError
 from unibench.joint import embedder
-from unibench.joint.system import System
+from unibench.joint.system import System, Task, TrainingSet
 from unibench.joint.training import config as configs
-from unibench.joint.training import export
+from unibench.joint.training import evaluate, export
+from unibench.joint.training.evaluate import DetectionScores
 from unibench.models import checkpoints, frozen, weights
 from unibench.models.cards import Card
 from unibench.records import Clip, Labels
@@ -36,10 +37,10 @@ class JointModel:
 
     name: str
     fingerprint: str
-    """Hash of everything that changes what it says: its card and its weights file, config included."""
+    """Hash of everything that changes its predictions: its card and its weights file, config included."""
     device: torch.device
-    track: Callable[[Clip, str], Iterator[Labels]]
-    """Clip, name of the protocol -> labels of frame 0, 1, 2, ..."""
+    track: Callable[[Clip, Task], Iterator[Labels]]
+    """Clip, task -> labels of frame 0, 1, 2, ..."""
     unsupported: Mapping[str, str]
     """Family of tasks -> why it cannot do them; all others it can."""
 
@@ -56,25 +57,25 @@ def find(name: str) -> System:
     return system
 
 
-def load(card: Card, given: Path | None = None, device: str = "cpu") -> JointModel:
+def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> JointModel:
     """Build the tracker of a card from its weights file.
 
     Args:
         card: Of kind `joint`.
-        given: A weights file, or the folder that holds it; None: only the card's own source.
+        weights_path: A weights file, or the folder that holds it; None: only the card's own source.
         device: A torch device.
 
     Raises:
         UnknownNameError: There is no such system, or no such device.
         WeightsError: The file is missing or damaged, or is not that of a tracker of this system.
     """
-    path = weights.locate(card, given)
-    place = frozen.device(device)
+    path = weights.locate(card, weights_path)
+    torch_device = frozen.device(device)
     system, config, network = build(card, path)
-    network = network.to(place)
+    network = network.to(torch_device)
 
-    def track(clip: Clip, protocol: str) -> Iterator[Labels]:
-        frames = system.track(network, config, clip, protocol)
+    def track(clip: Clip, task: Task) -> Iterator[Labels]:
+        frames = system.track(network, config, clip, task)
         while True:
             with torch.inference_mode():  # on at each step, and off while the caller has the labels
                 labels = next(frames, None)
@@ -82,11 +83,11 @@ def load(card: Card, given: Path | None = None, device: str = "cpu") -> JointMod
                 return
             yield labels
 
-    return JointModel(card.name, fingerprint(card, path), place, track, system.unsupported)
+    return JointModel(card.name, fingerprint(card, path), torch_device, track, system.unsupported)
 
 
 def fingerprint(card: Card, path: Path | None) -> str:
-    """Hash over everything that changes what a tracker says: its file, and the frozen models that take part.
+    """Hash over everything that changes a tracker's predictions: its file, and the frozen models that take part.
 
     Args:
         card: Of kind `joint`.
@@ -98,8 +99,8 @@ def fingerprint(card: Card, path: Path | None) -> str:
     assert path is not None, "a joint card names a file"
     system = find(card.architecture.name)
     others = [embedder.fingerprint(one) for one in system.companions(_config(system, path))]
-    mine = frozen.fingerprint(card, path)
-    return hashlib.sha256(" ".join([mine, *others]).encode()).hexdigest()[:12] if others else mine
+    own = frozen.fingerprint(card, path)
+    return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest()[:12] if others else own
 
 
 def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
@@ -134,6 +135,36 @@ def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
     return system, config, network.eval().requires_grad_(False)
 
 
+def detect(
+    card: Card,
+    data: TrainingSet,
+    *,
+    weights_path: Path | None = None,
+    device: str = "cpu",
+    limit: int | None = None,
+) -> DetectionScores:
+    """Run a trained tracker's detector over annotated images and score it.
+
+    Args:
+        card: Of kind `joint`.
+        data: Annotated images; classes that the tracker does not know are left out of the truth.
+        weights_path: A weights file, or the folder that holds it; None: only the card's own source.
+        device: A torch device.
+        limit: Only so many images, the first ones.
+
+    Raises:
+        UnibenchError: The card is not of kind `joint`.
+        DataError: The data have no images, or no class that the tracker knows.
+        WeightsError: The weights are missing or do not fit.
+    """
+    if card.kind != "joint":
+        raise UnibenchError(
+            f"model {card.name!r}: kind {card.kind!r}, expected 'joint'; frozen models detect nothing"
+        )
+    system, config, network = build(card, weights.locate(card, weights_path))
+    return evaluate.score(system, config, network.to(frozen.device(device)), data, limit=limit)
+
+
 def _config(system: System, path: Path) -> Any:
     name, table = export.metadata(path)
     if name != system.name:
@@ -159,12 +190,12 @@ def _misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
             name for name, one in found.items() if one.is_floating_point() and not one.isfinite().all()
         ],
     }
-    told = [
+    listed = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for what, names in problems.items()
         if names
     ]
-    return f"tensors {'; '.join(told)}, expected {len(wanted)} as its config says" if told else ""
+    return f"tensors {'; '.join(listed)}, expected {len(wanted)} as its config says" if listed else ""
 
 
 def _line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
 from unibench.errors import TrackerError
-from unibench.geometry import masks
+from unibench.geometry import boxes, masks
 from unibench.metrics.association import (
     Pairing,
     clear_and_identity_counts,
@@ -176,7 +176,7 @@ def _count(frames: Sequence[_Frame]) -> dict[str, float]:
 def _box_frame(truth: Truth, predicted: Labels, frame: int, known: set[int]) -> _Frame:
     check_boxes(predicted, frame)
     true, ignored = truth.labels[frame], _ignored(truth, frame)
-    iou = masks.box_iou(np.concatenate([true.boxes, ignored.boxes]), predicted.boxes)
+    iou = boxes.iou(np.concatenate([true.boxes, ignored.boxes]), predicted.boxes)
     rows, columns = _match(iou)
     excusing = np.concatenate([np.zeros(len(true.ids), dtype=bool), ignored.classes == EXCUSED])
     taken = columns[excusing[rows]]

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from unibench.errors import DataError, TrackerError
+from unibench.geometry.boxes import paired_iou
 from unibench.metrics.counts import Number, scored_frames, total
 from unibench.records import Labels, Truth
 
@@ -51,7 +52,7 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool 
     if first_from_truth and frames[0] == 0:
         predicted[0] = true[0]
     valid = (true[:, 2] > true[:, 0]) & (true[:, 3] > true[:, 1])  # False where the truth is NaN
-    overlap = np.where(valid, _paired_iou(true, predicted), -1.0)
+    overlap = np.where(valid, paired_iou(true, predicted), -1.0)
     offset = (predicted[:, :2] + predicted[:, 2:] - true[:, :2] - true[:, 2:]) / 2
     size = np.where(valid[:, None], true[:, 2:] - true[:, :2], 1.0)
     scores = {f"success/{threshold:.2f}": _mean(overlap > threshold) for threshold in THRESHOLDS}
@@ -79,19 +80,6 @@ def _predicted_box(labels: Labels, frame: int) -> Float[np.ndarray, " 4"]:
             f"prediction: frame {frame} has {len(labels.boxes)} boxes, expected 1; give one target"
         )
     return _box(labels)
-
-
-def _paired_iou(
-    first: Float[np.ndarray, "frame 4"], second: Float[np.ndarray, "frame 4"]
-) -> Float[np.ndarray, " frame"]:
-    """IoU of each row with the same row, clipped to [0, 1]; 0 where it is undefined."""
-    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
-    intersection = np.prod(np.clip(sides, 0, None), axis=1)
-    areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (first, second)]
-    union = areas[0] + areas[1] - intersection
-    overlap = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    clipped: Float[np.ndarray, " frame"] = np.clip(overlap, 0.0, 1.0)
-    return clipped
 
 
 def _mean(hits: Bool[np.ndarray, " frame"]) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from unibench.geometry import masks
+from unibench.geometry import boxes
 from unibench.metrics.counts import Number, scored_frames, total
 from unibench.metrics.mot import MATCH, check_boxes, object_classes, truth_classes
 from unibench.records import Labels, Truth
@@ -52,7 +52,7 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     for t in scored_frames(truth, prediction):
         true, predicted = truth.labels[t], prediction[t]
         check_boxes(predicted, t)
-        iou = masks.box_iou(true.boxes, predicted.boxes)
+        iou = boxes.iou(true.boxes, predicted.boxes)
         true_classes, classes = object_classes(true, t, known), object_classes(predicted, t, known)
         alike = (true_classes[:, None] == classes) & (iou >= MATCH)
         names = (true.ids * kinds + true_classes, predicted.ids * kinds + classes)

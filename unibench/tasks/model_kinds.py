@@ -119,7 +119,7 @@ def open_joint(card: Card, weights_path: Path | None, device: str, features: Fea
         _require_layers(card.name, layers, (JOINT,))
         _require_supported(card.name, unsupported_reason(task))
         model = load()
-        return lambda clip: ({JOINT: labels} for labels in model.track(clip, task.protocol.name))
+        return lambda clip: ({JOINT: labels} for labels in model.track(clip, task))
 
     def network_problem(path: Path | None) -> str:
         """Its weights file describes the network: without it, only the system's name is checked."""

@@ -15,6 +15,7 @@ from unibench.datasets.synthetic.levels import DIFFICULTIES
 from unibench.datasets.synthetic.photos import Window
 from unibench.errors import DataError, UnknownNameError
 from unibench.geometry import masks as rle
+from unibench.geometry.boxes import iou
 from unibench.records import Clip, Truth
 
 ROOT = Path()
@@ -164,7 +165,7 @@ def test_detections_are_near_the_truth_and_carry_no_ids(task):
         found, expected = found + count, expected + len(truth.labels[frame.index].ids)
     assert 0.8 * expected < found < 1.3 * expected
     if task == "mot":
-        overlap = rle.box_iou(truth.labels[0].boxes, next(clip.frames()).detections.boxes)
+        overlap = iou(truth.labels[0].boxes, next(clip.frames()).detections.boxes)
         assert np.median(overlap.max(axis=1)) > 0.7
 
 
@@ -176,7 +177,7 @@ def test_boxes_of_later_frames_overlap_less_at_harder_levels():
             _, truth = load(f"mot/{level}", number)
             for before, after in zip(truth.labels, truth.labels[1:], strict=False):
                 same = before.ids[:, None] == after.ids[None]
-                overlaps.extend(rle.box_iou(before.boxes, after.boxes)[same])
+                overlaps.extend(iou(before.boxes, after.boxes)[same])
         means.append(np.mean(overlaps))
     assert means[0] > means[1] + 0.1 > means[2] + 0.15
 

@@ -14,7 +14,7 @@ from PIL import Image
 from unibench.datasets.synthetic import shapes
 from unibench.errors import DataError, UnknownNameError
 from unibench.joint.data import registry, waymo
-from unibench.joint.system import DetectionSet, Picture
+from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
 HEADER = ",".join(waymo.COLUMNS.values())
@@ -57,7 +57,7 @@ def test_coco(tmp_path):
     picture(tmp_path / "images/a.png")
     data = registry.read(f"coco:{write(tmp_path, coco_table())}@{tmp_path / 'images'}")
     assert data.classes == ("person", "car")
-    first, second = data.pictures
+    first, second = data.images
     assert (first.name, first.video, second.name) == ("a.png", "", "b/c.png")
     assert first.labels.boxes.tolist() == [[1, 2, 11, 22], [4.5, 0, 6.5, 2]]
     assert first.labels.classes.tolist() == [1, 0]
@@ -73,11 +73,11 @@ def test_coco(tmp_path):
 
 def test_images_lie_beside_the_file_where_no_folder_is_named(tmp_path):
     picture(tmp_path / "a.png")
-    assert registry.read(f"coco:{write(tmp_path, coco_table())}").pictures[0].image().shape == (30, 40, 3)
+    assert registry.read(f"coco:{write(tmp_path, coco_table())}").images[0].image().shape == (30, 40, 3)
 
 
 def test_videos_are_put_in_order_and_have_identities(tmp_path):
-    first, second = registry.read(f"video:{write(tmp_path, video_table())}").pictures
+    first, second = registry.read(f"video:{write(tmp_path, video_table())}").images
     assert [(one.video, one.index, one.name) for one in (first, second)] == [
         ("9", 0, "b/c.png"),
         ("9", 1, "a.png"),
@@ -85,7 +85,7 @@ def test_videos_are_put_in_order_and_have_identities(tmp_path):
     assert second.labels.ids.tolist() == [11, 13]
     text = json.dumps(video_table()).replace("instance_id", "track_id")
     renamed = json.loads(text.replace("frame_id", "frame_index"))
-    same = registry.read(f"video:{write(tmp_path, renamed)}").pictures
+    same = registry.read(f"video:{write(tmp_path, renamed)}").images
     assert same[1].labels.ids.tolist() == [11, 13]
 
 
@@ -157,7 +157,7 @@ def test_crowdhuman(tmp_path):
     file.write_text(f"{line}\n\n{odgt(name='other')}\n")
     data = registry.read(f"crowdhuman:{file}@{tmp_path / 'Images'}")
     assert data.classes == ("person",)
-    first, second = data.pictures
+    first, second = data.images
     assert (first.name, first.video) == ("27,1a", "")
     assert first.labels.boxes.tolist() == [[-3, 2, 7, 22]]
     assert first.ignored.tolist() == [[5, 5, 9, 9], [20, 0, 29, 9]]
@@ -193,12 +193,12 @@ def test_waymo_becomes_a_video_of_each_camera(tmp_path):
     rows = ("200,1,car-a,1,10,12,8,4", "100,1,car-a,1,9,12,8,4", "100,1,b,2,30,10,2,6", "100,2,c,4,5,5,2,2")
     data = registry.read(f"waymo:{waymo_folder(tmp_path, *rows)}")
     assert data.classes == ("vehicle", "pedestrian", "sign", "cyclist")
-    assert [(one.video, one.index, one.name) for one in data.pictures] == [
+    assert [(one.video, one.index, one.name) for one in data.images] == [
         ("1", 0, "segment-1/1/100.jpg"),
         ("1", 1, "segment-1/1/200.jpg"),
         ("2", 0, "segment-1/2/100.jpg"),
     ]
-    first, second, other = (one.labels for one in data.pictures)
+    first, second, other = (one.labels for one in data.images)
     assert first.boxes.tolist() == [[5, 10, 13, 14], [29, 7, 31, 13]]
     assert first.classes.tolist() == [0, 1]
     assert second.ids.tolist() == first.ids[:1].tolist()
@@ -244,16 +244,16 @@ def test_motchallenge_old_and_new(tmp_path):
     mot_clip(root, "new", "1,8,1,2,5,6,1,1,1", "1,9,20,2,5,6,0,8,1", "2,7,3,3,3,3,0,3,1")
     data = registry.read(f"mot:{root}")
     assert data.classes == ("pedestrian",)
-    assert [(one.video, one.index, one.name) for one in data.pictures[:2]] == [
+    assert [(one.video, one.index, one.name) for one in data.images[:2]] == [
         ("new", 0, "new/000001.jpg"),
         ("new", 1, "new/000002.jpg"),
     ]
-    assert [one.labels.ids.tolist() for one in data.pictures] == [[8], [], [4], []]
-    assert data.pictures[0].ignored.tolist() == [[20, 2, 25, 8]]
-    assert data.pictures[1].ignored.shape == (0, 4)  # a car is background
-    assert data.pictures[0].labels.classes.tolist() == [0]
+    assert [one.labels.ids.tolist() for one in data.images] == [[8], [], [4], []]
+    assert data.images[0].ignored.tolist() == [[20, 2, 25, 8]]
+    assert data.images[1].ignored.shape == (0, 4)  # a car is background
+    assert data.images[0].labels.classes.tolist() == [0]
     some = registry.read(f"mot:{root}#old")
-    assert {one.video for one in some.pictures} == {"old"}
+    assert {one.video for one in some.images} == {"old"}
     with pytest.raises(UnknownNameError, match=r"no clip in '.*train' 'odl'; did you mean 'old'"):
         registry.read(f"mot:{root}#old,odl")
     with pytest.raises(DataError, match="no such folder, expected MOTChallenge"):
@@ -264,7 +264,7 @@ def test_motchallenge_old_and_new(tmp_path):
 def test_real_clips_of_motchallenge(shared_data, place):
     data = registry.read(f"mot:{shared_data / place}", ["person"])
     assert data.classes == ("person",)
-    one = data.pictures[0]
+    one = data.images[0]
     height, width = one.image().shape[:2]
     middles = (one.labels.boxes[:, :2] + one.labels.boxes[:, 2:]) / 2
     assert len(one.labels.ids) == len(middles) > 1
@@ -273,13 +273,13 @@ def test_real_clips_of_motchallenge(shared_data, place):
 
 def test_synthetic_stills_have_no_identities_and_clips_have():
     stills, clips = registry.read("synthetic:stills"), registry.read("synthetic:clips")
-    assert [one.name for one in registry.read("synthetic:stills#3").pictures] == [
-        one.name for one in stills.pictures[:3]
+    assert [one.name for one in registry.read("synthetic:stills#3").images] == [
+        one.name for one in stills.images[:3]
     ]
     assert stills.classes == clips.classes == shapes.VOCABULARY
-    assert len({one.image().tobytes() for one in stills.pictures[:4]}) == 4
-    assert all(one.video == "" and len(one.labels.ids) == 0 for one in stills.pictures[:4])
-    first, second = clips.pictures[39:41]
+    assert len({one.image().tobytes() for one in stills.images[:4]}) == 4
+    assert all(one.video == "" and len(one.labels.ids) == 0 for one in stills.images[:4])
+    first, second = clips.images[39:41]
     assert (first.index, second.index) == (39, 0)
     assert first.video != second.video
     assert len(first.labels.ids) == len(first.labels.boxes) > 0
@@ -287,17 +287,17 @@ def test_synthetic_stills_have_no_identities_and_clips_have():
 
 def test_training_never_shows_the_benchmark():
     test = registry.read("synthetic:test")
-    assert len(test.pictures) == 320
+    assert len(test.images) == 320
     row = shapes.benchmarks()["mot/shapes"]
     clip, truth = row.load(Path(), "shapes-2")
     for index, frame in enumerate(clip.frames()):
-        one = test.pictures[40 + index]
+        one = test.images[40 + index]
         np.testing.assert_array_equal(frame.image, one.image())
         np.testing.assert_array_equal(truth.labels[index].boxes, one.labels.boxes)
-    words = {one.video for one in test.pictures[::40]}
+    words = {one.video for one in test.images[::40]}
     assert all(word.startswith("mot/shapes/") for word in words)
     for spec in ("synthetic:clips", "synthetic:stills"):
-        assert registry.read(spec).pictures[0].name.startswith("train/")
+        assert registry.read(spec).images[0].name.startswith("train/")
 
 
 @pytest.mark.parametrize(
@@ -319,24 +319,24 @@ def test_an_unknown_spec_is_named(spec, message):
         registry.read(spec)
 
 
-def small_set() -> DetectionSet:
+def small_set() -> TrainingSet:
     labels = Labels(
         ids=np.array([1, 2, 3]),
         boxes=np.arange(12.0).reshape(3, 4),
         classes=np.array([0, 1, 2], dtype=np.int64),
     )
-    one = Picture(
+    one = AnnotatedImage(
         "one", lambda: np.zeros((8, 8, 3), np.uint8), labels, np.arange(8.0).reshape(2, 4),
         embeddings=np.arange(3.0)[:, None], areas=np.array([5.0, 6.0, 7.0]), ignored_classes=np.array([1, 2]),
     )  # fmt: skip
-    return DetectionSet("set", ("Car", "Pedestrian", "dog"), [one, replace(one, name="two")])
+    return TrainingSet("set", ("Car", "Pedestrian", "dog"), [one, replace(one, name="two")])
 
 
 def test_classes_are_put_in_the_order_that_is_wanted():
     data = registry.align(small_set(), ("person", "bus", "car"))
     assert data.classes == ("person", "bus", "car")
-    assert len(data.pictures) == 2
-    one = data.pictures[1]
+    assert len(data.images) == 2
+    one = data.images[1]
     assert one.name == "two"
     assert one.labels.classes.tolist() == [2, 0]
     assert one.labels.ids.tolist() == [1, 2]
@@ -351,7 +351,7 @@ def test_classes_are_put_in_the_order_that_is_wanted():
 
 
 def test_lazy_pictures_are_a_sequence():
-    pictures = registry.Lazy(3, lambda row: replace(small_set().pictures[0], name=str(row)))
+    pictures = registry.Lazy(3, lambda row: replace(small_set().images[0], name=str(row)))
     assert [one.name for one in pictures] == ["0", "1", "2"]
     assert pictures[-1].name == "2"
     assert [one.name for one in pictures[1:]] == ["1", "2"]

@@ -7,7 +7,7 @@ import torch
 from unibench.errors import TrainingError
 from unibench.joint.data import registry, sampling
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
-from unibench.joint.system import UNKNOWN, Batch, DetectionSet, Picture
+from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, TrainingSet
 from unibench.records import Labels
 
 CANVAS = ViewOptions(64, 96)
@@ -16,7 +16,7 @@ BOX = (10, 8, 22, 28)
 
 def picture(
     name: str, video: str = "", index: int = 0, *, box: tuple[int, ...] = BOX, ids: bool = True
-) -> Picture:
+) -> AnnotatedImage:
     """A white box on black, 48 pixels high and 64 wide; in its middle a region that is ignored."""
     x1, y1, x2, y2 = box
     image = np.zeros((48, 64, 3), dtype=np.uint8)
@@ -26,21 +26,21 @@ def picture(
         boxes=np.array([box], dtype=float),
         classes=np.array([2]),
     )
-    return Picture(
+    return AnnotatedImage(
         name, lambda: image, labels, np.array([[30.0, 30.0, 40.0, 40.0]]), video=video, index=index
     )
 
 
-def video(name: str, length: int) -> list[Picture]:
+def video(name: str, length: int) -> list[AnnotatedImage]:
     return [picture(f"{name}/{index}", name, index, box=(index, 0, index + 4, 10)) for index in range(length)]
 
 
-def data(*pictures: Picture) -> list[DetectionSet]:
-    return [DetectionSet("drawn", ("a", "b", "c"), list(pictures))]
+def data(*pictures: AnnotatedImage) -> list[TrainingSet]:
+    return [TrainingSet("drawn", ("a", "b", "c"), list(pictures))]
 
 
 def draw(
-    given: list[DetectionSet], options: SampleOptions, step: int = 0, size: int = 1, **more: int
+    given: list[TrainingSet], options: SampleOptions, step: int = 0, size: int = 1, **more: int
 ) -> Batch:
     return sampling.batches(given, options, CANVAS, seed=3, step=step, size=size, **more)
 
@@ -66,7 +66,7 @@ def test_processes_share_the_batch_of_one():
     given, options = [registry.read("synthetic:stills")], SampleOptions(scale=(0.8, 1.2))
     for step in (0, 3):
         whole = draw(given, options, step, 4)
-        parts = [draw(given, options, step, 2, rank=rank, world=2) for rank in (0, 1)]
+        parts = [draw(given, options, step, 2, rank=rank, world_size=2) for rank in (0, 1)]
         assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
 
 
@@ -145,7 +145,7 @@ def test_a_short_video_gives_frames_as_far_apart_as_it_can():
 
 def test_objects_without_identity_and_with_embeddings():
     one = picture("one", ids=False)
-    taught = Picture(
+    taught = AnnotatedImage(
         "two", one.image, one.labels, one.ignored, embeddings=np.array([[1.0, 2.0]], dtype=np.float32)
     )
     for given, expected in ((one, []), (taught, [1.0, 2.0])):
@@ -162,7 +162,7 @@ def test_every_picture_of_all_sets_is_drawn_equally_often():
 
 
 def test_what_cannot_be_drawn_is_named():
-    with pytest.raises(TrainingError, match="training data: no pictures, expected at least one; name data"):
+    with pytest.raises(TrainingError, match="training data: no images, expected at least one; name data"):
         draw(data(), SampleOptions())
     with pytest.raises(
         TrainingError, match=r"hardly any videos in drawn, expected them for samples of 2 frames"

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+from unibench.geometry.boxes import iou
 from unibench.joint.layers import anchors as module
-from unibench.joint.layers import box_coder
 from unibench.joint.layers.anchors import BACKGROUND, IGNORED, AnchorOptions, assign, grid
 
 RETINATRACK = AnchorOptions(ratios=(1.0, 2.0, 0.5), scales=(1.0, 2**0.5))
@@ -67,7 +67,7 @@ def test_assignment_on_a_drawn_example():
               0        10        20        30        40        50        60
     """
     truth = torch.tensor([[2.0, 0, 10, 10], [15.0, 0, 25, 10], [47.0, 0, 50, 10]])
-    overlap = box_coder.iou(ROW, truth)
+    overlap = iou(ROW, truth)
     torch.testing.assert_close(overlap[:, 0], torch.tensor([0.8, 0, 0, 0, 0, 0]))
     torch.testing.assert_close(overlap[:, 1], torch.tensor([0, 1 / 3, 1 / 3, 0, 0, 0]))
     torch.testing.assert_close(overlap[:, 2], torch.tensor([0, 0, 0, 0, 0.3, 0]))
@@ -138,7 +138,7 @@ def test_assignment_does_not_depend_on_how_it_is_cut(monkeypatch, ignored):
     monkeypatch.setattr(module, "PAIRS", 40 * 7)
     assert torch.equal(assign(anchors, truth, threshold=0.5, ignored=regions), whole)
 
-    overlap = box_coder.iou(anchors, truth)
+    overlap = iou(anchors, truth)
     forced = {}  # anchor -> object, by plain loops
     for index in range(40):
         anchor = int(overlap[:, index].argmax())

@@ -2,10 +2,10 @@ import csv
 
 import pytest
 
-from unibench.experiments import retinatrack
+from unibench.experiments import reid, retinatrack
 from unibench.experiments.retinatrack import Row, Size, draw, run, summarise
 
-FEW = Size(seeds=(0,), before=2, after=2, teacher=2, clips=1, images=2)
+FEW = Size(seeds=(0,), before=2, after=2, reid=2, clips=1, frames=3, images=2)
 
 
 def row(tracker, seed, value):
@@ -26,8 +26,9 @@ def test_the_plot_has_a_bar_a_tracker_and_a_dot_a_seed():
     assert sorted(axes.lines[0].get_xdata()) == [1.0, 3.0, 7.0]
 
 
-def test_the_experiment_writes_its_tables_and_picture_and_does_no_training_twice(tmp_path, monkeypatch):
+def test_the_experiment_writes_its_tables_and_plot_and_does_no_training_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(retinatrack, "QUICK", FEW)
+    monkeypatch.setattr(reid, "CLIPS", 2)
     run(tmp_path, quick=True)
     with (tmp_path / "retinatrack.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

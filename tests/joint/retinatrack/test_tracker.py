@@ -9,9 +9,10 @@ from unibench.joint.layers import box_coder
 from unibench.joint.retinatrack import SYSTEM
 from unibench.joint.retinatrack.config import changed
 from unibench.joint.retinatrack.network import Outputs
-from unibench.joint.system import TeacherOptions
+from unibench.joint.system import EmbedderOptions
 from unibench.joint.training import config as configs
 from unibench.records import Clip, Frame, Labels
+from unibench.tasks import registry as tasks
 
 TINY = configs.read("tiny", SYSTEM)
 STORE = TINY.tracking.store
@@ -52,7 +53,7 @@ class Says(torch.nn.Module):
 
 
 def run(network, clip, config=TINY, protocol="private"):
-    return list(SYSTEM.track(network, config, clip, protocol))
+    return list(SYSTEM.track(network, config, clip, tasks.find(f"mot/shapes@{protocol}")))
 
 
 TWO = Says(
@@ -139,7 +140,7 @@ def test_one_frame_is_asked_for_at_a_time():
             asked.append(frame.index)
             yield frame
 
-    labels = SYSTEM.track(TWO, TINY, replace(clip, frames=frames), "private")
+    labels = SYSTEM.track(TWO, TINY, replace(clip, frames=frames), tasks.find("mot/shapes@private"))
     assert asked == []
     next(labels)
     assert asked == [0]
@@ -151,7 +152,7 @@ def test_a_model_card_can_stand_in_for_the_embedding():
     colours[0][..., 0], colours[1][..., 2], colours[2][..., 0] = 200, 200, 190
     clip = replace(a_clip(), frames=lambda: (Frame(index, image) for index, image in enumerate(colours)))
     one = Says(([0.0, 0.0, 40.0, 40.0], 0, 0.9), looks=[0])
-    config = replace(TINY, tracking=replace(TINY.tracking, reid=TeacherOptions("lab-colour", "", (32, 32))))
+    config = replace(TINY, tracking=replace(TINY.tracking, reid=EmbedderOptions("lab-colour", "", (32, 32))))
     assert [labels.ids.tolist() for labels in run(one, clip)] == [[1], [1], [1]]
     assert [labels.ids.tolist() for labels in run(one, clip, config)] == [[1], [2], [1]]
     given = [Labels(boxes=np.tile([0.0, 0.0, 40.0, 40.0], (count, 1))) for count in (1, 0, 1)]

@@ -3,7 +3,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from unibench.datasets import BENCHMARKS
 from unibench.joint import systems
 from unibench.joint.data import registry
 from unibench.joint.retinatrack import SYSTEM
@@ -11,6 +10,7 @@ from unibench.joint.training import config as configs
 from unibench.joint.training.train import train
 from unibench.metrics import mot
 from unibench.models import cards
+from unibench.tasks import registry as tasks
 
 STEPS, CLIPS = 120, 4
 
@@ -36,11 +36,11 @@ def learn(seed, out):
 
 def identified(network, config):
     """IDF1 over the first clips, of which the noisy boxes are given: only identities are at stake."""
-    benchmark = BENCHMARKS["mot/shapes"]
+    task = tasks.find("mot/shapes@public")
     tallies = []
-    for name in benchmark.names(Path())[:CLIPS]:
-        clip, truth = benchmark.load(Path(), name)
-        tallies.append(mot.tally_boxes(truth, list(SYSTEM.track(network, config, clip, "public"))))
+    for name in task.benchmark.names(Path())[:CLIPS]:
+        clip, truth = task.benchmark.load(Path(), name)
+        tallies.append(mot.tally_boxes(truth, list(SYSTEM.track(network, config, clip, task))))
     return float(mot.pool(tallies)["IDF1"])
 
 

@@ -3,10 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from unibench.experiments import tdt
+from unibench.experiments import reid, tdt
 from unibench.joint import systems
 from unibench.metrics import mot
 from unibench.models import cards
+from unibench.tasks import registry as tasks
 
 
 def row(tracker, seed, value):
@@ -22,7 +23,8 @@ def test_a_summary_has_mean_and_spread_over_the_seeds():
 @pytest.mark.slow
 def test_the_experiment_writes_its_tables_and_its_plot(tmp_path, monkeypatch):
     """Two steps of everything: that it runs, not what comes out."""
-    monkeypatch.setattr(tdt, "QUICK", replace(tdt.QUICK, steps=2, teacher=2, pictures=12, images=2))
+    monkeypatch.setattr(reid, "CLIPS", 2)
+    monkeypatch.setattr(tdt, "QUICK", replace(tdt.QUICK, steps=2, teacher=2, training_images=12, images=2))
     tdt.run(tmp_path, quick=True)
     with (tmp_path / "tdt.csv").open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
@@ -49,5 +51,5 @@ def test_the_model_that_is_shipped_tracks_the_benchmarks_first_clip():
     card = cards.find("tdt-tiny")
     model = systems.load(card)
     shown, truth = tdt.shapes.clip("mot/shapes/shapes-1", 40)
-    scores = mot.pool([mot.tally_boxes(truth, list(model.track(shown, "private")))])
+    scores = mot.pool([mot.tally_boxes(truth, list(model.track(shown, tasks.find("mot/shapes@private"))))])
     assert scores["IDF1"] > 0.4

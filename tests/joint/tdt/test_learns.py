@@ -9,13 +9,14 @@ from unibench.experiments.tdt import CLASSES, clip, stills
 from unibench.joint import systems
 from unibench.joint.tdt import SYSTEM
 from unibench.joint.training import config as configs
-from unibench.joint.training import log as curve
+from unibench.joint.training import log as training_log
 from unibench.joint.training.train import train
 from unibench.metrics import mot
 from unibench.models import cards
+from unibench.tasks import registry as tasks
 
 TINY = replace(configs.read("tiny", SYSTEM), classes=CLASSES)
-STEPS, PICTURES, CLIPS = 300, 600, 3
+STEPS, IMAGES, CLIPS = 300, 600, 3
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,8 @@ def trained(tmp_path_factory):
 def learn(out: Path, seed: int):
     """Train on stills; the network and its config, as a card's weights file gives them back."""
     config = replace(TINY, train=replace(TINY.train, steps=STEPS, seed=seed))
-    taught = SYSTEM.prepare([stills(PICTURES)], config, out / "embeddings")
-    card = train(SYSTEM, config, taught, out, name="tiny")
+    data = SYSTEM.prepare([stills(IMAGES)], config, out / "embeddings")
+    card = train(SYSTEM, config, data, out, name="tiny")
     return systems.build(cards.read(card), card.with_suffix(".safetensors"))[1:]
 
 
@@ -36,15 +37,15 @@ def scores(config, network, embedder):
     limit = TINY.tracking.cascade.appearance_limit if embedder == "student" else 0.0
     cascade = replace(config.tracking.cascade, appearance_limit=limit)
     config = replace(config, tracking=replace(config.tracking, embedder=embedder, cascade=cascade))
-    tallies = []
+    task, tallies = tasks.find("mot/shapes@private"), []
     for number in range(CLIPS):
         shown, truth = clip(f"validation/tdt/{number}")
-        tallies.append(mot.tally_boxes(truth, list(SYSTEM.track(network, config, shown, "private"))))
+        tallies.append(mot.tally_boxes(truth, list(SYSTEM.track(network, config, shown, task))))
     return mot.pool(tallies)
 
 
 def test_every_loss_falls(trained):
-    log = curve.read(trained[1])
+    log = training_log.read(trained[1])
     for term in ("classification", "localisation", "embedding"):
         first, last = log[term][:10], log[term][-10:]
         assert sum(last) < 0.8 * sum(first), term

@@ -1,6 +1,5 @@
 """Trainings that are repeated, resumed, killed, stopped or shared by processes come to the same end."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from unibench.joint import systems
 from unibench.joint.data.prefetch import prefetch
 from unibench.joint.system import Batch
 from unibench.joint.training import distributed, export
-from unibench.joint.training import log as curve
+from unibench.joint.training import log as training_log
 from unibench.joint.training.config import TrainOptions, fill
 from unibench.joint.training.train import train
 from unibench.models import cards
@@ -39,7 +38,7 @@ def weights(out: Path) -> dict[str, Tensor]:
 
 def log(out: Path) -> dict[str, list[float]]:
     """All but the time that a step took."""
-    return {name: column for name, column in curve.read(out).items() if name != "seconds"}
+    return {name: column for name, column in training_log.read(out).items() if name != "seconds"}
 
 
 def assert_same_end(one: Path, other: Path) -> None:
@@ -94,7 +93,7 @@ def test_a_training_that_failed_goes_on_to_the_same_end(whole: Path, tmp_path: P
     with pytest.raises(MemoryError, match="out of memory"):
         train(failing, CONFIG, [SQUARES], tmp_path, name="toy")
     assert len(log(tmp_path)["step"]) == at
-    with (tmp_path / curve.FILE).open("a") as stream:
+    with (tmp_path / training_log.FILE).open("a") as stream:
         stream.write("99,0.1,0.")  # what a process that dies may leave
     learn(tmp_path)
     assert_same_end(whole, tmp_path)
@@ -102,9 +101,9 @@ def test_a_training_that_failed_goes_on_to_the_same_end(whole: Path, tmp_path: P
 
 def test_a_finished_training_is_left_as_it_is(whole: Path, tmp_path: Path) -> None:
     learn(tmp_path)
-    log_before = (tmp_path / curve.FILE).read_bytes()
+    log_before = (tmp_path / training_log.FILE).read_bytes()
     learn(tmp_path)
-    assert (tmp_path / curve.FILE).read_bytes() == log_before
+    assert (tmp_path / training_log.FILE).read_bytes() == log_before
     assert_same_end(whole, tmp_path)
 
 
@@ -113,18 +112,16 @@ def toy_command(out: Path, steps: int, batch: int, dropout: float, optimizer: st
 
 
 def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    steps = 250
-    command = [sys.executable, *toy_command(tmp_path / "killed", steps, 4, 0.2)]
-    rng = np.random.default_rng()
-    for rows in sorted(rng.integers(1, steps * 2 // 3, 2)):
-        with subprocess.Popen(command) as worker:
-            path = tmp_path / "killed" / curve.FILE
-            while not path.is_file() or path.read_bytes().count(b"\n") <= rows:
-                assert worker.poll() is None, "it was done before it was killed"
-                time.sleep(0.002)
-            worker.send_signal(signal.SIGKILL)
-        print(f"killed after {len(path.read_bytes().splitlines()) - 1} of {steps} steps")
-        assert not (tmp_path / "killed" / "toy.toml").exists()
+    steps = 150
+    rows = int(np.random.default_rng().integers(1, steps // 2))
+    with subprocess.Popen([sys.executable, *toy_command(tmp_path / "killed", steps, 4, 0.2)]) as worker:
+        path = tmp_path / "killed" / training_log.FILE
+        while not path.is_file() or path.read_bytes().count(b"\n") <= rows:
+            assert worker.poll() is None, "it was done before it was killed"
+            time.sleep(0.002)
+        worker.send_signal(signal.SIGKILL)
+    print(f"killed after {len(path.read_bytes().splitlines()) - 1} of {steps} steps")
+    assert not (tmp_path / "killed" / "toy.toml").exists()
     config = ToyConfig(TrainOptions(steps, 4, 0.01, "adamw", checkpoint=10))
     learn(tmp_path / "killed", config)
     learn(tmp_path / "whole", config)
@@ -135,18 +132,19 @@ def test_another_config_is_refused_in_one_line(tmp_path: Path) -> None:
     learn(tmp_path)
     changed = replace(CONFIG, train=replace(CONFIG.train, rate=0.5))
     with pytest.raises(
-        TrainingError, match=r"checkpoint\.pt: made with config\.train\.rate = 0\.01, found 0\.5; give .* -o$"
+        TrainingError,
+        match=r"checkpoint\.pt: made with config\.train\.rate = 0\.01, found 0\.5; repeat .* -o$",
     ):
         learn(tmp_path, changed)
 
 
 def test_other_data_and_another_start_are_refused(whole: Path, tmp_path: Path) -> None:
     learn(tmp_path)
-    fewer = replace(SQUARES, pictures=SQUARES.pictures[:7])
+    fewer = replace(SQUARES, images=SQUARES.images[:7])
     with pytest.raises(TrainingError, match=r"made with data\.squares = 30, found 7"):
         train(TOY, CONFIG, [fewer], tmp_path, name="toy")
-    with pytest.raises(TrainingError, match=r"made with warm = null, found "):
-        learn(tmp_path, warm=whole / "toy.safetensors")
+    with pytest.raises(TrainingError, match=r"made with pretrained = null, found "):
+        learn(tmp_path, pretrained=whole / "toy.safetensors")
 
 
 def cut(data: bytes) -> bytes:
@@ -201,9 +199,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(
         TrainingError, match=rf"^{found}; the last checkpoint is kept: lower train\.rate, .*$"
     ):
         learn(tmp_path, config)
-    held = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert 0 < held["step"] < 60
-    assert all(one.isfinite().all() for one in held["states"]["network"].values())
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert 0 < saved["step"] < 60
+    assert all(one.isfinite().all() for one in saved["states"]["network"].values())
     with pytest.raises(TrainingError, match=found):  # the same command, the same line
         learn(tmp_path, config)
 
@@ -240,10 +238,10 @@ def test_the_gradient_is_clipped(tmp_path: Path) -> None:
     assert length[0.01] == pytest.approx(0.01, rel=1e-3)
 
 
-def test_warm_start_begins_with_the_weights_given(
+def test_a_training_begins_with_the_pretrained_weights(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learn(tmp_path, warm=whole / "toy.safetensors")
+    learn(tmp_path, pretrained=whole / "toy.safetensors")
     assert log(tmp_path)["loss"][0] < 0.2 * log(whole)["loss"][0]
     assert "4 of 4 tensors" in capsys.readouterr().err.replace("\n", " ")
 
@@ -262,22 +260,22 @@ def test_the_card_is_read_and_its_network_built(whole: Path, monkeypatch: pytest
     assert all(torch.equal(value, weights(whole)[key]) for key, value in network.state_dict().items())
 
 
-def test_wrong_classes_and_no_pictures_are_one_line(tmp_path: Path) -> None:
+def test_wrong_classes_and_no_images_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match=r"data 'squares': classes disc, expected square as the config says"
     ):
         train(TOY, CONFIG, [replace(SQUARES, classes=("disc",))], tmp_path, name="toy")
     with pytest.raises(TrainingError, match="no annotated image to learn from"):
-        train(TOY, CONFIG, [replace(SQUARES, pictures=[])], tmp_path, name="toy")
+        train(TOY, CONFIG, [replace(SQUARES, images=[])], tmp_path, name="toy")
 
 
-def test_places_that_are_not_there_are_one_line(tmp_path: Path) -> None:
+def test_folders_and_devices_that_are_not_there_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match=r"file/out: cannot be made \(Not a directory\)"):
         learn(tmp_path / "file" / "out")
     with pytest.raises(TrainingError, match=r"device 'nonsense': cannot be used"):
         train(TOY, CONFIG, [SQUARES], tmp_path, name="toy", device="nonsense")
-    (tmp_path / curve.FILE).mkdir()
+    (tmp_path / training_log.FILE).mkdir()
     with pytest.raises(TrainingError, match=r"log\.csv: cannot be written"):
         learn(tmp_path)
 
@@ -288,7 +286,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
         learn(tmp_path)
 
 
-def test_batches_made_ahead_come_in_order() -> None:
+def test_prefetched_batches_come_in_order() -> None:
     def make(step: int) -> int:
         time.sleep(0.01 if step % 3 == 0 else 0)
         return step
@@ -313,17 +311,20 @@ def test_two_processes_do_what_one_does_with_the_whole_batch(tmp_path: Path) -> 
         learn(tmp_path / "two", config)
 
 
-def test_processes_that_cannot_meet_are_one_line(tmp_path: Path) -> None:
-    launcher = [sys.executable, *toy_command(tmp_path, 4, 3, 0.0)]
-    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "nowhere.invalid"}
-    done = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=False)
-    assert "TrainingError: process 0 of 2: cannot join the others" in done.stderr
+def test_processes_that_cannot_meet_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "nowhere.invalid"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with pytest.raises(
+        TrainingError, match=r"^process 0 of 2: cannot join the others \(.+\); start with torchrun$"
+    ):
+        learn(tmp_path)
 
 
 def test_a_batch_that_processes_cannot_share_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    three = distributed.Processes(0, 3, torch.device("cpu"))
-    monkeypatch.setattr(distributed, "joined", lambda device: nullcontext(three))
+    three = distributed.ProcessGroup(0, 3, torch.device("cpu"))
+    monkeypatch.setattr(distributed, "process_group", lambda device: nullcontext(three))
     with pytest.raises(TrainingError, match=r"train\.batch is 4, expected a multiple of the 3 processes"):
         learn(tmp_path)

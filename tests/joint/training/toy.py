@@ -1,4 +1,4 @@
-"""A system of two layers that learns where the one bright square of a small picture is; run as a module, it trains."""
+"""A system of two layers that learns where the one bright square of a small image is; run as a module, it trains."""
 
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
-from unibench.joint.system import Batch, DetectionSet, Picture, System
+from unibench.joint.system import AnnotatedImage, Batch, System, TrainingSet
 from unibench.joint.training.config import TrainOptions
 from unibench.joint.training.train import train
 from unibench.records import Labels
@@ -49,15 +49,15 @@ SYSTEM = TOY = System(
 )
 
 
-def picture(number: int) -> Picture:
+def annotated(number: int) -> AnnotatedImage:
     x, y = np.random.default_rng(number).integers(0, SIDE - 6, 2)
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[y : y + 6, x : x + 6] = 255
     boxes = np.array([[x, y, x + 6, y + 6]], float)
-    return Picture(str(number), lambda: image, Labels(boxes=boxes, classes=np.zeros(1, np.int64)))
+    return AnnotatedImage(str(number), lambda: image, Labels(boxes=boxes, classes=np.zeros(1, np.int64)))
 
 
-SQUARES = DetectionSet("squares", ("square",), [picture(number) for number in range(30)])
+SQUARES = TrainingSet("squares", ("square",), [annotated(number) for number in range(30)])
 
 
 def main(out: str, steps: str, batch: str, dropout: str, optimizer: str) -> None:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from unibench.datasets.files import fail, inside, read_text
 from unibench.datasets.images import read_image
-from unibench.joint.system import DetectionSet, Picture
+from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
 CORRECT = "correct this entry"
@@ -25,16 +25,16 @@ FRAME, TRACK = ("frame_id", "frame_index"), ("instance_id", "track_id")
 Row = Mapping[str, Any]
 
 
-def read(file: Path, images: Path, *, videos: bool = False) -> DetectionSet:
+def read(file: Path, images: Path, *, videos: bool = False) -> TrainingSet:
     """Read a JSON file.
 
     Args:
         file: COCO JSON.
-        images: folder that its `file_name`s start from.
-        videos: whether identities and the order of frames are wanted; otherwise all images are stills.
+        images: Folder that its `file_name`s start from.
+        videos: Whether identities and the order of frames are wanted; otherwise all images are stills.
 
     Raises:
-        DataError: the file is not JSON, or an entry is malformed or refers to nothing.
+        DataError: The file is not JSON, or an entry is malformed or refers to nothing.
     """
     try:
         table = json.loads(read_text(file))
@@ -43,77 +43,77 @@ def read(file: Path, images: Path, *, videos: bool = False) -> DetectionSet:
     return from_table(table, images, str(file), videos=videos)
 
 
-def from_table(table: object, images: Path, where: str, *, videos: bool = False) -> DetectionSet:
-    """Make a data set of what a COCO JSON file holds.
+def from_table(table: object, images: Path, where: str, *, videos: bool = False) -> TrainingSet:
+    """Make a training set of the content of a COCO JSON file.
 
-    Boxes without area are left out. Crowds, and what is marked `ignore`, are regions in which nothing is learnt.
+    Boxes without area are left out. Crowds, and objects marked `ignore`, are regions in which nothing is learnt.
 
     Args:
-        table: with `images`, `annotations` and `categories`.
-        images: folder that the `file_name`s start from.
-        where: the file, for messages.
-        videos: as in `read`.
+        table: With `images`, `annotations` and `categories`.
+        images: Folder that the `file_name`s start from.
+        where: The file, for messages.
+        videos: As in `read`.
 
     Raises:
-        DataError: an entry is malformed or refers to nothing.
+        DataError: An entry is malformed or refers to nothing.
     """
     categories = sorted(_rows(table, "categories", where), key=lambda row: int(row["id"]))
     numbers = {int(row["id"]): index for index, row in enumerate(categories)}
     classes = tuple(str(_value(row, ("name",), str, f"{where}: categories")) for row in categories)
     of_image: dict[int, list[tuple[str, Row]]] = {int(row["id"]): [] for row in _rows(table, "images", where)}
     for number, row in enumerate(_rows(table, "annotations", where)):
-        place = f"{where}: annotations[{number}]"
-        image = _value(row, ("image_id",), int, place)
+        entry = f"{where}: annotations[{number}]"
+        image = _value(row, ("image_id",), int, entry)
         if image not in of_image:
-            fail(place, f"no image {image}", CORRECT)
-        if _value(row, ("category_id",), int, place) not in numbers:
-            fail(place, f"no category {row['category_id']}", CORRECT)
-        of_image[image].append((place, row))
-    pictures = []
+            fail(entry, f"no image {image}", CORRECT)
+        if _value(row, ("category_id",), int, entry) not in numbers:
+            fail(entry, f"no category {row['category_id']}", CORRECT)
+        of_image[image].append((entry, row))
+    annotated = []
     for number, row in enumerate(_rows(table, "images", where)):
         objects = _Objects(of_image[int(row["id"])], numbers, tracks=videos)
-        pictures.append(_picture(row, f"{where}: images[{number}]", images, objects, videos=videos))
-    _refuse_twins([picture.name for picture in pictures], where)
+        annotated.append(_image(row, f"{where}: images[{number}]", images, objects, videos=videos))
+    _refuse_twins([one.name for one in annotated], where)
     if videos:
-        pictures.sort(key=lambda picture: (picture.video, picture.index))
-    return DetectionSet(where, classes, pictures)
+        annotated.sort(key=lambda one: (one.video, one.index))
+    return TrainingSet(where, classes, annotated)
 
 
 class _Objects:
     """The annotations of one image as arrays."""
 
     def __init__(self, rows: Sequence[tuple[str, Row]], numbers: Mapping[int, int], *, tracks: bool) -> None:
-        boxes = np.array([_box(row, place) for place, row in rows]).reshape(-1, 4)
+        boxes = np.array([_box(row, entry) for entry, row in rows]).reshape(-1, 4)
         classes = np.array([numbers[row["category_id"]] for _, row in rows], dtype=np.int64)
         crowd = np.array([bool(row.get("iscrowd") or row.get("ignore")) for _, row in rows], dtype=bool)
         sides = boxes[:, 2:] - boxes[:, :2]
         areas = np.array(
-            [_area(row, place, side) for (place, row), side in zip(rows, sides, strict=True)],
+            [_area(row, entry, side) for (entry, row), side in zip(rows, sides, strict=True)],
             dtype=np.float64,
         )
         kept = ~crowd & (sides > 0).all(axis=1)
         ids = np.zeros(0, dtype=np.int64)
         if tracks:
             chosen = [pair for pair, good in zip(rows, kept, strict=True) if good]
-            ids = np.array([_value(row, TRACK, int, place) for place, row in chosen], dtype=np.int64)
+            ids = np.array([_value(row, TRACK, int, entry) for entry, row in chosen], dtype=np.int64)
         self.labels = Labels(ids=ids, boxes=boxes[kept], classes=classes[kept])
         self.areas, self.ignored, self.ignored_classes = areas[kept], boxes[crowd], classes[crowd]
 
 
-def _picture(row: Row, place: str, images: Path, objects: _Objects, *, videos: bool) -> Picture:
-    name = _value(row, ("file_name",), str, place)
+def _image(row: Row, entry: str, images: Path, objects: _Objects, *, videos: bool) -> AnnotatedImage:
+    name = _value(row, ("file_name",), str, entry)
     labels = objects.labels
     if len(set(labels.ids.tolist())) < len(labels.ids):
-        fail(place, f"an identity stands twice in {name!r}", CORRECT)
-    return Picture(
+        fail(entry, f"an identity stands twice in {name!r}", CORRECT)
+    return AnnotatedImage(
         name,
         partial(read_image, inside(images, name)),
         labels,
         objects.ignored,
         areas=objects.areas,
         ignored_classes=objects.ignored_classes,
-        video=str(_value(row, ("video_id",), int, place)) if videos else "",
-        index=_value(row, FRAME, int, place) if videos else 0,
+        video=str(_value(row, ("video_id",), int, entry)) if videos else "",
+        index=_value(row, FRAME, int, entry) if videos else 0,
     )
 
 
@@ -129,16 +129,16 @@ def _rows(table: object, name: str, where: str) -> list[Row]:
     return found
 
 
-def _value(row: Row, names: Sequence[str], kind: type, place: str) -> Any:
+def _value(row: Row, names: Sequence[str], kind: type, entry: str) -> Any:
     """The first of several spellings of a field that is there."""
     for name in names:
         if isinstance(row.get(name), kind) and not isinstance(row[name], bool):
             return row[name]
     found = next((f"{name} is {row[name]!r}" for name in names if name in row), f"no {' or '.join(names)}")
-    fail(place, f"{found}, expected {'an integer' if kind is int else 'a text'}", CORRECT)
+    fail(entry, f"{found}, expected {'an integer' if kind is int else 'a text'}", CORRECT)
 
 
-def _box(row: Row, place: str) -> tuple[float, float, float, float]:
+def _box(row: Row, entry: str) -> tuple[float, float, float, float]:
     match row.get("bbox"):
         case [
             int() | float() as x,
@@ -147,14 +147,14 @@ def _box(row: Row, place: str) -> tuple[float, float, float, float]:
             int() | float() as height,
         ] if math.isfinite(x + y + width + height) and min(width, height) >= 0:
             return float(x), float(y), float(x + width), float(y + height)
-    fail(place, f"bbox is {row.get('bbox')!r}, expected [x, y, width, height]", CORRECT)
+    fail(entry, f"bbox is {row.get('bbox')!r}, expected [x, y, width, height]", CORRECT)
 
 
-def _area(row: Row, place: str, sides: Float[np.ndarray, " 2"]) -> float:
+def _area(row: Row, entry: str, sides: Float[np.ndarray, " 2"]) -> float:
     """That of the mask, or else of the box."""
     area = row.get("area", float(sides.prod()))
     if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
-        fail(place, f"area is {area!r}, expected a number", CORRECT)
+        fail(entry, f"area is {area!r}, expected a number", CORRECT)
     return float(area)
 
 

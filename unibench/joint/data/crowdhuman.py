@@ -10,34 +10,34 @@ import numpy as np
 
 from unibench.datasets.files import fail, inside, read_text
 from unibench.datasets.images import read_image
-from unibench.joint.system import DetectionSet, Picture
+from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
 CLASSES = ("person",)
 
 
-def read(file: Path, images: Path) -> DetectionSet:
+def read(file: Path, images: Path) -> TrainingSet:
     """Read full-body boxes; regions tagged `mask`, and persons marked `ignore`, are ignored.
 
     Full bodies are annotated where they are hidden too, and may reach beyond the image.
 
     Args:
         file: `annotation_train.odgt`, `annotation_val.odgt`.
-        images: folder of `<ID>.jpg`.
+        images: Folder of `<ID>.jpg`.
 
     Raises:
-        DataError: a line is malformed.
+        DataError: A line is malformed.
 
     Reference:
         Shao et al.: CrowdHuman, arXiv 1805.00123.
     """
     lines = [(number, line) for number, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
-    return DetectionSet(
-        str(file), CLASSES, [_picture(f"{file}:{number}", line, images) for number, line in lines]
+    return TrainingSet(
+        str(file), CLASSES, [_image(f"{file}:{number}", line, images) for number, line in lines]
     )
 
 
-def _picture(where: str, line: str, images: Path) -> Picture:
+def _image(where: str, line: str, images: Path) -> AnnotatedImage:
     try:
         row = json.loads(line)
         name, found = str(row["ID"]), [(one["fbox"], _ignored(one)) for one in row["gtboxes"]]
@@ -47,7 +47,7 @@ def _picture(where: str, line: str, images: Path) -> Picture:
     ignored = np.array([skip for _, skip in found], dtype=bool)
     kept = ~ignored & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     labels = Labels(boxes=boxes[kept], classes=np.zeros(int(kept.sum()), dtype=np.int64))
-    return Picture(name, partial(read_image, inside(images, f"{name}.jpg")), labels, boxes[ignored])
+    return AnnotatedImage(name, partial(read_image, inside(images, f"{name}.jpg")), labels, boxes[ignored])
 
 
 def _ignored(one: dict[str, Any]) -> bool:

@@ -11,46 +11,47 @@ from typing import Any
 import torch
 
 from unibench.joint.data import sampling
-from unibench.joint.system import Batch, DetectionSet, Targets
+from unibench.joint.system import Batch, Targets, TrainingSet
 
 THREADS = 8
-"""At most so many make batches ahead for a GPU."""
+"""At most so many prefetch batches for a GPU."""
 
 
 def batches(
-    sets: Sequence[DetectionSet],
+    training_sets: Sequence[TrainingSet],
     config: Any,
     steps: range,
     *,
     device: torch.device,
     rank: int = 0,
-    processes: int = 1,
+    world_size: int = 1,
 ) -> Iterator[Batch]:
     """Give this process's batch of each step; for a GPU they are prefetched in threads.
 
     Args:
-        sets: What to learn from.
+        training_sets: What to learn from.
         config: Its `sample`, `view` and `train` are used.
         steps: The steps to be done.
         device: Where the batches go.
         rank: Number of this process among those that train together.
-        processes: Their number.
+        world_size: Number of those processes.
     """
 
     def make(step: int) -> Batch:
         return sampling.batches(
-            sets, config.sample, config.view,
-            seed=config.train.seed, step=step, rank=rank, world=processes, size=config.train.batch // processes,
+            training_sets, config.sample, config.view,
+            seed=config.train.seed, step=step, rank=rank, world_size=world_size,
+            size=config.train.batch // world_size,
         )  # fmt: skip
 
     if device.type == "cpu":
         return map(make, steps)
-    threads = max(1, min(THREADS, (os.cpu_count() or 1) // processes))
+    threads = max(1, min(THREADS, (os.cpu_count() or 1) // world_size))
     return (_moved(batch, device) for batch in prefetch(make, steps, threads))
 
 
 def prefetch(make: Callable[[int], Batch], steps: range, threads: int) -> Iterator[Batch]:
-    """Make batches in threads, two for each thread ahead of the one asked for, and give them in order.
+    """Make batches in threads, at most two a thread before they are needed, and give them in order.
 
     Args:
         make: Step -> its batch; a function of nothing else.

@@ -1,4 +1,4 @@
-"""Annotated images to train and to score on: a spec as `--data` takes it becomes a `DetectionSet`."""
+"""Annotated images to train and to score on: a spec as `--data` takes it becomes a `TrainingSet`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,30 +17,30 @@ from unibench.datasets.synthetic import shapes
 from unibench.errors import DataError, UnknownNameError
 from unibench.joint.data import coco, crowdhuman, waymo
 from unibench.joint.data.class_names import meaning
-from unibench.joint.system import DetectionSet, Picture
+from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import EXCUSED, Labels
 
 STILLS, CLIPS, LENGTH = 20_000, 1_000, 40
-"""Pictures of `synthetic:stills`; clips of `synthetic:clips` and the frames of each: all rendered when drawn."""
+"""Images of `synthetic:stills`; clips of `synthetic:clips` and the frames of each: all rendered when drawn."""
 
 _TEST = tuple(f"{shapes.TASK}/{name}" for name in shapes.NAMES)
 
 
 @dataclass(frozen=True)
-class Lazy(Sequence[Picture]):
-    """Pictures that are made when they are asked for."""
+class Lazy(Sequence[AnnotatedImage]):
+    """Images that are made when they are asked for."""
 
     length: int
-    make: Callable[[int], Picture]
+    make: Callable[[int], AnnotatedImage]
 
     def __len__(self) -> int:
         return self.length
 
     @overload
-    def __getitem__(self, index: int) -> Picture: ...
+    def __getitem__(self, index: int) -> AnnotatedImage: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Picture]: ...
-    def __getitem__(self, index: int | slice) -> Picture | Sequence[Picture]:
+    def __getitem__(self, index: slice) -> Sequence[AnnotatedImage]: ...
+    def __getitem__(self, index: int | slice) -> AnnotatedImage | Sequence[AnnotatedImage]:
         if isinstance(index, slice):
             return [self.make(row) for row in range(*index.indices(self.length))]
         if not -self.length <= index < self.length:
@@ -48,36 +48,36 @@ class Lazy(Sequence[Picture]):
         return self.make(index % self.length)
 
 
-def read(spec: str, classes: Sequence[str] | None = None) -> DetectionSet:
-    """Read a data set.
+def read(spec: str, classes: Sequence[str] | None = None) -> TrainingSet:
+    """Read annotated images.
 
     Args:
         spec: `KIND:PLACE` as in `USAGE`.
-        classes: what the set is to hold, in this order (see `align`); None: its own classes.
+        classes: What the set is to hold, in this order (see `align`); None: its own classes.
 
     Raises:
-        DataError: there is no such kind or place, a file is malformed, or no class is wanted.
+        DataError: There is no such kind or source, a file is malformed, or no class is wanted.
     """
-    kind, _, place = spec.partition(":")
+    kind, _, source = spec.partition(":")
     if kind not in KINDS:
         raise DataError(f"data {spec!r}: no kind {kind!r}; there are: {', '.join(USAGE)}")
-    if not place:
+    if not source:
         raise DataError(f"data {spec!r}: nothing after {kind + ':'!r}; there are: {', '.join(USAGE)}")
-    data = replace(KINDS[kind](place), name=spec)
+    data = replace(KINDS[kind](source), name=spec)
     return data if classes is None else align(data, classes)
 
 
-def align(data: DetectionSet, classes: Sequence[str]) -> DetectionSet:
-    """The same pictures with other classes; objects of classes that are not wanted are left out.
+def align(data: TrainingSet, classes: Sequence[str]) -> TrainingSet:
+    """The same images with other classes; objects of classes that are not wanted are left out.
 
-    Classes are told by their names in lower case, and `pedestrian` is `person`.
+    Classes are matched by their names in lower case, and `pedestrian` is `person`.
 
     Args:
-        data: a data set.
-        classes: names of the classes that are wanted.
+        data: Annotated images.
+        classes: Names of the classes that are wanted.
 
     Raises:
-        DataError: none of them is in the data set.
+        DataError: The data have none of them.
     """
     if data.classes == tuple(classes):
         return data
@@ -88,111 +88,110 @@ def align(data: DetectionSet, classes: Sequence[str]) -> DetectionSet:
             f"data {data.name!r}: classes {', '.join(data.classes)}, expected some of {', '.join(classes)}; "
             "name other data, or a config with other classes"
         )
-    pictures = data.pictures
-    make = partial(_aligned, pictures, np.array(number))
-    return replace(data, classes=tuple(classes), pictures=Lazy(len(pictures), make))
+    make = partial(_aligned, data.images, np.array(number))
+    return replace(data, classes=tuple(classes), images=Lazy(len(data.images), make))
 
 
-def _aligned(pictures: Sequence[Picture], number: Int[np.ndarray, " class"], row: int) -> Picture:
-    picture = pictures[row]
-    labels = picture.labels
-    classes, regions = number[labels.classes], number[picture.ignored_classes]
+def _aligned(images: Sequence[AnnotatedImage], number: Int[np.ndarray, " class"], row: int) -> AnnotatedImage:
+    annotated = images[row]
+    labels = annotated.labels
+    classes, regions = number[labels.classes], number[annotated.ignored_classes]
     kept, stay = classes >= 0, regions >= 0
 
     def some(values: np.ndarray, chosen: Bool[np.ndarray, " row"]) -> np.ndarray:
         return values[chosen] if len(values) else values
 
     return replace(
-        picture,
+        annotated,
         labels=Labels(ids=some(labels.ids, kept), boxes=labels.boxes[kept], classes=classes[kept]),
-        areas=some(picture.areas, kept),
-        embeddings=some(picture.embeddings, kept),
-        ignored=picture.ignored[stay] if len(regions) else picture.ignored,
+        areas=some(annotated.areas, kept),
+        embeddings=some(annotated.embeddings, kept),
+        ignored=annotated.ignored[stay] if len(regions) else annotated.ignored,
         ignored_classes=regions[stay],
     )
 
 
-def stills() -> DetectionSet:
+def stills() -> TrainingSet:
     """Rendered stills without identities: each shows other shapes."""
-    return DetectionSet("synthetic:stills", shapes.VOCABULARY, Lazy(STILLS, _still))
+    return TrainingSet("synthetic:stills", shapes.VOCABULARY, Lazy(STILLS, _still))
 
 
-def clips() -> DetectionSet:
+def clips() -> TrainingSet:
     """Rendered clips with identities."""
-    return DetectionSet("synthetic:clips", shapes.VOCABULARY, Lazy(CLIPS * LENGTH, _frame))
+    return TrainingSet("synthetic:clips", shapes.VOCABULARY, Lazy(CLIPS * LENGTH, _frame))
 
 
-def test() -> DetectionSet:
+def test() -> TrainingSet:
     """The frames of the benchmark `mot/shapes`: to score on, not to train on."""
     length = shapes.LENGTH
-    return DetectionSet("synthetic:test", shapes.VOCABULARY, Lazy(len(_TEST) * length, _test_frame))
+    return TrainingSet("synthetic:test", shapes.VOCABULARY, Lazy(len(_TEST) * length, _test_frame))
 
 
-def _test_frame(row: int) -> Picture:
+def _test_frame(row: int) -> AnnotatedImage:
     number, index = divmod(row, shapes.LENGTH)
     return _video_frame(_TEST[number], shapes.LENGTH, index)
 
 
-def _still(row: int) -> Picture:
-    picture = _shapes(f"train/still-{row}", 1, 0)
-    return replace(picture, labels=replace(picture.labels, ids=Labels().ids))
+def _still(row: int) -> AnnotatedImage:
+    annotated = _shapes(f"train/still-{row}", 1, 0)
+    return replace(annotated, labels=replace(annotated.labels, ids=Labels().ids))
 
 
-def _frame(row: int) -> Picture:
+def _frame(row: int) -> AnnotatedImage:
     number, index = divmod(row, LENGTH)
     return _video_frame(f"train/clip-{number}", LENGTH, index)
 
 
-def _video_frame(word: str, length: int, index: int) -> Picture:
+def _video_frame(word: str, length: int, index: int) -> AnnotatedImage:
     return replace(_shapes(word, length, index), name=f"{word}/{index}", video=word, index=index)
 
 
-@lru_cache(maxsize=64)  # those who look for the frames of a video ask more than once
-def _shapes(word: str, length: int, index: int) -> Picture:
+@lru_cache(maxsize=64)  # a sample asks for the frames of a video more than once
+def _shapes(word: str, length: int, index: int) -> AnnotatedImage:
     image, labels, ignored = shapes.paint(shapes.scene(word, length), index)
-    return Picture(word, lambda: image, labels, ignored.boxes)
+    return AnnotatedImage(word, lambda: image, labels, ignored.boxes)
 
 
-def _synthetic(place: str) -> DetectionSet:
+def _synthetic(source: str) -> TrainingSet:
     """`stills[#N]`, `clips`, `test`."""
-    name, some, count = place.partition("#")
+    name, some, count = source.partition("#")
     made = {"stills": stills, "clips": clips, "test": test}
     if name not in made:
         raise UnknownNameError("synthetic data", name, made)
     if not some:
         return made[name]()
     if name != "stills" or not count.isdecimal() or not 1 <= int(count) <= STILLS:
-        raise DataError(f"data 'synthetic:{place}': #{count}, expected stills#N with N of 1 to {STILLS}")
-    return replace(stills(), pictures=Lazy(int(count), _still))
+        raise DataError(f"data 'synthetic:{source}': #{count}, expected stills#N with N of 1 to {STILLS}")
+    return replace(stills(), images=Lazy(int(count), _still))
 
 
-def _beside(place: str) -> tuple[Path, Path]:
+def _beside(source: str) -> tuple[Path, Path]:
     """`FILE@IMAGES` -> file, folder of the images (without one: the file's own)."""
-    file, at, images = place.rpartition("@")
-    return (Path(file), Path(images)) if at else (Path(place), Path(place).parent)
+    file, at, images = source.rpartition("@")
+    return (Path(file), Path(images)) if at else (Path(source), Path(source).parent)
 
 
-def _motchallenge(place: str) -> DetectionSet:
+def _motchallenge(source: str) -> TrainingSet:
     """`FOLDER[#clip,clip]`: a folder of clips, all of them or some."""
-    folder, some, names = place.rpartition("#")
-    root = Path(folder if some else place)
+    folder, some, names = source.rpartition("#")
+    root = Path(folder if some else source)
     known = motchallenge.names(root.parent, root.name)
-    pictures: list[Picture] = []
+    images: list[AnnotatedImage] = []
     for name in names.split(",") if some else known:
         if name not in known:
             raise UnknownNameError(f"clip in {str(root)!r}", name, known)
-        pictures += _clip(root, name)
-    return DetectionSet(place, motchallenge.VOCABULARY, pictures)
+        images += _clip(root, name)
+    return TrainingSet(source, motchallenge.VOCABULARY, images)
 
 
-def _clip(root: Path, name: str) -> Iterator[Picture]:
+def _clip(root: Path, name: str) -> Iterator[AnnotatedImage]:
     load = motchallenge.load if _has_classes(root / name / "gt" / "gt.txt") else motchallenge.load_mot15
     clip, truth = load(root.parent, name, root.name)
     if not isinstance(clip.frames, ImageFrames):
         raise TypeError(name)
     for index, (path, labels) in enumerate(zip(clip.frames.paths, truth.labels, strict=True)):
         ignored = truth.ignored[index] if truth.ignored else Labels()
-        yield Picture(
+        yield AnnotatedImage(
             f"{name}/{path.name}",
             partial(read_image, path),
             replace(labels, classes=np.zeros(len(labels.ids), dtype=np.int64)),
@@ -208,12 +207,12 @@ def _has_classes(file: Path) -> bool:
     return len(first) in (8, 9)
 
 
-KINDS: Mapping[str, Callable[[str], DetectionSet]] = {
+KINDS: Mapping[str, Callable[[str], TrainingSet]] = {
     "synthetic": _synthetic,
-    "coco": lambda place: coco.read(*_beside(place)),
-    "video": lambda place: coco.read(*_beside(place), videos=True),
-    "crowdhuman": lambda place: crowdhuman.read(*_beside(place)),
-    "waymo": lambda place: coco.from_table(waymo.convert(Path(place)), Path(place), place, videos=True),
+    "coco": lambda source: coco.read(*_beside(source)),
+    "video": lambda source: coco.read(*_beside(source), videos=True),
+    "crowdhuman": lambda source: crowdhuman.read(*_beside(source)),
+    "waymo": lambda source: coco.from_table(waymo.convert(Path(source)), Path(source), source, videos=True),
     "mot": _motchallenge,
 }
 USAGE = (

@@ -1,7 +1,7 @@
-"""Data sets become training batches: sample i of a training is the same whoever draws it, on any number of processes.
+"""Training sets become batches: sample i of a training is the same on any number of processes.
 
 A sample is a still, or a few frames of one video some frames apart. All frames of a sample are scaled, moved on the
-canvas and mirrored alike, so that what moves keeps its way.
+canvas and mirrored alike, so that motion stays as it is.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from unibench.errors import TrainingError
-from unibench.geometry.canvas import BORDER, paste
-from unibench.joint.system import UNKNOWN, Batch, DetectionSet, Picture, Targets
+from unibench.geometry.canvas import BORDER, draw_top_left
+from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, Targets, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ViewOptions:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How a clip for training is cut out of a data set."""
+    """How a clip for training is drawn from a training set."""
 
     time: int = 1
     """Frames of a clip; 1: stills."""
@@ -44,7 +44,7 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class _Warp:
-    """From pixels of a picture to those of the canvas: x * scale + left, y * scale + top, mirrored after that."""
+    """From pixels of an image to those of the canvas: x * scale + left, y * scale + top, mirrored after that."""
 
     scale: float
     left: int
@@ -52,8 +52,8 @@ class _Warp:
     mirrored: bool
 
 
-def batches(  # noqa: PLR0913 - where in the training a batch stands takes four numbers
-    sets: Sequence[DetectionSet],
+def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbers
+    training_sets: Sequence[TrainingSet],
     options: SampleOptions,
     canvas: ViewOptions,
     *,
@@ -61,34 +61,39 @@ def batches(  # noqa: PLR0913 - where in the training a batch stands takes four 
     step: int,
     size: int,
     rank: int = 0,
-    world: int = 1,
+    world_size: int = 1,
 ) -> Batch:
     """Draw one process's batch of a step; the batches of all processes together do not depend on their number.
 
     Args:
-        sets: data sets with the same classes; every picture is drawn equally often.
-        options: what a sample is.
-        canvas: height and width of the images, pixels.
-        seed: of the training.
-        step: number of the step, from 0.
-        size: samples in this batch.
-        rank: number of the process, from 0.
-        world: number of processes.
+        training_sets: With the same classes; every image is drawn equally often.
+        options: What a sample is.
+        canvas: Height and width of the images, pixels.
+        seed: Of the training.
+        step: Number of the step, from 0.
+        size: Samples in this batch.
+        rank: Number of the process, from 0.
+        world_size: Number of processes.
 
     Raises:
-        TrainingError: there are no pictures, or pairs are asked for and there are no videos.
+        TrainingError: There are no images, or clips are asked for and there are no videos.
     """
-    first = (step * world + rank) * size
-    samples = [_sample(sets, options, canvas, np.random.default_rng([seed, first + i])) for i in range(size)]
+    first = (step * world_size + rank) * size
+    samples = [
+        _sample(training_sets, options, canvas, np.random.default_rng([seed, first + i])) for i in range(size)
+    ]
     images = torch.stack([torch.stack([image for image, _ in frames]) for frames in samples])
     return Batch(images, tuple(tuple(target for _, target in frames) for frames in samples))
 
 
 def _sample(
-    sets: Sequence[DetectionSet], options: SampleOptions, canvas: ViewOptions, rng: np.random.Generator
+    training_sets: Sequence[TrainingSet],
+    options: SampleOptions,
+    canvas: ViewOptions,
+    rng: np.random.Generator,
 ) -> list[tuple[Tensor, Targets]]:
-    pictures = _draw(sets, options, rng)
-    images = [picture.image() for picture in pictures]
+    frames = _draw(training_sets, options, rng)
+    images = [frame.image() for frame in frames]
     height, width = images[0].shape[:2]
     scale = min(canvas.height / height, canvas.width / width) * rng.uniform(*options.scale)
     left, top = (
@@ -97,56 +102,60 @@ def _sample(
     )
     warp = _Warp(scale, left, top, bool(rng.random() < options.flip))
     return [
-        (_image(image, warp, canvas), _targets(picture, warp, canvas, options.visible))
-        for picture, image in zip(pictures, images, strict=True)
+        (_image(image, warp, canvas), _targets(frame, warp, canvas, options.visible))
+        for frame, image in zip(frames, images, strict=True)
     ]
 
 
-def _draw(sets: Sequence[DetectionSet], options: SampleOptions, rng: np.random.Generator) -> list[Picture]:
-    """The pictures of one sample; of a video that is too short for the gap, frames as far apart as there are."""
-    ends = np.cumsum([len(data.pictures) for data in sets])
+def _draw(
+    training_sets: Sequence[TrainingSet], options: SampleOptions, rng: np.random.Generator
+) -> list[AnnotatedImage]:
+    """The frames of one sample; of a video that is too short for the gap, frames as far apart as there are."""
+    ends = np.cumsum([len(data.images) for data in training_sets])
     if not len(ends) or not ends[-1]:
-        raise TrainingError("training data: no pictures, expected at least one; name data with --data")
+        raise TrainingError("training data: no images, expected at least one; name data with --data")
     if options.time == 1:
-        pictures, row = _at(sets, ends, int(rng.integers(ends[-1])))
-        return [pictures[row]]
+        images, row = _at(training_sets, ends, int(rng.integers(ends[-1])))
+        return [images[row]]
     for _ in range(100):  # stills among the videos are passed over
-        pictures, row = _at(sets, ends, int(rng.integers(ends[-1])))
-        if pictures[row].video:
-            return _along(pictures, row, options)
+        images, row = _at(training_sets, ends, int(rng.integers(ends[-1])))
+        if images[row].video:
+            return _along(images, row, options)
     raise TrainingError(
-        f"training data: hardly any videos in {', '.join(data.name for data in sets)}, expected them for samples "
-        f"of {options.time} frames; add clips, or set sample.time = 1"
+        f"training data: hardly any videos in {', '.join(data.name for data in training_sets)}, expected them for "
+        f"samples of {options.time} frames; add clips, or set sample.time = 1"
     )
 
 
-def _at(sets: Sequence[DetectionSet], ends: np.ndarray, number: int) -> tuple[Sequence[Picture], int]:
-    """A picture by its number among those of all sets: its set's pictures, its row there."""
+def _at(
+    training_sets: Sequence[TrainingSet], ends: np.ndarray, number: int
+) -> tuple[Sequence[AnnotatedImage], int]:
+    """An image by its number among those of all training sets: the images of its set, its row there."""
     which = int(np.searchsorted(ends, number, side="right"))
-    return sets[which].pictures, number - int(ends[which]) + len(sets[which].pictures)
+    return training_sets[which].images, number - int(ends[which]) + len(training_sets[which].images)
 
 
-def _along(pictures: Sequence[Picture], row: int, options: SampleOptions) -> list[Picture]:
-    """Frames of the video of picture `row`, `gap` apart or as far as it goes, from that one on if there are so many."""
-    video = pictures[row].video
+def _along(images: Sequence[AnnotatedImage], row: int, options: SampleOptions) -> list[AnnotatedImage]:
+    """Frames of the video of image `row`, `gap` apart or as far as it goes, from that one on if there are so many."""
+    video = images[row].video
 
-    def there(place: int) -> bool:
-        return 0 <= place < len(pictures) and pictures[place].video == video
+    def in_video(index: int) -> bool:
+        return 0 <= index < len(images) and images[index].video == video
 
     for gap in range(options.gap, 0, -1):
         reach = gap * (options.time - 1)
         for start in range(row, row - reach - 1, -1):
-            if there(start) and there(start + reach):
-                return [pictures[start + gap * number] for number in range(options.time)]
-    return [pictures[row]] * options.time
+            if in_video(start) and in_video(start + reach):
+                return [images[start + gap * number] for number in range(options.time)]
+    return [images[row]] * options.time
 
 
 def _image(
     image: UInt8[np.ndarray, "height width 3"], warp: _Warp, canvas: ViewOptions
 ) -> UInt8[Tensor, "3 rows columns"]:
-    """Resize a picture and put it on the canvas."""
+    """Resize an image and put it on the canvas."""
     height, width = (max(1, int(side * warp.scale + 1e-6)) for side in image.shape[:2])
-    scaled = paste(image, warp.scale, (height, width))
+    scaled = draw_top_left(image, warp.scale, (height, width))
     placed = torch.tensor(BORDER, dtype=torch.uint8)[:, None, None].repeat(1, canvas.height, canvas.width)
     to_rows, from_rows = _overlap(warp.top, height, canvas.height)
     to_columns, from_columns = _overlap(warp.left, width, canvas.width)
@@ -155,18 +164,18 @@ def _image(
 
 
 def _overlap(start: int, length: int, room: int) -> tuple[slice, slice]:
-    """Where a stretch that begins at `start` lies in the room, and which part of it that is."""
+    """Where an interval that begins at `start` lies in the room, and which part of it that is."""
     low, high = max(start, 0), min(start + length, room)
     return slice(low, high), slice(low - start, high - start)
 
 
-def _targets(picture: Picture, warp: _Warp, canvas: ViewOptions, visible: float) -> Targets:
-    labels, count = picture.labels, len(picture.labels.boxes)
+def _targets(annotated: AnnotatedImage, warp: _Warp, canvas: ViewOptions, visible: float) -> Targets:
+    labels, count = annotated.labels, len(annotated.labels.boxes)
     boxes, share = _placed(labels.boxes, warp, canvas)
     ids = labels.ids if len(labels.ids) else np.full(count, UNKNOWN)
-    embeddings = picture.embeddings if len(picture.embeddings) else np.zeros((count, 0))
+    embeddings = annotated.embeddings if len(annotated.embeddings) else np.zeros((count, 0))
     kept: Bool[np.ndarray, " object"] = share >= visible
-    regions, left = _placed(picture.ignored, warp, canvas)
+    regions, left = _placed(annotated.ignored, warp, canvas)
     ignored = np.concatenate([boxes[~kept & (share > 0)], regions[left > 0]])
     return Targets(
         boxes=torch.from_numpy(boxes[kept]).float(),

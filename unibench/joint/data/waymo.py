@@ -1,7 +1,7 @@
 """Waymo Open Dataset, unpacked into folders, as COCO JSON of videos.
 
 The data set comes as Parquet (v2). Unpacked here means: the table `camera_box` of a segment as CSV, with its own
-column names, and the pictures of its table `camera_image` as files:
+column names, and the images of its table `camera_image` as files:
 
     <root>/<segment>/camera_box.csv
     <root>/<segment>/<camera>/<timestamp>.jpg       camera 1 to 5, timestamp in microseconds
@@ -37,13 +37,13 @@ def convert(root: Path) -> dict[str, Any]:
     """Convert all segments.
 
     Args:
-        root: folder of the segments.
+        root: Folder of the segments.
 
     Returns:
         COCO JSON of videos: `videos`, `images`, `annotations` and `categories`; `file_name`s start from `root`.
 
     Raises:
-        DataError: there are no segments, or a table or a picture is missing or malformed.
+        DataError: There are no segments, or a table or an image is missing or malformed.
     """
     segments = [one for one in subfolders(require_folder(root, LAYOUT)) if (one / "camera_box.csv").is_file()]
     found_clips([one.name for one in segments], root, LAYOUT)
@@ -58,7 +58,7 @@ def convert(root: Path) -> dict[str, Any]:
 
 
 def _add_video(table: dict[str, Any], root: Path, camera: Path) -> dict[tuple[str, int], int]:
-    """Add one camera's pictures; (camera, timestamp) -> number of the image."""
+    """Add one camera's images; (camera, timestamp) -> number of the image."""
     number = len(table["videos"]) + 1
     table["videos"].append({"id": number, "name": str(camera.relative_to(root))})
     paths = sorted((one for one in camera.iterdir() if one.suffix.lower() in SUFFIXES), key=frame_number)
@@ -85,12 +85,12 @@ def _add_boxes(table: dict[str, Any], file: Path, images: Mapping[tuple[str, int
     for number, cells in enumerate(csv.DictReader(read_text(file).splitlines()), start=2):
         where = f"{file}:{number}"
         row = _row(cells, where)
-        place = (str(row["camera"]), row["frame"])
-        if place not in images:
-            picture = inside(file.parent, f"{place[0]}/{place[1]}.jpg")
+        key = (str(row["camera"]), row["frame"])
+        if key not in images:
+            image = inside(file.parent, f"{key[0]}/{key[1]}.jpg")
             fail(
                 where,
-                f"a box in {str(picture)!r}, which is not there",
+                f"a box in {str(image)!r}, which is not there",
                 "unpack this camera, or remove the line",
             )
         if row["type"] not in TYPES:
@@ -103,7 +103,7 @@ def _add_boxes(table: dict[str, Any], file: Path, images: Mapping[tuple[str, int
         table["annotations"].append(
             {
                 "id": len(table["annotations"]) + 1,
-                "image_id": images[place],
+                "image_id": images[key],
                 "category_id": row["type"],
                 "instance_id": tracks.setdefault(str(row["object"]), len(tracks) + 1),
                 "bbox": [row["x"] - width / 2, row["y"] - height / 2, width, height],

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unibench.joint.layers import box_coder
+from unibench.geometry.boxes import iou
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class AnchorOptions:
 BACKGROUND = -1
 IGNORED = -2
 PAIRS = 1 << 20
-"""Pairs of an anchor and a box whose overlap is held at a time: 4 MB in single precision."""
+"""Pairs of an anchor and a box whose overlap is in memory at a time: 4 MB in single precision."""
 
 
 def grid(
@@ -85,10 +86,10 @@ def assign(
     Reference:
         RetinaTrack, section 3.4.
     """
-    match = _match(anchors, truth, box_coder.iou)
+    match = _match(anchors, truth, iou)
     result = match.index.masked_fill(match.overlap < threshold, BACKGROUND)
     if ignored is not None:
-        inside = _match(anchors, ignored, _inside).overlap
+        inside = _match(anchors, ignored, partial(iou, over_first=True)).overlap
         result = result.masked_fill((result == BACKGROUND) & (inside >= threshold), IGNORED)
     if force_best:
         objects = match.best_overlap.argsort(descending=True, stable=True)
@@ -148,8 +149,3 @@ def _level(
     y, x = ((torch.arange(cells, device=device) + 0.5) * stride for cells in shape)
     centres = torch.stack([*torch.meshgrid(x, y, indexing="xy")], dim=-1)[:, :, None]
     return torch.cat([centres - sizes / 2, centres + sizes / 2], dim=-1).reshape(-1, 4)
-
-
-def _inside(first: Tensor, regions: Tensor) -> Tensor:
-    """The share of each of the first boxes that lies in each region."""
-    return box_coder.intersection(first, regions) / box_coder.area(first)[:, None]

@@ -1,4 +1,4 @@
-"""Boxes xyxy, pixels: overlap, offsets from anchors, and the choice of what a detector reports."""
+"""Boxes xyxy, pixels: offsets from anchors, and the choice of what a detector reports."""
 
 import math
 
@@ -12,29 +12,8 @@ Weights = tuple[float, float, float, float]
 WEIGHTS: Weights = (10.0, 10.0, 5.0, 5.0)
 LARGEST = math.log(1000 / 16)
 """Of the logarithm of a decoded size over its anchor's, so that no offset makes an infinite box."""
-FIRST_SEEN = 1024
-"""Boxes of a class that non-maximum suppression looks at before it looks at more."""
-
-
-def intersection(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
-    """Area that the boxes of every pair share, square pixels."""
-    # One axis a coordinate, contiguous: ten times as fast as torchvision's, which is laid out by pairs of coordinates.
-    left, top, right, bottom = first.T.contiguous()[:, :, None]
-    other_left, other_top, other_right, other_bottom = second.T.contiguous()
-    width = torch.minimum(right, other_right) - torch.maximum(left, other_left)
-    height = torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)
-    return width.clamp(min=0) * height.clamp(min=0)
-
-
-def iou(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
-    """Intersection over union of every pair, 0 to 1; 0 where both boxes are empty."""
-    shared = intersection(first, second)
-    return torch.nan_to_num(shared / (area(first)[:, None] + area(second) - shared))
-
-
-def area(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, " n"]:
-    """Square pixels."""
-    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+FIRST_ROWS = 1024
+"""Boxes of a class in the first round of non-maximum suppression; a further round takes four times as many."""
 
 
 def encode(
@@ -68,7 +47,7 @@ def decode(
     Args:
         offsets: Of x, y, width, height, as `encode` gives them.
         anchors: xyxy, pixels, one a box.
-        weights: Those given to `encode`.
+        weights: The same as in `encode`.
 
     Returns:
         xyxy, pixels.
@@ -114,13 +93,13 @@ def _apart(scores: Tensor, boxes: Tensor, min_score: float, iou: float, most: in
     """Rows that non-maximum suppression keeps, best first."""
     ranked, rows = scores.sort(descending=True, stable=True)
     rows = rows[: int((ranked >= min_score).sum())]
-    seen = FIRST_SEEN
+    count = FIRST_ROWS
     while True:  # worse boxes never suppress better ones, so the best of the best rows are the best of all
-        part = rows[:seen]
+        part = rows[:count]
         kept = nms(boxes[part].float(), scores[part].float(), iou)[:most]
-        if len(kept) == most or seen >= len(rows):
+        if len(kept) == most or count >= len(rows):
             return part[kept]
-        seen *= 4
+        count *= 4
 
 
 def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:

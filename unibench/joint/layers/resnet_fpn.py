@@ -157,7 +157,7 @@ class ConvNormAct(nn.Module):
             outputs: Channels.
             kernel: Side, odd.
             levels: Of the pyramid.
-            groups: Of channels that do not see each other.
+            groups: Of channels that are convolved apart.
             momentum: Of the batch norms.
         """
         super().__init__()

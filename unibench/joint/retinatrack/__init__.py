@@ -12,9 +12,7 @@ from unibench.joint.retinatrack.network import RetinaTrack
 from unibench.joint.retinatrack.tracker import detect, track
 from unibench.joint.system import System
 
-_NEEDS_PROMPT = (
-    "RetinaTrack finds objects of the classes that it has learnt; it cannot be told which one to follow"
-)
+_NEEDS_PROMPT = "RetinaTrack finds objects of its classes; it takes no prompt that says which one to follow"
 _NEEDS_MORE = "RetinaTrack gives boxes, neither masks nor joints"
 
 SYSTEM = System(

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from heads.track_store import StoreOptions
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.detector import DetectionOptions
 from unibench.joint.layers.anchors import AnchorOptions
-from unibench.joint.retinatrack.store import StoreOptions
-from unibench.joint.system import TeacherOptions
+from unibench.joint.system import EmbedderOptions
 from unibench.joint.training.config import TrainOptions
 
 
@@ -55,27 +56,14 @@ class LossOptions:
 
 
 @dataclass(frozen=True)
-class DetectionOptions:
-    """How the outputs of all anchors become objects."""
-
-    min_score: float
-    """Near zero, for average precision."""
-    nms_iou: float
-    across_classes: bool
-    """Each anchor has its best class alone, and objects suppress each other whatever their class."""
-    per_class: int
-    total: int
-
-
-@dataclass(frozen=True)
 class TrackingOptions:
     """How objects become tracks."""
 
     min_score: float
-    """Objects below it are not tracked; given detections are all tracked."""
+    """Objects below it are not tracked; detections that a frame brings are all tracked."""
     store: StoreOptions
-    reid: TeacherOptions | None = None
-    """A frozen model whose embedding of each object's crop stands in for the network's (the paper's offline re-id)."""
+    reid: EmbedderOptions | None = None
+    """A frozen model whose embedding of each object's crop replaces the network's (the paper's offline re-id)."""
 
 
 @dataclass(frozen=True)

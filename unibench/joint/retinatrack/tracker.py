@@ -11,106 +11,93 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from heads.track_store import Observations, Store, step
 from unibench.geometry import canvas
-from unibench.geometry.canvas import View
-from unibench.joint import embedder
+from unibench.geometry.boxes import iou
+from unibench.joint import detector, embedder
 from unibench.joint.data.class_names import in_clip
 from unibench.joint.layers import box_coder
 from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.network import Outputs
-from unibench.joint.retinatrack.store import Sights, Store, step
-from unibench.joint.system import Found
+from unibench.joint.system import Detections, Task
 from unibench.records import Clip, Frame, Labels
 
 
 @torch.inference_mode()
-def detect(network: nn.Module, images: Tensor, config: RetinaTrackConfig) -> list[Found]:
-    """Find what is in each image; one at a time, so that no image changes the last bits of another's numbers.
+def detect(network: nn.Module, images: Tensor, config: RetinaTrackConfig) -> list[Detections]:
+    """Find the objects of each image; one at a time, so that no image changes the last bits of another's numbers.
 
     Args:
         network: `network.RetinaTrack`, in evaluation mode.
         images: (batch, 3, height, width) RGB, 0 to 255.
         config: Says what counts as an object.
     """
-    return [_found(network(image[None]), config) for image in images]
+    return [_detections(network(image[None]), config) for image in images]
 
 
-def track(network: nn.Module, config: RetinaTrackConfig, clip: Clip, protocol_name: str) -> Iterator[Labels]:
+def track(network: nn.Module, config: RetinaTrackConfig, clip: Clip, task: Task) -> Iterator[Labels]:
     """Track all objects of a clip, one frame at a time.
 
     Args:
         network: `network.RetinaTrack`, in evaluation mode.
         config: Says what counts as an object, and how objects become tracks.
         clip: The video.
-        protocol_name: `private`: the network finds the objects. `public`: they are given, and each has the embedding of
-            the anchor that overlaps it most.
+        task: Under the protocol `private` the network finds the objects; under `public` each frame brings them, and
+            each has the embedding of the anchor that overlaps it most.
 
     Raises:
+        UnknownNameError: The task has another protocol.
         TrackerError: The network knows none of the clip's classes.
     """
-    see = _given if protocol_name == "public" else _own
-    vocabulary = in_clip(config.classes, clip) if see is _own else np.zeros(0, dtype=np.int64)
+    vocabulary = in_clip(config.classes, clip) if detector.finds_objects(task) else None
+    device = str(next(network.parameters()).device)
+    reid = embedder.load(config.tracking.reid, device) if config.tracking.reid else None
     store = Store()
-    device = next(network.parameters()).device
-    reid = embedder.load(config.tracking.reid, str(device)) if config.tracking.reid else None
     for frame in clip.frames():
-        labels, embeddings = see(network, config, frame, vocabulary)
-        if reid:
-            embeddings = reid.embed(frame.image, labels.boxes).astype(np.float64)
-        store, ids = step(store, Sights(labels.boxes, labels.classes, embeddings), config.tracking.store)
-        yield replace(labels, ids=ids)
+        found = _observe(network, config, frame, vocabulary)
+        boxes, classes = found.boxes.numpy(), found.classes.numpy()
+        embeddings = reid.embed(frame.image, boxes) if reid else found.embeddings.numpy()
+        store, ids = step(
+            store, Observations(boxes, classes, embeddings.astype(np.float64)), config.tracking.store
+        )
+        yield Labels(ids=ids, boxes=boxes, scores=found.scores.numpy(), classes=classes)
 
 
-def _found(outputs: Outputs, config: RetinaTrackConfig) -> Found:
-    options = config.detections
+def _detections(outputs: Outputs, config: RetinaTrackConfig) -> Detections:
     scores = outputs.logits[0].sigmoid()
-    best, kinds = scores.max(dim=1)
-    places = box_coder.decode(outputs.offsets[0], outputs.anchors, config.anchors.weights)
-    rows, classes = box_coder.select(
-        best[:, None] if options.across_classes else scores,
-        places,
-        min_score=options.min_score,
-        iou=options.nms_iou,
-        per_class=options.per_class,
-        total=options.total,
-    )
-    if options.across_classes:
-        classes = kinds[rows]
-    return Found(places[rows], scores[rows, classes], classes, outputs.embeddings[0, rows])
+    boxes = box_coder.decode(outputs.offsets[0], outputs.anchors, config.anchors.weights)
+    rows, classes = detector.choose(scores, boxes, config.detections)
+    return Detections(boxes[rows], scores[rows, classes], classes, outputs.embeddings[0, rows])
 
 
-def _own(
-    network: nn.Module, config: RetinaTrackConfig, frame: Frame, vocabulary: Int[np.ndarray, " class"]
-) -> tuple[Labels, np.ndarray]:
-    """What the network finds, in pixels of the frame, of the clip's classes."""
-    image, place = _placed(network, config, frame)
-    found = detect(network, image, config)[0]
-    classes = vocabulary[found.classes.cpu().numpy()]
-    kept = (found.scores >= config.tracking.min_score).cpu().numpy() & (classes >= 0)
-    places = canvas.back(found.boxes.double(), place).cpu().numpy()[kept]
-    labels = Labels(
-        boxes=np.clip(places, 0, [place.width, place.height] * 2),
-        scores=found.scores.double().cpu().numpy()[kept],
-        classes=classes[kept],
-    )
-    return labels, found.embeddings.double().cpu().numpy()[kept]
+def _observe(
+    network: nn.Module,
+    config: RetinaTrackConfig,
+    frame: Frame,
+    vocabulary: Int[np.ndarray, " class"] | None,
+) -> Detections:
+    """The objects that the network finds, inside the frame and of the clip's classes, or those that it brings."""
+    if vocabulary is None:
+        return _given(network, config, frame)
+    image, placement = detector.on_canvas(network, frame.image, config.view)
+    (on_canvas,) = detect(network, image[None], config)
+    found = detector.in_frame(on_canvas, placement, vocabulary, config.tracking.min_score)
+    height, width = placement.frame
+    return replace(found, boxes=found.boxes.clamp(min=0).minimum(found.boxes.new_tensor([width, height] * 2)))
 
 
 @torch.inference_mode()
-def _given(
-    network: nn.Module, config: RetinaTrackConfig, frame: Frame, _: Int[np.ndarray, " class"]
-) -> tuple[Labels, np.ndarray]:
-    """What is given, and the embedding of the anchor that overlaps each object most."""
+def _given(network: nn.Module, config: RetinaTrackConfig, frame: Frame) -> Detections:
+    """The objects that a frame brings, each with the embedding of the anchor that overlaps it most."""
     labels = frame.detections
+    image, placement = detector.on_canvas(network, frame.image, config.view)
+    outputs: Outputs = network(image[None])
+    on_canvas = torch.from_numpy(canvas.to_canvas(labels.boxes, placement)).to(outputs.anchors)
+    rows = iou(on_canvas, outputs.anchors).argmax(dim=1)
     classes = labels.classes if len(labels.classes) else np.zeros(len(labels.boxes), dtype=np.int64)
-    image, place = _placed(network, config, frame)
-    outputs: Outputs = network(image)
-    places = torch.from_numpy(canvas.forth(labels.boxes, place)).to(outputs.anchors)
-    rows = box_coder.iou(places, outputs.anchors).argmax(dim=1)
-    return replace(labels, classes=classes), outputs.embeddings[0, rows].double().cpu().numpy()
-
-
-def _placed(network: nn.Module, config: RetinaTrackConfig, frame: Frame) -> tuple[Tensor, View]:
-    """The frame as the network sees it: one image on its canvas."""
-    image, place = canvas.place(frame.image, (config.view.height, config.view.width))
-    return image[None].to(next(network.parameters()).device), place
+    return Detections(
+        boxes=torch.tensor(labels.boxes),
+        scores=torch.tensor(labels.scores),
+        classes=torch.tensor(classes),
+        embeddings=outputs.embeddings[0, rows].cpu(),
+    )

@@ -1,26 +1,36 @@
-"""TDT: a detector learns the embeddings of a frozen teacher, so that it tracks without having seen a video.
+"""TDT: a detector learns the embeddings of a frozen teacher, so that it tracks though it learns from no video.
 
 Reference: Yu et al., "TDT: Teaching Detectors to Track without Fully Annotated Videos", CVPRW 2022.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
-from unibench.joint.system import System
+from unibench.joint.data import embeddings
+from unibench.joint.system import System, TrainingSet
 from unibench.joint.tdt.config import TdtConfig
 from unibench.joint.tdt.loss import losses
 from unibench.joint.tdt.network import Tdt
-from unibench.joint.tdt.teacher import prepare
 from unibench.joint.tdt.tracker import detect, track
 
 _NO_MASKS = "it finds boxes, not masks"
-_NO_PROMPT = "it finds objects of its classes; nothing tells it which one to follow"
+_NO_PROMPT = "it finds objects of its classes; it takes no prompt that says which one to follow"
 _NO_POSES = "it finds boxes, not joints"
 
 
 def _backbone(network: nn.Module) -> nn.Module:
     return network.get_submodule("backbone")
+
+
+def _prepare(
+    training_sets: Sequence[TrainingSet], config: TdtConfig, folder: Path, *, device: str = "cpu"
+) -> list[TrainingSet]:
+    """Add the teacher's embeddings, unless the loss does without them."""
+    if not config.losses.embedding:
+        return list(training_sets)
+    return embeddings.add(training_sets, config.teacher, folder, device=device)
 
 
 SYSTEM = System(
@@ -39,6 +49,6 @@ SYSTEM = System(
         "pose": _NO_POSES,
         "posetrack": _NO_POSES,
     },
-    prepare=prepare,
+    prepare=_prepare,
     companions=lambda config: [config.teacher] if config.tracking.embedder == "teacher" else [],
 )

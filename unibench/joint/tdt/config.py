@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from heads.cascade import CascadeOptions
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.detector import DetectionOptions
 from unibench.joint.layers.anchors import AnchorOptions
-from unibench.joint.system import TeacherOptions
+from unibench.joint.system import EmbedderOptions
 from unibench.joint.training.config import TrainOptions
 
 EMBEDDERS = ("student", "teacher", "none")
@@ -45,19 +46,7 @@ class LossOptions:
     """Weight, as the next two."""
     localisation: float
     embedding: float
-    """0: a detector alone, as the two-stage counterpart has it; nothing is asked of a teacher then."""
-
-
-@dataclass(frozen=True)
-class DetectionOptions:
-    """How the outputs of all anchors become objects."""
-
-    min_score: float
-    nms_iou: float
-    across_classes: bool
-    """Whether an object has one class: of boxes that overlap, the best of all classes is kept, not of each."""
-    per_class: int
-    total: int
+    """0: a detector alone, as the two-stage counterpart has it; it needs no teacher."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +54,9 @@ class TrackingOptions:
     """How objects become tracks."""
 
     min_score: float
-    """Objects below it are not tracked; given detections are all tracked."""
+    """Objects below it are not tracked; detections that a frame brings are all tracked."""
     smoothing: float
-    """Share of the old embedding in that of a track which is seen again."""
+    """Share of the old embedding in that of a track which is found again."""
     write: str
     """What is written of a track: `kalman`, the filter's box, or `detection`, the box matched."""
     min_area: float
@@ -77,7 +66,7 @@ class TrackingOptions:
     cascade: CascadeOptions
     embedder: str = "student"
     """Where embeddings come from: `student`, the network (one stage); `teacher`, the teacher on a crop of each object
-    (the two-stage counterpart); `none`: objects are told apart by motion and overlap alone."""
+    (the two-stage counterpart); `none`: motion and overlap alone tell objects apart."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class TdtConfig:
     network: NetworkOptions
     anchors: AnchorOptions
     losses: LossOptions
-    teacher: TeacherOptions
+    teacher: EmbedderOptions
     """The frozen model whose embeddings the network learns."""
     detections: DetectionOptions
     tracking: TrackingOptions

@@ -117,7 +117,7 @@ class Outputs:
     embedder: Embedder
 
     def embeddings(self, images: Int[Tensor, " row"], rows: Int[Tensor, " row"]) -> Float[Tensor, "row dim"]:
-        """Embeddings, not normalised, of some anchors, given by image and row."""
+        """Embeddings, not normalised, of some anchors, by image and row."""
         return self.embedder.at(self.hidden, images, rows)
 
 

@@ -42,7 +42,7 @@ def save(folder: Path, step: int, made_with: str, states: Mapping[str, Mapping[s
 
 
 def load(folder: Path, made_with: str, holders: Mapping[str, Any]) -> int:
-    """Put a folder's checkpoint, if there is one, back into what it was taken from.
+    """Put a folder's checkpoint, if there is one, back into network, optimizer, ...
 
     Args:
         folder: Of the training.
@@ -58,28 +58,28 @@ def load(folder: Path, made_with: str, holders: Mapping[str, Any]) -> int:
     path = folder / FILE
     if not path.exists():
         return 0
-    held = _read(path)
-    for difference in _differences(json.loads(held["made_with"]), json.loads(made_with)):
+    saved = _read(path)
+    for difference in _differences(json.loads(saved["made_with"]), json.loads(made_with)):
         raise TrainingError(
-            f"{path}: made with {difference}; give what it was made with, or another folder with -o"
+            f"{path}: made with {difference}; repeat the command that made it, or give another folder with -o"
         )
     try:
         for name, holder in holders.items():
-            holder.load_state_dict(held["states"][name])
+            holder.load_state_dict(saved["states"][name])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise TrainingError(_unreadable(path, error)) from error
-    return int(held["step"])
+    return int(saved["step"])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         if damaged := zipfile.ZipFile(path).testzip():
             raise zipfile.BadZipFile(f"{damaged} is damaged")
-        held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        json.loads(held["made_with"]), held["step"], held["states"]
-    except Exception as error:  # whatever bytes of any kind make torch say
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        json.loads(saved["made_with"]), saved["step"], saved["states"]
+    except Exception as error:  # torch raises many kinds on damaged bytes
         raise TrainingError(_unreadable(path, error)) from error
-    return held
+    return saved
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -91,7 +91,7 @@ def _line(error: Exception) -> str:
 
 
 def _differences(then: object, now: object, where: str = "") -> Iterator[str]:
-    """Say in which fields two trees of plain data differ."""
+    """Fields in which two trees of plain data differ."""
     if isinstance(then, dict) and isinstance(now, dict):
         for name in sorted({*then, *now}):
             yield from _differences(then.get(name), now.get(name), f"{where}.{name}" if where else name)

@@ -26,7 +26,7 @@ class TrainOptions:
 
     steps: int
     batch: int
-    """Clips a step, in all processes together."""
+    """Clips a step, over all processes."""
     rate: float
     """Learning rate after the warm-up; a cosine takes it to 0 at the last step."""
     optimizer: str = "sgd"

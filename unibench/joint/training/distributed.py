@@ -1,4 +1,4 @@
-"""The processes that train one network together: one, or those that torchrun started."""
+"""The process group that trains one network: one process, or those that torchrun starts."""
 
 import os
 from collections.abc import Iterator
@@ -14,67 +14,68 @@ from unibench.errors import TrainingError
 
 
 @dataclass(frozen=True)
-class Processes:
-    """The place of this process among those that train together."""
+class ProcessGroup:
+    """One process among those that train one network."""
 
     rank: int
-    count: int
+    world_size: int
+    """Number of processes."""
     device: torch.device
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes files."""
+    def writes_files(self) -> bool:
+        """Whether this process is the one that writes files."""
         return self.rank == 0
 
-    def together(self, module: nn.Module) -> nn.Module:
+    def wrap(self, module: nn.Module) -> nn.Module:
         """Make every backward pass average the gradients over the processes."""
-        if self.count == 1:
+        if self.world_size == 1:
             return module
-        # a step without objects leaves the parameters of some branch without gradient: they are looked for
+        # in a step without objects the parameters of some branches have no gradient
         return DistributedDataParallel(module, find_unused_parameters=True)
 
     def mean(self, values: Float[Tensor, " term"]) -> list[float]:
-        """Average over the processes; all of them must ask."""
-        if self.count > 1:
+        """Average over the processes; every process must call it."""
+        if self.world_size > 1:
             distributed.all_reduce(values)
-        return [float(value) / self.count for value in values.tolist()]
+        return [float(value) / self.world_size for value in values.tolist()]
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
-    """Meet the other processes of this training, where torchrun's variables say that there are any.
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """Join the other processes of this training, if torchrun's environment variables name any.
 
     Args:
-        device: A torch device; `cuda` stands for the GPU of this process's own number.
+        device: A torch device; `cuda` is the GPU of this process's local rank.
 
     Raises:
-        TrainingError: The device is not there, or the others cannot be reached.
+        TrainingError: The device cannot be used, or the other processes cannot be reached.
     """
-    rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    place = _place(device, int(os.environ.get("LOCAL_RANK", "0")))
-    if count == 1:
-        yield Processes(0, 1, place)
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    torch_device = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if world_size == 1:
+        yield ProcessGroup(0, 1, torch_device)
         return
     try:
-        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        distributed.init_process_group("nccl" if torch_device.type == "cuda" else "gloo")
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(
-            f"process {rank} of {count}: cannot join the others ({reason}); start with torchrun"
+            f"process {rank} of {world_size}: cannot join the others ({reason}); start with torchrun"
         ) from error
     try:
-        yield Processes(rank, count, place)
+        yield ProcessGroup(rank, world_size, torch_device)
     finally:
         distributed.destroy_process_group()
 
 
-def _place(device: str, local: int) -> torch.device:
+def _device(name: str, local_rank: int) -> torch.device:
     try:
-        place = torch.device(f"cuda:{local}" if device == "cuda" else device)
-        torch.empty(0, device=place)
+        device = torch.device(f"cuda:{local_rank}" if name == "cuda" else name)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise TrainingError(f"device {device!r}: cannot be used ({reason}); try --device cpu") from error
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    return place
+        raise TrainingError(f"device {name!r}: cannot be used ({reason}); try --device cpu") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

@@ -1,4 +1,4 @@
-"""What a training leaves: one file of weights that says how its network is built, and a card."""
+"""What a training writes: one file of weights that says how its network is built, and a card."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from unibench.errors import TrainingError, WeightsError
-from unibench.joint.system import DetectionSet, System
+from unibench.joint.system import System, TrainingSet
 from unibench.joint.training import config as configs
 from unibench.models.download import sha256
 
@@ -20,7 +20,12 @@ SYSTEM, CONFIG = "unibench_system", "unibench_config"
 
 
 def write(
-    system: System, config: Any, network: nn.Module, sets: Sequence[DetectionSet], out: Path, name: str
+    system: System,
+    config: Any,
+    network: nn.Module,
+    training_sets: Sequence[TrainingSet],
+    out: Path,
+    name: str,
 ) -> Path:
     """Write `NAME.safetensors` and its card `NAME.toml`.
 
@@ -28,7 +33,7 @@ def write(
         system: What was trained.
         config: Goes into the metadata of the weights, so that the network can be built from them.
         network: Its parameters are written.
-        sets: What it was trained on, for the card.
+        training_sets: What it was trained on, for the card.
         out: The folder.
         name: Of the model.
 
@@ -45,7 +50,7 @@ def write(
         part = weights.with_name(weights.name + ".part")
         part.write_bytes(_packed(tensors, metadata))
         part.replace(weights)
-        table = _card(system, network, sets, weights)
+        table = _card(system, network, training_sets, weights)
         part = card.with_name(card.name + ".part")
         part.write_text(tomli_w.dumps(table), encoding="utf-8")
         part.replace(card)
@@ -75,9 +80,9 @@ def metadata(path: Path) -> tuple[str, object]:
         WeightsError: The file cannot be read, or does not say.
     """
     try:
-        with safe_open(path, "pt") as held:
-            said = held.metadata() or {}
-        return said[SYSTEM], json.loads(said[CONFIG])
+        with safe_open(path, "pt") as stream:
+            entries = stream.metadata() or {}
+        return entries[SYSTEM], json.loads(entries[CONFIG])
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error}); save it again") from error
     except (KeyError, ValueError, RecursionError) as error:
@@ -86,8 +91,10 @@ def metadata(path: Path) -> tuple[str, object]:
         ) from error
 
 
-def _card(system: System, network: nn.Module, sets: Sequence[DetectionSet], weights: Path) -> dict[str, Any]:
-    data = ", ".join(one.name for one in sets)
+def _card(
+    system: System, network: nn.Module, training_sets: Sequence[TrainingSet], weights: Path
+) -> dict[str, Any]:
+    data = ", ".join(one.name for one in training_sets)
     parameters = sum(one.numel() for one in network.parameters())
     return {
         "kind": "joint",

@@ -31,13 +31,15 @@ def writing(folder: Path, step: int) -> Iterator[Add]:
         TrainingError: The log cannot be written.
     """
     path = folder / FILE
-    with _refusals_told(path):
+    with _one_line_errors(path):
         _cut(path, step)
-        stream = path.open("ab", buffering=0)  # a row is on disk at once, and a full disk is told of once
+        stream = path.open(
+            "ab", buffering=0
+        )  # unbuffered: a row is on disk at once, and a full disk raises once
     with stream, _board(folder, step) as board:
 
         def add(step: int, values: Mapping[str, float]) -> None:
-            with _refusals_told(path):
+            with _one_line_errors(path):
                 _add_row(stream, step, values)
             board(step, values)
 
@@ -45,7 +47,7 @@ def writing(folder: Path, step: int) -> Iterator[Add]:
 
 
 @contextmanager
-def _refusals_told(path: Path) -> Iterator[None]:
+def _one_line_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Warm start: take over what fits of a published detector, of an ImageNet network, or of an earlier training."""
+"""Initial weights: take over what fits of a published detector, of an ImageNet network, or of an earlier training."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ RENAME = (
 
 
 @dataclass(frozen=True)
-class WarmReport:
+class TransferReport:
     """What became of every tensor; the lists hold names."""
 
     path: Path
@@ -46,7 +46,7 @@ class WarmReport:
         return "; ".join(lines)
 
 
-def start(network: nn.Module, path: Path) -> WarmReport:
+def start(network: nn.Module, path: Path) -> TransferReport:
     """Copy into a network what a file has for it.
 
     A tensor is taken over where the file has one of the same name and shape. The file may be of an earlier training of
@@ -62,15 +62,15 @@ def start(network: nn.Module, path: Path) -> WarmReport:
         WeightsError: The file cannot be read, or has nothing for the network.
     """
     containers = checkpoints.read(path)
-    held = _renamed(containers[next(iter(containers))])
+    tensors = _renamed(containers[next(iter(containers))])
     inherits: Mapping[str, str] = getattr(network, "inherits", {})
     wanted = {
         name: value
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    source = {name: _source(name, held, inherits) for name in wanted}
-    found = {name: held[source[name]] for name in wanted if source[name] in held}
+    source = {name: _source(name, tensors, inherits) for name in wanted}
+    found = {name: tensors[source[name]] for name in wanted if source[name] in tensors}
     copies = {name: _copies(value, wanted[name], source[name] != name) for name, value in found.items()}
     taken = {
         name: found[name].repeat(count, *[1] * (found[name].ndim - 1))
@@ -79,11 +79,11 @@ def start(network: nn.Module, path: Path) -> WarmReport:
     }
     if not taken:
         raise WeightsError(
-            f"{path}: none of its {len(held)} tensors fits the network, expected a RetinaNet or ResNet of torchvision, "
-            "or weights of an earlier training; choose another file"
+            f"{path}: none of its {len(tensors)} tensors fits the network, expected a RetinaNet or ResNet of "
+            "torchvision, or weights of an earlier training; choose another file"
         )
     network.load_state_dict(taken, strict=False)
-    return WarmReport(
+    return TransferReport(
         path=path,
         transferred=tuple(name for name in taken if copies[name] == 1),
         replicated=tuple(f"{name} <- {copies[name]} x {source[name]}" for name in taken if copies[name] > 1),
@@ -95,7 +95,7 @@ def start(network: nn.Module, path: Path) -> WarmReport:
         ),
         left_over=tuple(
             name
-            for name in held
+            for name in tensors
             if name not in {source[one] for one in taken} and not name.endswith("num_batches_tracked")
         ),
     )
@@ -111,9 +111,9 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _source(name: str, held: Mapping[str, Tensor], inherits: Mapping[str, str]) -> str:
+def _source(name: str, tensors: Mapping[str, Tensor], inherits: Mapping[str, str]) -> str:
     """The name in the file of what a tensor of the network may be made of."""
-    if name in held:
+    if name in tensors:
         return name
     return next(
         (there + name.removeprefix(own) for own, there in inherits.items() if name.startswith(own)), name

@@ -1,7 +1,7 @@
 """The trainer of all joint trackers: deterministic, resumable, on one device or on several.
 
-Batch and random choices of a step are functions of (seed, step, rank): before each step torch's global generator is
-seeded with them. A training that is killed goes on from its last checkpoint to the same log and the same weights.
+Batch and random choices of a step are functions of (seed, step, rank), which seed torch's global generator before each
+step. A training that is killed goes on from its last checkpoint to the same log and the same weights.
 """
 
 import json
@@ -19,34 +19,34 @@ from torch import Tensor, nn
 
 from unibench.errors import TrainingError
 from unibench.joint.data import prefetch
-from unibench.joint.system import Batch, DetectionSet, System
+from unibench.joint.system import Batch, System, TrainingSet
 from unibench.joint.training import checkpoint, distributed, export, schedule
 from unibench.joint.training import config as configs
-from unibench.joint.training import log as curve
-from unibench.joint.training.distributed import Processes
+from unibench.joint.training import log as training_log
+from unibench.joint.training.distributed import ProcessGroup
 from unibench.models.download import sha256
 
 
 def train(
     system: System,
     config: Any,
-    sets: Sequence[DetectionSet],
+    training_sets: Sequence[TrainingSet],
     out: Path,
     *,
     name: str,
     device: str = "cpu",
-    warm: Path | None = None,
+    pretrained: Path | None = None,
 ) -> Path:
-    """Train a system, or go on where an earlier call in the same folder was interrupted.
+    """Train a system, or go on from the last checkpoint of an earlier call in the same folder.
 
     Args:
         system: What to train.
         config: Of the system; `classes`, `view`, `sample` and `train` are used here.
-        sets: What to learn from; their classes are the config's.
+        training_sets: What to learn from; their classes are the config's.
         out: Folder of the checkpoint, the log, the weights and the card.
         name: Of the model.
-        device: A torch device; under torchrun `cuda` is the GPU of the process's own number.
-        warm: Weights to begin with.
+        device: A torch device; under torchrun `cuda` is the GPU of the process's local rank.
+        pretrained: Weights to begin with.
 
     Returns:
         The card.
@@ -54,24 +54,25 @@ def train(
     Raises:
         TrainingError: The loss is not finite, or the folder holds another training or cannot be written.
     """
-    _check(config, sets, out)
-    with distributed.joined(device) as here, _own_randomness(here.device):
-        if config.train.batch % here.count:
+    _check(config, training_sets, out)
+    with distributed.process_group(device) as group, _own_randomness(group.device):
+        if config.train.batch % group.world_size:
             raise TrainingError(
-                f"train.batch is {config.train.batch}, expected a multiple of the {here.count} processes"
+                f"train.batch is {config.train.batch}, expected a multiple of the {group.world_size} processes"
             )
-        run = _start(system, config, here, warm)
-        made_with = _made_with(system, config, sets, here, warm)
+        run = _start(system, config, group, pretrained)
+        made_with = _made_with(system, config, training_sets, group, pretrained)
         done = checkpoint.load(out, made_with, run.holders)
-        _go(run, sets, out, range(done, config.train.steps), made_with)
-        card = out / f"{name}.toml"
-        return export.write(system, config, run.network, sets, out, name) if here.first else card
+        _go(run, training_sets, out, range(done, config.train.steps), made_with)
+        if not group.writes_files:
+            return out / f"{name}.toml"
+        return export.write(system, config, run.network, training_sets, out, name)
 
 
 @dataclass(frozen=True)
 class _Run:
     config: Any
-    here: Processes
+    group: ProcessGroup
     network: nn.Module
     objective: nn.Module
     optimizer: torch.optim.Optimizer
@@ -96,14 +97,14 @@ class _Objective(nn.Module):
         return self._of(self.network, batch, self._config)
 
 
-def _check(config: Any, sets: Sequence[DetectionSet], out: Path) -> None:
-    for one in sets:
+def _check(config: Any, training_sets: Sequence[TrainingSet], out: Path) -> None:
+    for one in training_sets:
         if tuple(one.classes) != tuple(config.classes):
             raise TrainingError(
                 f"data {one.name!r}: classes {', '.join(one.classes)}, expected {', '.join(config.classes)} as the "
                 "config says; give other data, or a config with these classes"
             )
-    if not any(len(one.pictures) for one in sets):
+    if not any(len(one.images) for one in training_sets):
         raise TrainingError("no annotated image to learn from; give data that have some")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -124,18 +125,18 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _start(system: System, config: Any, here: Processes, warm: Path | None) -> _Run:
+def _start(system: System, config: Any, group: ProcessGroup, pretrained: Path | None) -> _Run:
     torch.manual_seed(config.train.seed)
     network = system.build(config)
-    if warm is not None:
-        _warm(network, warm, show=here.first)
-    network.to(here.device).train()
-    objective = here.together(_Objective(system, network, config))
-    scaler = torch.amp.GradScaler(here.device.type, enabled=config.train.precision == "float16")
-    return _Run(config, here, network, objective, schedule.optimizer(network, config.train), scaler)
+    if pretrained is not None:
+        _load_pretrained(network, pretrained, show=group.writes_files)
+    network.to(group.device).train()
+    objective = group.wrap(_Objective(system, network, config))
+    scaler = torch.amp.GradScaler(group.device.type, enabled=config.train.precision == "float16")
+    return _Run(config, group, network, objective, schedule.optimizer(network, config.train), scaler)
 
 
-def _warm(network: nn.Module, path: Path, *, show: bool) -> None:
+def _load_pretrained(network: nn.Module, path: Path, *, show: bool) -> None:
     from rich.console import Console
 
     from unibench.joint.training import pretrained
@@ -146,24 +147,33 @@ def _warm(network: nn.Module, path: Path, *, show: bool) -> None:
 
 
 def _made_with(
-    system: System, config: Any, sets: Sequence[DetectionSet], here: Processes, warm: Path | None
+    system: System,
+    config: Any,
+    training_sets: Sequence[TrainingSet],
+    group: ProcessGroup,
+    pretrained: Path | None,
 ) -> str:
     return json.dumps({
         "system": system.name,
         "config": json.loads(configs.as_json(config)),
-        "data": {one.name: len(one.pictures) for one in sets},
-        "processes": here.count,
-        "warm": sha256(warm) if warm else None,
+        "data": {one.name: len(one.images) for one in training_sets},
+        "processes": group.world_size,
+        "pretrained": sha256(pretrained) if pretrained else None,
     })  # fmt: skip
 
 
-def _go(run: _Run, sets: Sequence[DetectionSet], out: Path, steps: range, made_with: str) -> None:
+def _go(run: _Run, training_sets: Sequence[TrainingSet], out: Path, steps: range, made_with: str) -> None:
     """Do the steps that are left; the first process keeps the log and the checkpoints."""
-    first, options = run.here.first, run.config.train
-    log = curve.writing(out, steps.start) if first else nullcontext()
-    with log as add, _progress(steps, options.steps, shown=first) as show:
+    group, options = run.group, run.config.train
+    log = training_log.writing(out, steps.start) if group.writes_files else nullcontext()
+    with log as add, _progress(steps, options.steps, shown=group.writes_files) as show:
         batches = prefetch.batches(
-            sets, run.config, steps, device=run.here.device, rank=run.here.rank, processes=run.here.count
+            training_sets,
+            run.config,
+            steps,
+            device=group.device,
+            rank=group.rank,
+            world_size=group.world_size,
         )
         began = time.perf_counter()
         for step, batch in zip(steps, batches, strict=True):
@@ -183,18 +193,18 @@ def _step(run: _Run, batch: Batch, step: int) -> dict[str, float]:
     """Change the parameters once.
 
     Returns:
-        What the log says of the step.
+        Column of the log -> value.
     """
-    options, here = run.config.train, run.here
-    torch.manual_seed(_mixed(options.seed, step, here.rank))
-    now = schedule.rate(step, options)
-    for group in run.optimizer.param_groups:
-        group["lr"] = now
+    options, group = run.config.train, run.group
+    torch.manual_seed(_mixed(options.seed, step, group.rank))
+    rate = schedule.rate(step, options)
+    for parameters in run.optimizer.param_groups:
+        parameters["lr"] = rate
     dtype = getattr(torch, options.precision)
-    with torch.autocast(here.device.type, dtype, enabled=options.precision != "float32"):
+    with torch.autocast(group.device.type, dtype, enabled=options.precision != "float32"):
         terms = {name: term.float() for name, term in run.objective(batch).items()}
     total = torch.stack([*terms.values()]).sum()
-    means = here.mean(torch.stack([total, *terms.values()]).detach())
+    means = group.mean(torch.stack([total, *terms.values()]).detach())
     values = dict(zip(["loss", *terms], means, strict=True))
     _require_finite(step, values)
     run.optimizer.zero_grad()
@@ -205,7 +215,7 @@ def _step(run: _Run, batch: Batch, step: int) -> dict[str, float]:
         _require_finite(step, {"norm of the gradient": norm})
     run.scaler.step(run.optimizer)
     run.scaler.update()
-    return {"lr": now, **values, "gradient": norm}
+    return {"lr": rate, **values, "gradient": norm}
 
 
 def _require_finite(step: int, values: dict[str, float]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from pycocotools import mask as coco
 
-from unibench.geometry import masks
+from unibench.geometry import boxes, masks
 from unibench.records import EXCUSED, Labels, Tally, Truth
 from unibench.tasks.association.track_counts import Sighting, count_tracks
 from unibench.tasks.known_answers import Answers, Case, Expected, as_it_is, nothing
@@ -221,7 +221,7 @@ _SILENT = (
 MOT = Answers(
     _count_objects,
     _cases(
-        lambda truth, frame: masks.box_iou(truth.labels[frame].boxes, truth.labels[frame].boxes) > 0,
+        lambda truth, frame: boxes.iou(truth.labels[frame].boxes, truth.labels[frame].boxes) > 0,
         *map(_of_boxes, (_perfect, _silent, _mixed)),
     ),
     (_SILENT, "motmetrics counts no Frag where the truth has the gap", _REDRAWN),

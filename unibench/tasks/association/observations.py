@@ -14,9 +14,9 @@ from heads import points
 from heads.associate import CascadeOptions, Observation
 from heads.rsm import VARIANTS
 from unibench.errors import DataError, TrackerError, UnknownNameError
-from unibench.geometry import letterbox
+from unibench.geometry import canvas
 from unibench.geometry import masks as rle
-from unibench.geometry.letterbox import Letterbox
+from unibench.geometry.canvas import Placement
 from unibench.models.frozen import FrozenModel
 from unibench.records import Frame, Labels
 
@@ -98,7 +98,7 @@ def network_input(
         return None
     if options.observation != "box" or options.letterbox is None:
         return frame.image
-    return letterbox.paste(frame.image, _letterbox(frame, options.letterbox, options))
+    return canvas.draw_letterbox(frame.image, _letterbox(frame, options.letterbox, options))
 
 
 def observe(
@@ -163,7 +163,7 @@ def _see_boxes(frame: Frame, boxes: Float[np.ndarray, "object 4"], options: Asso
     placed, known = boxes, boxes
     if options.letterbox is not None:
         where = _letterbox(frame, options.letterbox, options)
-        placed, known = letterbox.place(boxes, where), boxes + np.tile(where.drift, 2)
+        placed, known = canvas.to_canvas(boxes, where), boxes + np.tile(where.drift, 2)
 
     def see(features: Tensor, grid: Grid) -> _Described:
         return points.box_points(features, placed, grid.stride, grid.offset, options.roi_size), known
@@ -171,8 +171,8 @@ def _see_boxes(frame: Frame, boxes: Float[np.ndarray, "object 4"], options: Asso
     return see
 
 
-def _letterbox(frame: Frame, canvas: tuple[int, int], options: AssociationOptions) -> Letterbox:
-    return letterbox.fit(frame.image.shape[:2], canvas, as_coded=options.letterbox_as_coded)
+def _letterbox(frame: Frame, size: tuple[int, int], options: AssociationOptions) -> Placement:
+    return canvas.letterbox(frame.image.shape[:2], size, as_coded=options.letterbox_as_coded)
 
 
 def _see_masks(

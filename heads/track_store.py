@@ -1,7 +1,7 @@
-"""The track store: single-hypothesis tracking by greedy matching with the last sights of every living track.
+"""The track store: single-hypothesis tracking by greedy matching with the last observations of every living track.
 
-Pure functions on frozen records: `step` takes the store after the last frame and what was found in this one, and
-returns the new store and the track id of every object found.
+Pure functions on frozen records: `step` takes the store after the last frame and the objects of this one, and returns
+the new store and the track id of every object.
 
 Reference: Lu et al., "RetinaTrack", CVPR 2020, section 3.5.
 """
@@ -26,14 +26,14 @@ class StoreOptions:
     """Epsilon of the paper: objects whose embeddings are less alike are never matched. Without effect if not
     `embeddings`."""
     history: int
-    """H of the paper: sights that a track remembers, each of which may match."""
+    """H of the paper: observations that a track remembers, each of which may match."""
     patience: int
-    """Frames after its last sight in which a track can still be found again."""
+    """Frames after its last observation in which a track can still be found again."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sights:
-    """Objects as they were seen, one row each."""
+class Observations:
+    """Objects as they look in one frame or in several, one row each."""
 
     boxes: Float[np.ndarray, "object 4"]
     classes: Int[np.ndarray, " object"]
@@ -47,28 +47,30 @@ class Track:
 
     id: int
     last: int
-    """Frame of its last sight."""
-    sights: Sights
+    """Frame of its last observation."""
+    observations: Observations
     """The latest ones, oldest first; embeddings of unit length."""
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """All tracks that are alive; those that are dead are not kept, for nothing can match them."""
+    """All tracks that are alive; dead ones are dropped, since nothing can match them."""
 
     tracks: tuple[Track, ...] = ()
-    """In the order of their birth."""
+    """In the order of their ids."""
     frames: int = 0
-    """Frames seen so far."""
+    """Frames so far."""
     next_id: int = 1
 
 
-def step(store: Store, found: Sights, options: StoreOptions) -> tuple[Store, Int[np.ndarray, " object"]]:
+def step(
+    store: Store, objects: Observations, options: StoreOptions
+) -> tuple[Store, Int[np.ndarray, " object"]]:
     """Give each object of the next frame the id of a track, old or new; there are no tentative tracks.
 
     Args:
         store: After the last frame; `Store()` before frame 0.
-        found: The objects of this frame, none or many.
+        objects: Of this frame, none or many.
         options: How they are matched.
 
     Returns:
@@ -76,18 +78,20 @@ def step(store: Store, found: Sights, options: StoreOptions) -> tuple[Store, Int
     """
     now = store.frames
     alive = [track for track in store.tracks if now - track.last <= options.patience]
-    found = Sights(found.boxes, found.classes, _unit(found.embeddings))
-    claims = {column: row for row, column in greedy(_similarity(alive, found, options))}
-    ids = np.zeros(len(found.boxes), dtype=np.int64)
+    objects = Observations(objects.boxes, objects.classes, _unit(objects.embeddings))
+    claims = {column: row for row, column in greedy(_similarity(alive, objects, options))}
+    ids = np.zeros(len(objects.boxes), dtype=np.int64)
     next_id = store.next_id
     for column in range(len(ids)):
-        seen = _row(found, column)
+        observation = _row(objects, column)
         if column in claims:
             old = alive[claims[column]]
-            alive[claims[column]] = Track(old.id, now, _joined(old.sights, seen, options.history))
+            alive[claims[column]] = Track(
+                old.id, now, _joined(old.observations, observation, options.history)
+            )
             ids[column] = old.id
         else:
-            alive.append(Track(next_id, now, seen))
+            alive.append(Track(next_id, now, observation))
             ids[column], next_id = next_id, next_id + 1
     return Store(tuple(alive), now + 1, next_id), ids
 
@@ -113,22 +117,22 @@ def greedy(similarity: Similarity) -> list[tuple[int, int]]:
     return pairs
 
 
-def _similarity(tracks: list[Track], found: Sights, options: StoreOptions) -> Similarity:
-    """A track is as similar to an object as its most similar allowed sight; -inf where none is allowed."""
-    if not tracks or not len(found.boxes):
-        return np.zeros((len(tracks), len(found.boxes)))
-    sights = _stacked([track.sights for track in tracks])
-    overlap = _iou(sights.boxes, found.boxes)
+def _similarity(tracks: list[Track], objects: Observations, options: StoreOptions) -> Similarity:
+    """A track is as similar to an object as its most similar allowed observation; -inf where none is allowed."""
+    if not tracks or not len(objects.boxes):
+        return np.zeros((len(tracks), len(objects.boxes)))
+    known = _stacked([track.observations for track in tracks])
+    overlap = _iou(known.boxes, objects.boxes)
     overlap = np.where(overlap >= options.min_iou, overlap, 0.0)
-    allowed: Bool[np.ndarray, "sight object"] = np.equal.outer(sights.classes, found.classes)
+    allowed: Bool[np.ndarray, "observation object"] = np.equal.outer(known.classes, objects.classes)
     if options.embeddings:
-        cosine = sights.embeddings @ found.embeddings.T
+        cosine = known.embeddings @ objects.embeddings.T
         allowed &= cosine >= options.min_cosine
         similarity = (overlap + cosine) / 2
     else:
         allowed &= overlap > 0
         similarity = overlap
-    counts = [len(track.sights.boxes) for track in tracks]
+    counts = [len(track.observations.boxes) for track in tracks]
     starts = np.cumsum([0, *counts[:-1]])
     best: np.ndarray = np.maximum.reduceat(np.where(allowed, similarity, -np.inf), starts, axis=0)
     return best
@@ -150,18 +154,18 @@ def _unit(vectors: Float[np.ndarray, "object dim"]) -> Float[np.ndarray, "object
     return unit
 
 
-def _row(sights: Sights, index: int) -> Sights:
+def _row(objects: Observations, index: int) -> Observations:
     part = slice(index, index + 1)
-    return Sights(sights.boxes[part], sights.classes[part], sights.embeddings[part])
+    return Observations(objects.boxes[part], objects.classes[part], objects.embeddings[part])
 
 
-def _joined(old: Sights, new: Sights, length: int) -> Sights:
+def _joined(old: Observations, new: Observations, length: int) -> Observations:
     both = _stacked([old, new])
-    return Sights(both.boxes[-length:], both.classes[-length:], both.embeddings[-length:])
+    return Observations(both.boxes[-length:], both.classes[-length:], both.embeddings[-length:])
 
 
-def _stacked(parts: list[Sights]) -> Sights:
-    return Sights(
+def _stacked(parts: list[Observations]) -> Observations:
+    return Observations(
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.classes for part in parts]),
         np.concatenate([part.embeddings for part in parts]),

@@ -18,10 +18,11 @@ from tests.cli.test_cli import loaded
 from unibench.cli import main
 from unibench.errors import DataError, OutputError
 from unibench.geometry import canvas
-from unibench.joint import detect, systems
+from unibench.joint import systems
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
-from unibench.joint.system import DetectionSet, Found, Picture, System
+from unibench.joint.system import AnnotatedImage, Detections, System, TrainingSet
 from unibench.joint.training import config as configs
+from unibench.joint.training import evaluate
 from unibench.joint.training.config import TrainOptions
 from unibench.metrics.detection import ORDER
 from unibench.records import Labels
@@ -45,16 +46,15 @@ def things(image: Tensor) -> Iterator[tuple[list[float], int]]:
             yield [float(side) for side in sides], name
 
 
-def find(network: nn.Module, images: Tensor, config: Config) -> list[Found]:
+def find(network: nn.Module, images: Tensor, config: Config) -> list[Detections]:
     inside = images[0].clone()
     inside[:, (images[0] == torch.tensor(canvas.BORDER)[:, None, None]).all(dim=0)] = 0
     rows = list(things(inside))
     return [
-        Found(
+        Detections(
             torch.tensor([box for box, _ in rows]).reshape(-1, 4),
             torch.ones(len(rows)),
             torch.tensor([name for _, name in rows], dtype=torch.int64),
-            torch.zeros(len(rows), 0),
         )
     ]
 
@@ -71,22 +71,22 @@ SYSTEM = System("seer", Config, Path(__file__).parent, build, unused, find, unus
 NETWORK = build(Config()).eval()
 
 
-def picture(name: str, *, seen: bool = True, **more: object) -> Picture:
+def annotated(name: str, *, seen: bool = True, **more: object) -> AnnotatedImage:
     image = np.zeros((200, 240, 3), dtype=np.uint8)
     boxes = np.array([[20, 40, 80, 100], [120, 20, 220, 180]], dtype=np.float64)
     for (x1, y1, x2, y2), level in zip(boxes.astype(int), (100, 200), strict=True):
         image[y1:y2, x1:x2] = level if seen else 0
-    return Picture(name, lambda: image, Labels(boxes=boxes, classes=np.array([0, 1])), **more)
+    return AnnotatedImage(name, lambda: image, Labels(boxes=boxes, classes=np.array([0, 1])), **more)
 
 
-def score(*pictures: Picture, limit: int | None = None) -> detect.Detected:
-    return detect.score(
-        SYSTEM, Config(), NETWORK, DetectionSet("set", ("dark", "bright"), pictures), limit=limit
+def score(*images: AnnotatedImage, limit: int | None = None) -> evaluate.DetectionScores:
+    return evaluate.score(
+        SYSTEM, Config(), NETWORK, TrainingSet("set", ("dark", "bright"), images), limit=limit
     )
 
 
-def test_what_is_found_goes_back_to_the_picture():
-    found = score(picture("one"), picture("two"))
+def test_what_is_found_goes_back_to_the_annotated():
+    found = score(annotated("one"), annotated("two"))
     assert found.images == 2
     assert found.milliseconds > 0
     assert tuple(found.scores) == ORDER
@@ -95,33 +95,33 @@ def test_what_is_found_goes_back_to_the_picture():
 
 
 def test_what_is_not_found_costs_recall():
-    found = score(picture("one"), picture("two", seen=False))
+    found = score(annotated("one"), annotated("two", seen=False))
     assert found.scores["AR100"] == pytest.approx(0.5)
-    assert score(picture("one"), picture("two", seen=False), limit=1).scores["AR100"] == pytest.approx(1)
+    assert score(annotated("one"), annotated("two", seen=False), limit=1).scores["AR100"] == pytest.approx(1)
 
 
 def test_ignored_regions_excuse_whatever_the_class():
     alone = Labels(boxes=np.array([[20.0, 40.0, 80.0, 100.0]]), classes=np.array([0]))
-    excused = replace(picture("one", ignored=np.array([[115.0, 15.0, 225.0, 185.0]])), labels=alone)
-    other = picture("two")
+    excused = replace(annotated("one", ignored=np.array([[115.0, 15.0, 225.0, 185.0]])), labels=alone)
+    other = annotated("two")
     assert score(excused, other).scores["AP"] == pytest.approx(1)
     plain = replace(excused, ignored=np.zeros((0, 4)))
     assert score(plain, other).scores["AP"] < 0.9
 
 
 def test_classes_are_matched_by_name():
-    data = DetectionSet("set", ("Bright", "other"), [picture("one")])
+    data = TrainingSet("set", ("Bright", "other"), [annotated("one")])
     with pytest.raises(DataError, match="data 'set': classes cat, expected some of dark, bright"):
-        detect.score(SYSTEM, Config(), NETWORK, replace(data, classes=("cat",)))
-    found = detect.score(SYSTEM, Config(), NETWORK, data)
+        evaluate.score(SYSTEM, Config(), NETWORK, replace(data, classes=("cat",)))
+    found = evaluate.score(SYSTEM, Config(), NETWORK, data)
     assert found.scores["AP"] == 0  # what the set calls bright is the grey thing
     with pytest.raises(DataError, match="data 'set': no images; name data that have some"):
         score()
 
 
 def test_a_table_of_scores(tmp_path):
-    found = detect.Detected({"AP": 0.51234567, "APs": math.nan}, 3, 1.26)
-    row = detect.row("mine", "coco:x.json", found)
+    found = evaluate.DetectionScores({"AP": 0.51234567, "APs": math.nan}, 3, 1.26)
+    row = evaluate.row("mine", "coco:x.json", found)
     assert row == {
         "model": "mine",
         "data": "coco:x.json",
@@ -130,12 +130,12 @@ def test_a_table_of_scores(tmp_path):
         "AP": "0.5123",
         "APs": "",
     }
-    detect.write([row], tmp_path / "new/scores.csv")
+    evaluate.write([row], tmp_path / "new/scores.csv")
     assert (
         tmp_path / "new/scores.csv"
     ).read_text() == "model,data,images,ms,AP,APs\nmine,coco:x.json,3,1.3,0.5123,\n"
     with pytest.raises(OutputError, match="cannot be written"):
-        detect.write([row], tmp_path)
+        evaluate.write([row], tmp_path)
 
 
 CARD = """
@@ -158,7 +158,7 @@ supervision = "none"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a training leaves it, with data beside; the working directory."""
-    monkeypatch.setitem(systems.SYSTEMS, "seer", "tests.joint.test_detect")
+    monkeypatch.setitem(systems.SYSTEMS, "seer", "tests.joint.training.test_evaluate")
     monkeypatch.chdir(tmp_path)
     Path("out").mkdir()
     Path("out/seer.toml").write_text(CARD)
@@ -166,7 +166,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_file(NETWORK.state_dict(), "out/seer.safetensors", metadata)
     rows = []
     for number, seen in ((1, True), (2, True), (3, False)):
-        Image.fromarray(picture("", seen=seen).image()).save(f"{number}.png")
+        Image.fromarray(annotated("", seen=seen).image()).save(f"{number}.png")
         rows += [
             {"image_id": number, "category_id": 1, "bbox": [20, 40, 60, 60]},
             {"image_id": number, "category_id": 2, "bbox": [120, 20, 100, 160]},
