@@ -20,6 +20,7 @@ from rich.progress import (
 
 from unibench.cli import tables
 from unibench.cli.request import Selection
+from unibench.datasets import BENCHMARKS
 from unibench.evaluation import plan_file, run_clip, shards
 from unibench.evaluation.evaluate import evaluate
 from unibench.evaluation.plan_file import Plan
@@ -33,7 +34,7 @@ from unibench.tasks import registry
 from unibench.tasks.registry import FAMILIES
 
 QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
-QUICK_TASKS = tuple(f"{family}/synthetic" for family in FAMILIES)
+QUICK_TASKS = tuple(task for family in FAMILIES if (task := f"{family}/synthetic") in BENCHMARKS)
 
 
 def say(line: str) -> None:

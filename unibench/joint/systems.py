@@ -75,7 +75,10 @@ def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> J
     network = network.to(torch_device)
 
     def track(clip: Clip, task: Task) -> Iterator[Labels]:
-        frames = system.track(network, config, clip, task)
+        if task.family.name == "det":
+            frames = evaluate.detect_frames(system, config, network, clip)
+        else:
+            frames = system.track(network, config, clip, task)
         while True:
             with torch.inference_mode():  # on at each step, and off while the caller has the labels
                 labels = next(frames, None)

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import numpy as np
+
 from unibench.errors import OutputError
-from unibench.records import Score
+from unibench.records import Score, Tally
 from unibench.results.atomic import replace_file
 
 _NUMBERS = ("value", "ci_low", "ci_high")
@@ -75,8 +77,7 @@ class ClipResult:
     """Hash over everything that the tally depends on; another fingerprint means: do it again."""
     data: str
     """Hash over the pixels, the detections and the truth that were read."""
-    tally: Mapping[str, float]
-    """Counts and sums, added over clips."""
+    tally: Tally
 
 
 def write_clip(out: Path, result: ClipResult) -> Path:
@@ -99,7 +100,7 @@ def write_clip(out: Path, result: ClipResult) -> Path:
         "partial": bool(result.partial),
         "fingerprint": result.fingerprint,
         "data": result.data,
-        "tally": {name: _number(path, name, value) for name, value in result.tally.items()},
+        "tally": {name: _stored(path, name, value) for name, value in result.tally.items()},
     }
     return replace_file(path, _json({**record, "checksum": _checksum(record)}))
 
@@ -138,7 +139,7 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
         raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
     if record["key"] != asdict(key):
         raise OutputError(f"{path}: holds {record['key']}, expected {asdict(key)}; {_ADVICE}")
-    tally = {name: _value(path, name, value) for name, value in record["tally"].items()}
+    tally = {name: _restored(path, name, value) for name, value in record["tally"].items()}
     return ClipResult(key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally)
 
 
@@ -327,6 +328,19 @@ def _number(path: Path, name: str, value: float) -> float | None:
     if math.isinf(value):
         raise OutputError(f"{path}: {name} is {value}, expected a finite number; correct the metric")
     return None if math.isnan(value) else float(value)
+
+
+def _stored(path: Path, name: str, value: Any) -> float | list[float | None] | None:
+    """A number of a tally, or an array of numbers, as JSON has it."""
+    if np.ndim(value):
+        return [_number(path, name, one) for one in np.asarray(value, dtype=np.float64).tolist()]
+    return _number(path, name, value)
+
+
+def _restored(path: Path, name: str, stored: object) -> float | np.ndarray:
+    if isinstance(stored, list):
+        return np.array([_value(path, name, one) for one in stored], dtype=np.float64)
+    return _value(path, name, stored)
 
 
 def _value(path: Path, name: str, stored: object) -> float:

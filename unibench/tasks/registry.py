@@ -8,7 +8,7 @@ from unibench.datasets import BENCHMARKS, SOURCES, truncate, with_detections, wi
 from unibench.datasets.benchmark import folder as benchmark_folder
 from unibench.errors import TrackerError, UnknownNameError
 from unibench.records import Clip, Model, Tracker, Truth
-from unibench.tasks import association, pose, protocols, sot, vos
+from unibench.tasks import association, detection, pose, protocols, sot, vos
 from unibench.tasks.family import Family, Task
 
 FAMILIES: dict[str, Family] = {
@@ -20,6 +20,7 @@ FAMILIES: dict[str, Family] = {
         association.MOTS,
         association.POSETRACK,
         pose.FAMILY,
+        detection.FAMILY,
     )
 }
 """Every family by its name, in the order in which boards show them. A plug-in adds its own."""

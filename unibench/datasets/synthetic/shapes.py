@@ -77,9 +77,13 @@ class Scene:
 
 
 def benchmarks() -> dict[str, Benchmark]:
-    """List the benchmark `mot/shapes`."""
-    row = Benchmark(TASK, "", _names, _load, "nothing to obtain: rendered from a seed", GIVEN)
-    return {row.task: row}
+    """List the benchmarks of the rendered clips: `mot/shapes` and, frame by frame, `det/shapes`."""
+    obtain = "nothing to obtain: rendered from a seed"
+    rows = (
+        Benchmark(TASK, "", _names, _load, obtain, GIVEN),
+        Benchmark("det/shapes", "", _names, _load_without_detections, obtain),
+    )
+    return {row.task: row for row in rows}
 
 
 @lru_cache(maxsize=64)
@@ -148,10 +152,14 @@ def _names(root: Path) -> list[str]:
 
 
 def _load(root: Path, name: str) -> tuple[Clip, Truth]:
-    if name not in NAMES:
-        raise UnknownNameError(f"clip of {TASK}", name, NAMES)
-    made, truth = clip(f"{TASK}/{name}", LENGTH)
+    made, truth = _load_without_detections(root, name)
     return with_detections(made, truth, "oracle+noise"), truth
+
+
+def _load_without_detections(root: Path, name: str) -> tuple[Clip, Truth]:
+    if name not in NAMES:
+        raise UnknownNameError("clip of the rendered shapes", name, NAMES)
+    return clip(f"{TASK}/{name}", LENGTH)
 
 
 def _frames(plan: Scene) -> Iterator[Frame]:

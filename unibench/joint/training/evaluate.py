@@ -5,7 +5,7 @@ import io
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,9 +19,10 @@ from torch import nn
 from unibench.errors import DataError, OutputError
 from unibench.geometry import canvas
 from unibench.joint.data import registry
+from unibench.joint.data.class_names import in_clip
 from unibench.joint.system import AnnotatedImage, System, TrainingSet
 from unibench.metrics import detection
-from unibench.records import Labels
+from unibench.records import Clip, Labels
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,29 @@ def score(
     if not times:
         raise DataError(f"data {data.name!r}: no images; name data that have some")
     return DetectionScores(detection.score(truth, predictions), len(times), 1000 * statistics.median(times))
+
+
+def detect_frames(system: System, config: Any, network: nn.Module, clip: Clip) -> Iterator[Labels]:
+    """Detect the objects of every frame on its own.
+
+    Args:
+        system: Whose network it is.
+        config: Of the system; `view` and `classes` are used here.
+        network: In evaluation mode, on its device.
+        clip: Its vocabulary says which classes there are; others are left out.
+
+    Yields:
+        Boxes in pixels of the frame, scores and classes, without ids.
+
+    Raises:
+        TrackerError: The network knows none of the clip's classes.
+    """
+    vocabulary = in_clip(config.classes, clip)
+    for frame in clip.frames():
+        labels, _ = _detected(system, config, network, frame.image)
+        classes = vocabulary[labels.classes]
+        kept = classes >= 0
+        yield Labels(boxes=labels.boxes[kept], scores=labels.scores[kept], classes=classes[kept])
 
 
 def row(model: str, data: str, found: DetectionScores) -> dict[str, str]:
