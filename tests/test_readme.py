@@ -7,6 +7,7 @@ import pytest
 
 from unibench.datasets import BENCHMARKS
 from unibench.tasks import protocols
+from unibench.tasks.registry import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def test_tasks_that_the_readme_names_exist() -> None:
     assert named
     for family, benchmark, protocol in named:
         assert f"{family}/{benchmark}" in BENCHMARKS
-        assert protocols.find(family, protocol)
+        assert protocols.find(FAMILIES[family], protocol or "unitrack")
 
 
 def test_files_that_the_readme_links_exist() -> None:
@@ -38,7 +39,16 @@ def test_files_that_the_readme_links_exist() -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
+def test_the_examples_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole, by_clip = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(whole, "README.md", "exec"), {})
+    table = capsys.readouterr().out
+    assert re.findall(r"lab-colour +(\S+) +(\S+) +0\.\d+", table) == [
+        ("vos/synthetic", "J-mean"),
+        ("mot/synthetic", "IDF1"),
+    ]
+    exec(compile(by_clip, "README.md", "exec"), {})
     assert 0.3 < float(capsys.readouterr().out) < 1

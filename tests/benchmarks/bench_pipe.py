@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +17,19 @@ from torch import Tensor
 from heads import mask, rsm
 from heads.associate import CascadeState, step
 from tests.benchmarks.cases import Case
+from unibench import models, plugins
 from unibench.evaluation import run_clip
 from unibench.evaluation.units import Unit
 from unibench.features import batching
 from unibench.geometry import masks as rle
 from unibench.models import cards, frozen
+from unibench.models.cards import Card
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels, Truth
 from unibench.tasks import registry
 from unibench.tasks.association import observations
 from unibench.tasks.association.observations import Grid
+from unibench.tasks.family import make_options
 
 LAYER = "layer3"
 
@@ -33,27 +37,24 @@ LAYER = "layer3"
 def cases(*, quick: bool = False) -> list[Case]:
     """VOS at 480p and MOT on a canvas of 1088x608, each with a ResNet-50; small ones with a ResNet-18."""
     frames, vos, mot = (3, (192, 320), (216, 384)) if quick else (6, (480, 854), (1080, 1920))
-    model = cache(partial(_model, "random-resnet18" if quick else "random-resnet50"))
+    card = cards.find("random-resnet18" if quick else "random-resnet50")
+    model = cache(partial(frozen.load, card))
     note = "passes of the network + heads on given maps"
     sizes = [f"{height}x{width}" for height, width in (vos, mot)]
     one, several = ["vos/davis2016"], [f"vos/davis2016{protocol}" for protocol in ("", "@crw")]
     return [
-        Case(f"VOS run {sizes[0]}", *_vos(one, model, frames, vos), 1.25, note),
-        Case(f"VOS run of two protocols {sizes[0]}", *_vos(several, model, frames, vos), 1.25, f"{note}; 1 pass"),
-        Case(f"MOT run {sizes[1]}", *_mot(model, frames, mot), 1.25, note),
+        Case(f"VOS run {sizes[0]}", *_vos(one, card, model, frames, vos), 1.25, note),
+        Case(f"VOS run of two protocols {sizes[0]}", *_vos(several, card, model, frames, vos), 1.25, f"{note}; 1 pass"),
+        Case(f"MOT run {sizes[1]}", *_mot(card, model, frames, mot), 1.25, note),
     ]  # fmt: skip
 
 
-def _model(name: str) -> FrozenModel:
-    return frozen.load(cards.find(name))
-
-
 def _vos(
-    names: Sequence[str], model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
+    names: Sequence[str], card: Card, model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     clip, truth = _objects(frames, size)
-    units = _units(names, clip, truth)
-    options = [registry.options(unit.task.family.options, unit.task.protocol.knobs) for unit in units]
+    units = _units(names, card, clip, truth)
+    options = [_options(unit) for unit in units]
 
     @cache
     def labels() -> Tensor:
@@ -73,19 +74,19 @@ def _vos(
                     else mask.begin(features, labels(), one.propagation)
                 )
 
-    return _running(units, model), reference
+    return _running(units), reference
 
 
 def _mot(
-    model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
+    card: Card, model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     clip, truth = _people(frames, size)
-    (unit,) = _units(["mot/mot17"], clip, truth)
-    options = registry.options(unit.task.family.options, replace(unit.task.protocol, detections="").knobs)
+    (unit,) = _units(["mot/mot17"], card, clip, truth)
+    options = _options(unit)
 
     @cache
     def canvases() -> list[np.ndarray]:
-        return [observations.look(frame, model(), [LAYER], options) for frame in _frames(clip())]
+        return [observations.network_input(frame, model(), [LAYER], options) for frame in _frames(clip())]
 
     def reference() -> None:
         state = CascadeState()
@@ -96,25 +97,29 @@ def _mot(
             similarity = partial(rsm.similarity, variant=options.rsm)
             state, _ = step(state, observed.observations, similarity, options.cascade, 30.0)
 
-    return _running([unit], model), reference
+    return _running([unit]), reference
 
 
-def _running(units: Sequence[Unit], model: Callable[[], FrozenModel]) -> Callable[[], object]:
-    out = TemporaryDirectory()
+def _options(unit: Unit) -> Any:
+    return make_options(plugins.resolve(unit.task.family.options), unit.task.protocol.knobs)
+
+
+def _running(units: Sequence[Unit]) -> Callable[[], object]:
+    out, model = TemporaryDirectory(), models.open(units[0].card)  # loads its network when it is first run
 
     def do() -> None:
-        for done in run_clip.attempt(units, model, "", Path(out.name), always=True):
+        for done in run_clip.run_model(units, model, Path(out.name), overwrite=True):
             assert not done.error, done.error
 
     return do
 
 
-def _units(names: Sequence[str], clip: Callable[[], Clip], truth: Truth) -> list[Unit]:
+def _units(names: Sequence[str], card: Card, clip: Callable[[], Clip], truth: Truth) -> list[Unit]:
     found = [registry.find(name) for name in names]
     benchmark = replace(found[0].benchmark, load=lambda root, name: (clip(), truth))
-    card = cards.find("random-resnet50")  # its name only
     return [
-        Unit(card, (LAYER,), replace(task, benchmark=benchmark), Path(), "rendered", None) for task in found
+        Unit(card, "", (LAYER,), replace(task, benchmark=benchmark), Path(), "rendered", None)
+        for task in found
     ]
 
 

@@ -14,7 +14,7 @@ from unibench.cli import main
 from unibench.errors import OutputError
 from unibench.evaluation import pool_clips, precompute_features, run_clip
 from unibench.evaluation.precompute_features import Need, map_bytes, require_room
-from unibench.evaluation.units import Unit
+from unibench.evaluation.units import Unit, list_units
 from unibench.features import cache_folder
 from unibench.features.batching import Steps
 from unibench.features.cache import FeatureCache
@@ -34,10 +34,13 @@ def unibench(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(one) for one in arguments])
 
 
-def units(*names: str, model: str = MODEL, layers: Sequence[str] = ()) -> list[Unit]:
-    found = plan.units(
-        [cards.find(model)], [registry.find(name) for name in names], None, layers=layers, frames=FRAMES
-    )
+def units(
+    *names: str, model: str = MODEL, layers: Sequence[str] = (), features: FeatureCache | None = None
+) -> list[Unit]:
+    found = list_units(
+        [cards.find(model)], [registry.find(name) for name in names], None,
+        layers=layers, frames=FRAMES, features=features,
+    )  # fmt: skip
     return found[:1] if len(names) == 1 else found
 
 
@@ -61,7 +64,8 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Results of a run that filled a cache, and the cache."""
     root = tmp_path_factory.mktemp("filled")
-    finish(units("vos/synthetic-easy"), root / "out", FeatureCache(root / "cache"))
+    cache = FeatureCache(root / "cache")
+    finish(units("vos/synthetic-easy", features=cache), root / "out", cache)
     return root / "out", root / "cache"
 
 
@@ -69,7 +73,7 @@ def test_a_second_run_reads_what_the_first_computed(
     filled: tuple[Path, Path], tmp_path: Path, forbid: None
 ) -> None:
     out, cache = filled
-    finish(units("vos/synthetic-easy"), tmp_path, FeatureCache(cache))
+    finish(units("vos/synthetic-easy", features=FeatureCache(cache)), tmp_path, FeatureCache(cache))
     assert clips(tmp_path) == clips(out)
 
 
@@ -78,7 +82,7 @@ def test_other_knobs_of_the_head_touch_no_network(
 ) -> None:
     _, cache = filled
     before = sorted(entry.path for entry in cache_folder.entries(cache))
-    finish(units("vos/synthetic-easy@crw"), tmp_path, FeatureCache(cache))
+    finish(units("vos/synthetic-easy@crw", features=FeatureCache(cache)), tmp_path, FeatureCache(cache))
     assert sorted(entry.path for entry in cache_folder.entries(cache)) == before
     assert len(before) == FRAMES
 
@@ -96,7 +100,7 @@ def test_scores_are_those_without_a_cache_but_for_the_rounding(
 
 def test_a_board_does_not_mix_rounded_maps_with_others(filled: tuple[Path, Path], tmp_path: Path) -> None:
     _, cache = filled
-    finish(units("vos/synthetic-easy"), tmp_path, FeatureCache(cache))
+    finish(units("vos/synthetic-easy", features=FeatureCache(cache)), tmp_path, FeatureCache(cache))
     finish(units("pose/synthetic-easy"), tmp_path)
     stored = store.read_scores(tmp_path)
     assert {one.weights_hash.partition("+")[2] for one in stored} == {"features=float16", ""}
@@ -112,15 +116,16 @@ def test_results_without_a_cache_are_not_taken_for_those_with_one(
 ) -> None:
     _, cache = filled
     finish(units("vos/synthetic-easy"), tmp_path)
-    (done,) = run_clip.execute(units("vos/synthetic-easy"), tmp_path, features=FeatureCache(cache))
+    kept = FeatureCache(cache)
+    (done,) = run_clip.execute(units("vos/synthetic-easy", features=kept), tmp_path, features=kept)
     assert done.seconds > 0
 
 
 def test_windows_of_sot_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = FeatureCache(tmp_path / "cache")
-    finish(units("sot/synthetic-easy", model="lab-colour"), tmp_path / "first", cache)
+    finish(units("sot/synthetic-easy", model="lab-colour", features=cache), tmp_path / "first", cache)
     monkeypatch.setattr(frozen, "build", lambda *_: pytest.fail("a network was built for nothing"))
-    finish(units("sot/synthetic-easy", model="lab-colour"), tmp_path / "second", cache)
+    finish(units("sot/synthetic-easy", model="lab-colour", features=cache), tmp_path / "second", cache)
     assert clips(tmp_path / "first") == clips(tmp_path / "second")
 
 
@@ -137,7 +142,7 @@ def test_what_is_built_ahead_is_what_a_run_asks_for(
     there = cache_folder.used(cache.folder)
     assert there - FRAMES * overhead <= sum(need.bytes for need in needs) <= there
     monkeypatch.setattr(frozen, "build", lambda *_: pytest.fail("a network was built for nothing"))
-    finish(asked, tmp_path / "out", cache)
+    finish(units(f"{family}/synthetic-easy", model="lab-colour", features=cache), tmp_path / "out", cache)
 
 
 def test_protocols_that_show_the_same_are_counted_once(forbid: None) -> None:

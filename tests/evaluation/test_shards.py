@@ -161,10 +161,10 @@ def found(plan: Plan, data: Path) -> list[object]:
 def test_another_card_protocol_or_clip_is_noticed_before_any_work(path: Path, data: Path) -> None:
     plan = plan_file.read(path)
     assert len(found(plan, data)) == 8
+    colour, hog = plan.models
     with pytest.raises(
         PlanError, match=r"model 'hog': card or weights with the hash .*, expected abc as in the plan"
     ):
-        colour, hog = plan.models
         found(replace(plan, models=(colour, replace(hog, hash="abc"))), data)
     (task,) = plan.tasks
     with pytest.raises(

@@ -192,7 +192,7 @@ def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Ite
     """Track one clip frame by frame, score it, and write one file a layer."""
     unit, clip = job.unit, job.clip
     # a tracker in steps hands its head one frame after the other, however many it pulls
-    lookahead = math.inf if model.runs_in_steps(unit.task) else unit.task.protocol.lookahead
+    lookahead = math.inf if model.runs_in_steps(unit.task) else float(unit.task.protocol.lookahead)
     watch = _Watch(job, frames, lookahead)
     predictions: dict[str, list[Labels]] = {layer: [] for layer in job.fingerprints}
     track = model.bind(unit.task, list(job.fingerprints))

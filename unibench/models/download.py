@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
+from functools import lru_cache
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,13 @@ def _progress(part: Path, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's bytes, hexadecimal."""
+    """Hash of a file's bytes, hexadecimal; a file that has not changed is read once a process."""
+    state = path.stat()
+    return _sha256(path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    # Safe to keep: every write sets the time of change, and a file that takes another's place has another inode.
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

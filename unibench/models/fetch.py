@@ -52,7 +52,7 @@ def _own_name(card: Card, path: str) -> str:
 
 
 def find(card: Card, given: Path | None) -> Path | None:
-    """Find the file with a card's weights on this machine.
+    """Find the file with a card's weights on this machine: beside a card that was given by its path, else elsewhere.
 
     Args:
         card: The model; its weights come from a file (not `random`, not `none`).
@@ -67,6 +67,9 @@ def find(card: Card, given: Path | None) -> Path | None:
     scheme, _, rest = card.weights.source.partition(":")
     if scheme == "package":
         return _in_package(card.name, rest)
+    beside = [card.path.parent / name for name in names(card)] if card.path else []
+    if found := next((path for path in beside if path.is_file()), None):
+        return found
     if given is not None:
         if given.is_file():
             return given

@@ -76,8 +76,7 @@ def locate(card: Card, given: Path | None) -> Path | None:
     """
     if card.weights.source in ("random", "none"):
         return None
-    beside = (card.path.parent / name for name in fetch.names(card)) if card.path else ()
-    found = next((path for path in beside if path.is_file()), None) or fetch.find(card, given)
+    found = fetch.find(card, given)
     return fetch.verify(card, found or fetch.fetch(card))
 
 
