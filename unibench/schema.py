@@ -73,7 +73,7 @@ def json(kind: Any, data: bytes, where: str, *, others: bool = False) -> Any:
     Raises:
         SchemaError: It is not JSON, or does not fit.
     """
-    return record(kind, parse_json(data, where), where, others=others)
+    return record(kind, _parse_json(data, where), where, others=others)
 
 
 def parse_json(data: bytes, where: str) -> Any:
@@ -84,21 +84,11 @@ def parse_json(data: bytes, where: str) -> Any:
         where: The file, for messages.
 
     Raises:
-        SchemaError: It is not JSON, or holds a number that is not finite or an integer of more than 64 bits.
+        SchemaError: It is not JSON, or holds what no file may hold.
     """
-    try:
-        text = data.decode("utf-8-sig")
-        value = stdlib_json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_finite
-        )
-        if "\\ud" in text.lower():  # half of a character cannot be written again
-            stdlib_json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise SchemaError(f"{where}: not JSON that can be read (nested too deeply)") from None
-    except UnicodeEncodeError:
-        raise SchemaError(f"{where}: not JSON (half of a surrogate pair in a text)") from None
-    except ValueError as error:
-        raise SchemaError(f"{where}: not JSON ({_short(str(error))})") from error
+    value = _parse_json(data, where)
+    for problem in _unsound(value, "", 0):
+        raise SchemaError(f"{where}: {problem}")
     return value
 
 
@@ -126,6 +116,23 @@ def json_schema(kind: Any) -> dict[str, Any]:
     for definition in schema.get("$defs", {}).values():
         definition["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _parse_json(data: bytes, where: str) -> Any:
+    try:
+        text = data.decode("utf-8-sig")
+        value = stdlib_json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer, parse_float=_finite
+        )
+        if "\\ud" in text.lower():  # half of a character cannot be written again
+            stdlib_json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise SchemaError(f"{where}: not JSON that can be read (nested too deeply)") from None
+    except UnicodeEncodeError:
+        raise SchemaError(f"{where}: not JSON (half of a surrogate pair in a text)") from None
+    except ValueError as error:
+        raise SchemaError(f"{where}: not JSON ({_short(str(error))})") from error
+    return value
 
 
 def _record(kind: Any, table: object, where: str, *, others: bool) -> Any:

@@ -55,6 +55,36 @@ def test_2017_follows_the_objects_of_the_first_frame(tmp_path):
     assert [masks.area(mask) for mask in truth.labels[1].masks] == [24, 0]
 
 
+def test_2016_takes_255_as_void_where_frame_0_has_other_ids(tmp_path):
+    write(tmp_path, "dogs", [annotation((1, 2), (2, 10), (255, 20)), annotation((1, 2), (255, 20))])
+    _, truth = davis.load_2016(tmp_path, "dogs")
+    np.testing.assert_array_equal(masks.decode(truth.labels[1].masks[0]), annotation((1, 2)) > 0)
+
+
+def test_2017_says_that_255_is_void(tmp_path):
+    write(tmp_path, "dog", [annotation((255, 2))], mode=None)
+    with pytest.raises(
+        DataError, match=r"00000\.png: only 255, which is void here, expected object ids 1, 2, \.\.\.;"
+    ):
+        davis.load_2017(tmp_path, "dog")
+
+
+@pytest.mark.parametrize("load", [davis.load_2016, davis.load_2017])
+@pytest.mark.parametrize("later", [True, False])
+def test_a_smoothed_mask_is_refused(load, later, tmp_path):
+    smooth = annotation((255, 3), (250, 2))
+    write(
+        tmp_path,
+        "dog",
+        [annotation((255 if load is davis.load_2016 else 1, 2)), smooth][1 - later :],
+        mode=None,
+    )
+    with pytest.raises(
+        DataError, match=r"png: grey value 250, expected object ids 1 to 100, or 255 for void; store"
+    ):
+        load(tmp_path, "dog")
+
+
 def test_errors(tmp_path):
     write(tmp_path, "dog", [annotation((1, 2))] * 3)
     folder = tmp_path / "Annotations" / "480p" / "dog"

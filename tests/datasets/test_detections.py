@@ -177,10 +177,37 @@ def test_a_folder_of_poses(poses, tmp_path):
         with_detections(*truncate(*poses, 2), str(file.parent))
 
 
+@pytest.mark.parametrize("between", [" ", "\t", ",", ", "])
+def test_rows_of_boxes_may_be_separated_by_anything(between, boxes, tmp_path):
+    rows = [(1, -1, 21, 31, 16, 24, 0.9, 0, -1), (3, -1, 1, 2, 3, 4, 0.5, 0, -1)]
+    layouts.text(tmp_path / "dets" / "A.txt", "".join(between.join(map(str, row)) + "\n" for row in rows))
+    found = detections(with_detections(*boxes, str(tmp_path / "dets")))
+    assert [one.scores.tolist() for one in found[:3]] == [[0.9], [], [0.5]]
+    assert found[0].boxes.tolist() == [[21, 31, 37, 55]]
+
+
+def test_the_truth_says_what_a_file_holds_not_its_first_line(boxes, masks, tmp_path):
+    layouts.text(tmp_path / "A.txt", rle_row(1, 1, 2, MASKS[0]))
+    with pytest.raises(DataError, match=r"A\.txt:1: 6 columns, expected 7 to 10"):
+        with_detections(*boxes, str(tmp_path))
+    layouts.text(tmp_path / "0001.txt", "5,-1,1,2,3,4,.5\n")
+    with pytest.raises(DataError, match=r"0001\.txt:1: 1 columns, expected 6: frame id class"):
+        with_detections(*masks, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "row", ["1,-1,1,2,3,4,nan", "1,-1,1e7,2,3,4,1", "1,-1,1,2,1e9,4,1", "1,-1,1,2,-3,4,1"]
+)
+def test_detections_that_are_none(row, boxes, tmp_path):
+    layouts.text(tmp_path / "A.txt", f"{row}\n")
+    with pytest.raises(DataError, match=r"A\.txt:1: (a value that is not finite|more than 1e.06|a negative)"):
+        with_detections(*boxes, str(tmp_path))
+
+
 def test_unknown_sources(boxes, tmp_path):
     with pytest.raises(DataError, match="no detections 'magic'; there are: public, oracle, oracle"):
         with_detections(*boxes, "magic")
-    with pytest.raises(DataError, match=r"no detections of clip 'A'; expected A\.txt or A\.json"):
+    with pytest.raises(DataError, match=r"no detections of clip 'A'; expected A\.txt$"):
         with_detections(*boxes, str(tmp_path / "train"))
     with pytest.raises(DataError, match=r"'\.\./A\.txt' leads out"):
         with_detections(replace(boxes[0], name="../A"), boxes[1], str(tmp_path / "train"))

@@ -147,6 +147,72 @@ def test_damaged_images_are_one_clear_line(tmp_path):
         pictures.read_image(tmp_path / "000002.png")
 
 
+def test_of_16_bit_grey_values_the_upper_8_count(tmp_path):
+    values = np.array([[0, 255, 256], [32768, 40400, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "1.png")
+    image = pictures.read_image(tmp_path / "1.png")
+    np.testing.assert_array_equal(image, np.repeat([[[0], [0], [1]], [[128], [157], [255]]], 3, axis=2))
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "1.png")
+    for read in (pictures.read_image, pictures.image_size):
+        with pytest.raises(DataError, match=r"1\.png: not a whole image \(no regular file\)"):
+            read(tmp_path / "1.png")
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(not a regular file\)"):
+        files.read_text(tmp_path / "a.txt")
+    (tmp_path / "2.png").mkdir()
+    with pytest.raises(DataError, match=r"2\.png: not a whole image"):
+        pictures.read_image(tmp_path / "2.png")
+
+
+def test_a_line_of_pixels_and_an_animation_are_no_frames(tmp_path):
+    Image.new("RGB", (60000, 1)).save(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"60000x1 pixels, expected a side of at most 32 times the other"):
+        pictures.image_size(tmp_path / "1.png")
+    Image.new("RGB", (320, 10)).save(tmp_path / "1.png")
+    assert pictures.image_size(tmp_path / "1.png") == (10, 320)
+    shades = [Image.new("RGB", (8, 8), (grey, 0, 0)) for grey in (0, 99)]
+    shades[0].save(tmp_path / "2.png", save_all=True, append_images=shades[1:])
+    with pytest.raises(DataError, match="an animation, expected one frame"):
+        pictures.read_image(tmp_path / "2.png")
+    shades[0].save(
+        tmp_path / "3.jpg", "MPO", save_all=True, append_images=shades[1:]
+    )  # as telephones write them
+    assert pictures.read_image(tmp_path / "3.jpg").shape == (8, 8, 3)
+
+
+def test_only_formats_that_hold_pixels_are_read(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png", "EPS")
+    with pytest.raises(DataError, match="not a whole image"):
+        pictures.read_image(tmp_path / "1.png")
+
+
+def test_names_that_cannot_be_files(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for name in ("x" * 300, "\ud800", "a\0b"):
+        with pytest.raises(DataError, match="cannot be a file's") as caught:
+            files.inside(tmp_path, name)
+        str(caught.value).encode()
+    with pytest.raises(DataError, match=r"cannot be followed|no such folder"):
+        files.require_folder(files.inside(tmp_path, "a/c"), "a clip")
+    with pytest.raises(DataError, match="no such folder"):
+        files.require_folder(tmp_path / ("x" * 300), "a clip")
+
+
+@pytest.mark.parametrize("text", ["1_0", "infinity", "0x1", "\u0661", "", " 1", "1e", "--1", "1" * 19])
+def test_integers_are_plain_digits(text):
+    with pytest.raises(DataError, match=r"f: found .*, expected an integer of at most 18 digits"):
+        files.integer(text, "f")
+    assert (files.integer("-007", "f"), files.number("-.5e3", "f"), files.number("3.", "f")) == (
+        -7,
+        -500.0,
+        3.0,
+    )
+
+
 def test_ids_of_every_kind_of_annotation(tmp_path):
     values = np.zeros((layouts.HEIGHT, layouts.WIDTH), dtype=np.uint8)
     values[2:5, 3:9] = 7

@@ -34,6 +34,30 @@ def test_names_follow_the_first_split(tmp_path):
     assert jhmdb.names(tmp_path) == ["walk/b"]
 
 
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [
+        (np.full((2, 15, 4), 1j), "no joints can be read"),
+        (np.full((2, 15, 4), "a"), "no joints can be read"),
+        (np.full((2, 15, 4), np.nan), "a joint that is no place in pixels"),
+        (np.full((2, 15, 4), 1e9), "a joint that is no place in pixels"),
+    ],
+)
+def test_joints_that_are_no_places(positions, message, tmp_path):
+    savemat(write(tmp_path), {"pos_img": positions})
+    with pytest.raises(DataError, match=message):
+        jhmdb.load(tmp_path, "walk/a")
+
+
+def test_what_begins_with_a_dot_is_no_list_and_no_clip(tmp_path):
+    write(tmp_path)
+    layouts.text(tmp_path / "joint_positions" / "walk" / "._a" / "joint_positions.mat", "")
+    assert jhmdb.names(tmp_path) == ["walk/a"]
+    layouts.text(tmp_path / "splits" / "walk_test_split1.txt", "a.avi 2\n")
+    layouts.text(tmp_path / "splits" / "._walk_test_split1.txt", "\0").write_bytes(b"\0\5\x16\xff")
+    assert jhmdb.names(tmp_path) == ["walk/a"]
+
+
 def test_errors(tmp_path):
     with pytest.raises(DataError, match="no clips"):
         jhmdb.names(tmp_path)
@@ -46,7 +70,7 @@ def test_errors(tmp_path):
     with pytest.raises(DataError, match=r"pos_img of shape \(2, 13, 4\), expected"):
         jhmdb.load(tmp_path, "walk/a")
     savemat(file, {"pos_img": np.full((2, 15, 4), np.nan)})
-    with pytest.raises(DataError, match="not a number"):
+    with pytest.raises(DataError, match="no place in pixels"):
         jhmdb.load(tmp_path, "walk/a")
     savemat(file, {"other": np.zeros(3)})
     with pytest.raises(DataError, match="no joints can be read"):

@@ -46,10 +46,19 @@ def test_validation_split(tmp_path):
     assert motchallenge.load_val(tmp_path, "dancetrack0004")[0].length == 3
 
 
-def test_truth_in_which_nobody_is_scored(tmp_path):
-    layouts.mot_clip(tmp_path / "train" / "A", "1,1,2,3,4,8,0,1,1\n")
+@pytest.mark.parametrize(
+    "row", ["1,1,2,3,4,8,0,1,1", "1,1,2,3,4,8,1,2,1", "1,1,2,3,4,0,1,1,1", "1,1,2,3,0,4,1,1,1"]
+)
+def test_truth_in_which_nothing_can_be_scored_is_refused(row, tmp_path):
+    layouts.mot_clip(tmp_path / "train" / "A", f"{row}\n")
+    with pytest.raises(DataError, match=r"gt\.txt: no box to be scored, expected at least one of some size"):
+        motchallenge.load(tmp_path, "A")
+
+
+def test_what_is_not_considered_is_a_bystander(tmp_path):
+    layouts.mot_clip(tmp_path / "train" / "A", "1,1,2,3,4,8,0,1,1\n2,1,2,3,4,8,1,1,1\n")
     truth = motchallenge.load(tmp_path, "A")[1]
-    assert [len(labels.ids) for labels in truth.labels] == [0, 0, 0]
+    assert [len(labels.ids) for labels in truth.labels] == [0, 1, 0]
     assert truth.ignored[0].classes.tolist() == [BYSTANDER]
 
 
@@ -92,22 +101,80 @@ def test_missing_parts(tmp_path):
     layouts.text(folder / "seqinfo.ini", "[Sequence]\nframeRate=14\nseqLength=4\n")
     with pytest.raises(DataError, match=r"img1: 3 images, expected 4 \(seqLength in"):
         motchallenge.load(tmp_path, "A")
-    layouts.text(folder / "seqinfo.ini", "[Sequence]\nframeRate=fast\nseqLength=3\n")
-    with pytest.raises(DataError, match=r"seqinfo\.ini: cannot be understood"):
-        motchallenge.load(tmp_path, "A")
-    layouts.text(folder / "seqinfo.ini", "frameRate=14\n")
-    with pytest.raises(DataError, match=r"seqinfo\.ini: cannot be understood") as caught:
-        motchallenge.load(tmp_path, "A")
-    assert "\n" not in str(caught.value)
     layouts.text(folder / "seqinfo.ini", "[Sequence]\nimDir=../../B\nframeRate=14\nseqLength=3\n")
     with pytest.raises(DataError, match=r"'\.\./\.\./B' leads out of this folder"):
         motchallenge.load(tmp_path, "A")
     (folder / "seqinfo.ini").unlink()
-    with pytest.raises(DataError, match=r"seqinfo\.ini: no such file"):
+    with pytest.raises(
+        DataError, match=r"seqinfo\.ini: no such file, and no published frame rate .*frameRate"
+    ):
         motchallenge.load(tmp_path, "A")
     (folder / "gt" / "gt.txt").unlink()
     with pytest.raises(DataError, match=r"no clips, expected <clip>/gt/gt\.txt"):
         motchallenge.names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("[Sequence]\nframeRate=fast", r"ini: frameRate: not a number in 'fast'"),
+        ("[Sequence]\nframeRate=1_0", r"ini: frameRate: not a number in '1_0'"),
+        ("[Sequence]\nframeRate=0", r"ini: frameRate is 0, expected more than 0 and at most 1000"),
+        ("[Sequence]\nframeRate=-1", "frameRate is -1, expected more than 0"),
+        ("[Sequence]\nframeRate=nan", "frameRate is nan, expected more than 0"),
+        ("[Sequence]\nframeRate=inf", "frameRate is inf, expected more than 0"),
+        ("[Sequence]\nframeRate=1e308", r"frameRate is 1e\+308, expected more than 0"),
+        ("[Sequence]\nframeRate=25\nseqLength=3.0", "seqLength: found '3.0', expected an integer"),
+        ("[Sequence]\nframeRate=25\nframerate=30", "ini:3: framerate stands twice"),
+        ("[Sequence]\nname", "ini:2: found 'name', expected key=value"),
+        (
+            "[Sequence]\nname=A\nseqLength=3",
+            r"ini: no frameRate; write the lines \[Sequence\] and frameRate=25",
+        ),
+        ("[Other]\nframeRate=25", "ini: no frameRate"),
+        ("frameRate=14", r"ini: no section \[Sequence\]"),
+        ("", r"ini: no section \[Sequence\]"),
+    ],
+)
+def test_what_seqinfo_may_not_say(lines, message, tmp_path):
+    folder = layouts.mot_clip(tmp_path / "train" / "A", GT_16)
+    layouts.text(folder / "seqinfo.ini", lines)
+    with pytest.raises(DataError, match=message) as caught:
+        motchallenge.load(tmp_path, "A")
+    assert "\n" not in str(caught.value)
+
+
+def test_mot15_as_first_released_has_no_seqinfo(tmp_path):
+    folder = layouts.mot_clip(tmp_path / "train" / "ADL-Rundle-6", "1,1,2,3,4,8,1,-1,-1,-1\n")
+    (folder / "seqinfo.ini").unlink()
+    clip, _ = motchallenge.load_mot15(tmp_path, "ADL-Rundle-6")
+    assert (clip.length, clip.fps) == (3, 30.0)
+    layouts.text(folder / "seqinfo.ini", "[Sequence]\nname=ADL-Rundle-6\n")
+    assert motchallenge.load_mot15(tmp_path, "ADL-Rundle-6")[0].fps == 30.0
+    layouts.text(folder / "seqinfo.ini", "[Sequence]\n; a comment\nFRAMERATE = 12.5\n")
+    assert motchallenge.load_mot15(tmp_path, "ADL-Rundle-6")[0].fps == 12.5
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,9007199254740993,2,3,4,8,1,1,1", "an id that is not an integer below 2.53"),
+        ("1,1.5,2,3,4,8,1,1,1", "an id that is not an integer"),
+        ("1,1e30,2,3,4,8,1,1,1", "an id that is not an integer"),
+        ("1,1,2,3,4,8,1,1e30,1", "a class that is not an integer"),
+        ("1,1,2,3,4,8,1,1.5,1", "a class that is not an integer"),
+        ("1,1,1e308,3,1e308,8,1,1,1", "more than 1e.06 pixels"),
+        ("1,1,2,3,1e9,8,1,1,1", "more than 1e.06 pixels"),
+        ("1,1_0,2,3,4,8,1,1,1", "not a number in '1,1_0"),
+        ("1,infinity,2,3,4,8,1,1,1", "not a number in '1,infinity"),
+        ("1,\u0661,2,3,4,8,1,1,1", "not a number in"),
+        ("1,0x1,2,3,4,8,1,1,1", "not a number in"),
+    ],
+)
+def test_numbers_that_only_python_or_no_one_knows(row, message, tmp_path):
+    layouts.mot_clip(tmp_path / "train" / "A", f"{GT_16.strip()}\n{row}\n")
+    with pytest.raises(DataError, match=rf"gt\.txt:[0-9]+: {message}"):
+        motchallenge.load(tmp_path, "A")
 
 
 @pytest.mark.parametrize(("name", "length", "boxes"), [("PETS09-S2L1", 120, 648), ("TUD-Campus", 71, 359)])

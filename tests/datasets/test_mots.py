@@ -87,11 +87,17 @@ def test_run_lengths_that_do_not_fill_the_frame_are_found():
     ("row", "message"),
     [
         ("0 1 1 24 32\n", r"0005\.txt:5: 5 columns, expected 6"),
-        ("0 1 x 24 32 abc\n", r"0005\.txt:5: not an integer in '0 1 x 24 32'"),
+        ("0 1 x 24 32 abc\n", r"0005\.txt:5: found 'x', expected an integer"),
         (rle_row(9, 1, 1, FIRST), r"0005\.txt:5: no such frame 9; the clip has frames 0 to 2"),
         (rle_row(0, 1, 3, FIRST), r"0005\.txt:5: class 3, expected 1"),
         (rle_row(0, 1, 1, FIRST[:9]), r"0005\.txt:5: a mask of 32x9 pixels, expected the frame's 32x24"),
         (rle_row(0, 1001, 1, FIRST), r"0005\.txt:5: id 1001 stands twice"),
+        ("0 9007199254740993 1 24 32 abc\n", r"0005\.txt:5: id 9007199254740993, expected one below 2\^53"),
+        (
+            f"0 {'9' * 30} 1 24 32 abc\n",
+            r"0005\.txt:5: found '9{30}', expected an integer of at most 18 digits",
+        ),
+        ("0 1_0 1 24 32 abc\n", r"0005\.txt:5: found '1_0', expected an integer"),
         ("0 1 1 24 32 a0\n", r"0005\.txt:5: a run-length mask that does not fill its frame"),
     ],
 )

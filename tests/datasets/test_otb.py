@@ -75,6 +75,17 @@ def test_errors(tmp_path):
         otb.load(tmp_path, "Bolt")
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("inf,2,3,4", "more than 1e.06"), ("1,2,1e9,4", "more than"), ("1_0,2,3,4", "not a number")],
+)
+def test_boxes_that_are_none(row, message, tmp_path):
+    layouts.images(tmp_path / "Bolt" / "img", [1, 2], digits=4)
+    layouts.text(tmp_path / "Bolt" / "groundtruth_rect.txt", f"1,2,3,4\n{row}\n")
+    with pytest.raises(DataError, match=rf"groundtruth_rect\.txt:2: {message}"):
+        otb.load(tmp_path, "Bolt")
+
+
 def test_a_frame_of_another_size_is_refused(tmp_path):
     layouts.images(tmp_path / "Bolt" / "img", [1, 2], digits=4)
     layouts.images(tmp_path / "Bolt" / "img", [2], digits=4, size=(10, 10))

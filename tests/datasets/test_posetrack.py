@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,9 @@ from tests.datasets import layouts
 from tests.datasets.layouts import KEYPOINTS, person
 from unibench.datasets import posetrack
 from unibench.errors import DataError
+from unibench.geometry import masks
+from unibench.metrics import posetrack as scorer
+from unibench.records import EXCUSED, Truth
 
 NAME = "000001_mpii"
 
@@ -39,19 +43,58 @@ def change(file, **other):
     ("other", "message"),
     [
         ({"images": []}, "an empty clip"),
-        ({"images": [{"id": 0}]}, "an image without file_name or id"),
-        ({"images": "none"}, "another form of JSON"),
-        ({"images": [1]}, "a list of something else than objects"),
+        ({"images": [{"id": 0}]}, r"images\[0\]: missing field 'file_name'"),
+        ({"images": "none"}, "images: found 'none', expected tuple"),
+        ({"images": [1]}, r"images\[0\]: found 1, expected a table"),
         ({"categories": [{"id": 1, "keypoints": KEYPOINTS[1:]}]}, "without the keypoints nose"),
-        ({"annotations": [person(7, 1)]}, "annotation 701 of an unknown image"),
-        ({"annotations": [person(0, 1), person(0, 1)]}, "a track_id twice in image 0"),
-        ({"annotations": [person(0, 1, bbox_head=[1, 1, 0, 0])]}, "a head box without size in image 0"),
-        ({"annotations": [person(0, 1, bbox_head=None)]}, "cannot be understood"),
-        ({"annotations": [person(0, 1, keypoints=[1, 2])]}, "cannot be understood"),
+        ({"annotations": [person(7, 1)]}, r"annotations\[0\]: of an unknown image or category"),
+        ({"annotations": [person(0, 1), person(0, 1)]}, r"annotations\[1\]: track_id 1 twice in image 0"),
         (
-            {"annotations": [person(0, 1, keypoints=[float("nan")] * 51)]},
-            "annotation 1 has a keypoint that is not",
+            {"annotations": [person(0, 1, bbox_head=[1, 1, 0, 0])]},
+            r"annotations\[0\]: a head box without size",
         ),
+        ({"annotations": [person(0, 1, bbox_head=None)]}, r"annotations\[0\]: no bbox_head"),
+        (
+            {"annotations": [person(0, 1, keypoints=[1, 2])]},
+            r"annotations\[0\]: keypoints: found 2 numbers, expected 3",
+        ),
+        ({"annotations": [person(0, 1, keypoints=[float("nan")] * 51)]}, "NaN is no number"),
+        ({"annotations": [person(0, 1, keypoints=[1] * 50 + [10**30])]}, "an integer of 31 digits"),
+        (
+            {"annotations": [person(0, 1, keypoints=[1] * 50 + [1e300])]},
+            r"keypoints\[50\]: found 1e.300, expected",
+        ),
+        (
+            {"annotations": [person(0, 1, track_id=1.5)]},
+            r"annotations\[0\]\.track_id: found 1\.5, expected int",
+        ),
+        ({"annotations": [person(0, 1, track_id=2**53)]}, r"track_id: found 9007199254740992, expected int"),
+        ({"annotations": [person(0, 1, track_id=-1)]}, r"track_id: found -1, expected int, at least 0"),
+        ({"annotations": [person(0, 1, track_id=None)]}, r"annotations\[0\]: no track_id"),
+        (
+            {"annotations": [person(0, 1, bbox_head=[1, 1, -3, -4])]},
+            "bbox_head: found .1, 1, -3, -4., expected tuple",
+        ),
+        (
+            {"annotations": [person(0, 1, image_id=[0])]},
+            r"annotations\[0\]\.image_id: found \[0\], expected int",
+        ),
+        ({"annotations": [person(0, 1, category_id=[1])]}, r"category_id: found \[1\], expected int"),
+        (
+            {"categories": [{"id": 1, "keypoints": {}}]},
+            r"categories\[0\]\.keypoints: found \{\}, expected tuple",
+        ),
+        ({"categories": [{"id": 1, "keypoints": KEYPOINTS}] * 2}, "a category that is listed twice"),
+        (
+            {"images": [{"id": 0, "file_name": "a"}, {"id": 0, "file_name": "b"}]},
+            "an image's id that is listed twice",
+        ),
+        ({"images": [{"id": 0, "file_name": ["a"]}]}, r"images\[0\]\.file_name: found \['a'\], expected str"),
+        (
+            {"images": [{"id": 0, "file_name": "a", "vid_id": {}}]},
+            r"images\[0\]\.vid_id: found \{\}, expected int",
+        ),
+        ({"images": [{"id": 0, "file_name": "x" * 300}]}, "cannot be a file's"),
     ],
 )
 def test_malformed_files(other, message, tmp_path):
@@ -60,6 +103,93 @@ def test_malformed_files(other, message, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         posetrack.load(tmp_path, NAME)
     assert "\n" not in str(caught.value)
+
+
+LEFT = {"ignore_regions_x": [[0, 8, 8, 0], [1, 2]], "ignore_regions_y": [[0, 0, 24, 24], [1, 2]]}
+DIAMOND = {"ignore_regions_x": [[16, 26, 16, 6]], "ignore_regions_y": [[2, 12, 22, 12]]}
+
+
+def regions(tmp_path, *of_images):
+    file = layouts.posetrack(
+        tmp_path, [person(0, 4), person(0, 2), person(1, 4), person(2, 4)], labelled=(True,) * 3
+    )
+    images = json.loads(file.read_text())["images"]
+    change(file, images=[image | region for image, region in zip(images, of_images, strict=True)])
+    return posetrack.load(tmp_path, NAME)
+
+
+def test_ignore_regions_are_masks_of_their_frames(tmp_path):
+    _, truth = regions(tmp_path, {}, LEFT, DIAMOND)
+    assert [len(labels.masks) for labels in truth.ignored] == [0, 1, 1]
+    assert truth.ignored[1].classes.tolist() == [EXCUSED]
+    left, diamond = (masks.decode(labels.masks[0]) for labels in truth.ignored[1:])
+    assert left[:, :8].all()
+    assert not left[:, 8:].any()
+    rows, columns = np.mgrid[:24, :32] + 0.5
+    np.testing.assert_array_equal(diamond, np.abs(columns - 16) + np.abs(rows - 12) < 10)
+    assert posetrack.load(tmp_path, NAME)[1].ignored[0].masks == ()
+
+
+def test_no_image_with_regions_is_no_mask(tmp_path):
+    assert regions(tmp_path, {}, {"ignore_regions_x": [], "ignore_regions_y": []}, {})[1].ignored == ()
+
+
+def test_overlapping_regions_are_one_and_what_lies_outside_the_frame_is_cut(tmp_path):
+    big = {
+        "ignore_regions_x": [[-50, 90, 90, -50], [2, 9, 9, 2]],
+        "ignore_regions_y": [[-9, -9, 5, 5], [2, 2, 9, 9]],
+    }
+    mask = masks.decode(regions(tmp_path, big, {}, {})[1].ignored[0].masks[0])
+    expected = np.zeros((24, 32), dtype=bool)
+    expected[:5] = expected[2:9, 2:9] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("region", [
+    {"ignore_regions_x": [[1, 2, 3]], "ignore_regions_y": [[1, 2]]},
+    {"ignore_regions_x": [[1, 2, 3]], "ignore_regions_y": []},
+    {"ignore_regions_x": [[1, 2, 3]]},
+])  # fmt: skip
+def test_a_region_whose_coordinates_do_not_pair_is_refused(region, tmp_path):
+    with pytest.raises(
+        DataError, match=r"images\[1\]: ignore_regions_x and ignore_regions_y of different lengths"
+    ):
+        regions(tmp_path, {}, region, {})
+
+
+def test_joints_in_a_region_are_taken_from_both_sides_as_poseval_does(tmp_path):
+    """Joints stand at (k, k + 1): those that the regions hold are removed by hand, then nothing is ignored."""
+    _, truth = regions(tmp_path, LEFT, DIAMOND, {})
+
+    def without(labels, frame):
+        x, y = labels.keypoints[..., 0], labels.keypoints[..., 1]
+        within = [x < 8, np.abs(x - 16) + np.abs(y - 12) < 10, np.zeros_like(x, dtype=bool)][frame]
+        seen = np.where(within, 0, labels.keypoints[..., 2])
+        return replace(labels, keypoints=np.concatenate([labels.keypoints[..., :2], seen[..., None]], axis=2))
+
+    prediction = [replace(labels, ids=labels.ids + index) for index, labels in enumerate(truth.labels)]
+    moved = [replace(one, keypoints=one.keypoints + np.array([0.25, 0.25, 0])) for one in prediction]
+    by_hand = Truth(tuple(map(without, truth.labels, range(3))), scales=truth.scales)
+    expected = scorer.tally(
+        by_hand, [without(one, frame) for frame, one in enumerate(moved)], drop_last=False
+    )
+    found = scorer.tally(truth, moved, drop_last=False)
+    assert found == expected
+    assert found != scorer.tally(replace(truth, ignored=()), moved, drop_last=False)
+
+
+def test_detections_with_scores_that_are_none(tmp_path):
+    file = layouts.posetrack(tmp_path, [person(0, 1, score="high")])
+    with pytest.raises(DataError, match=r"annotations\[0\]\.score: found 'high', expected float \| null"):
+        posetrack.read_detections(file, 3)
+    change(file, annotations=[person(0, 1, scores=[0.5, 0.25]), person(1, 1, score=0), person(2, 1)])
+    assert [one.scores.tolist() for one in posetrack.read_detections(file, 3)] == [[0.375], [0.0], [1.0]]
+
+
+def test_what_begins_with_a_dot_is_no_clip(tmp_path):
+    file = layouts.posetrack(tmp_path, [])
+    (file.parent / f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    assert posetrack.names(tmp_path) == [NAME]
 
 
 def test_file_names_stay_inside(tmp_path):

@@ -74,11 +74,25 @@ def test_prompts_alone_are_tracked_and_not_scored(tmp_path):
     assert truth.scored == ()
 
 
+def test_255_is_void(tmp_path):
+    write(tmp_path, [0, 5], {0: annotation((1, RED), (255, GREEN)), 5: annotation((255, GREEN))})
+    clip, truth = youtube_vos.load(tmp_path, "003234408d")
+    assert prompts_of(clip) == {0: [1]}
+    assert [labels.ids.tolist() for labels in truth.labels] == [[1], [1]]
+    assert masks.area(truth.labels[1].masks[0]) == 0
+
+
+def test_a_smoothed_mask_is_refused(tmp_path):
+    write(tmp_path, [0, 5], {0: annotation((1, RED)), 5: annotation((128, GREEN))})
+    with pytest.raises(DataError, match=r"00005\.png: grey value 128, expected object ids 1 to 100"):
+        youtube_vos.load(tmp_path, "003234408d")
+
+
 def test_errors(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         youtube_vos.names(tmp_path)
     write(tmp_path, [0, 5], {0: annotation(), 5: annotation()})
-    with pytest.raises(DataError, match="no object in any annotation, expected at least one"):
+    with pytest.raises(DataError, match="no object in any annotation, expected ids 1, 2"):
         youtube_vos.load(tmp_path, "003234408d")
     write(tmp_path, [0, 5], {0: annotation((1, RED)), 7: annotation((1, RED))}, "other")
     with pytest.raises(DataError, match=r"00007\.png: an annotation of no frame"):

@@ -176,7 +176,7 @@ def test_a_clip_file_that_was_edited_is_an_error(tmp_path, changes):
 @pytest.mark.parametrize("content", [b"", b'{"clip": ', b"\xff\xfe"])
 def test_a_truncated_clip_file_is_an_error(tmp_path, content):
     write_clip(tmp_path, RESULT).write_bytes(content)
-    with pytest.raises(OutputError, match=r"damaged .*, expected JSON; delete the file or rerun"):
+    with pytest.raises(OutputError, match=r"not JSON .*; delete the file or rerun"):
         read_clip(tmp_path, KEY)
 
 

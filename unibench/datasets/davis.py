@@ -5,19 +5,19 @@ Reference:
     davis2017-evaluation.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from unibench.datasets.clips import image_clip
-from unibench.datasets.files import fail, found_clips, inside, read_list, require_folder, subfolders
-from unibench.datasets.images import image_size, list_images, read_ids
+from unibench.datasets.files import fail, found_clips, inside, read_list, require_folder, subfolders, visible
+from unibench.datasets.images import VOID, image_size, list_images, read_ids, read_objects, refuse_shades
 from unibench.geometry import masks
 from unibench.records import Clip, Labels, Truth
 
 FPS = 24.0
-VOID = 255
 RESOLUTION = "480p"
 _LAYOUT = f"DAVIS: JPEGImages/{RESOLUTION} and Annotations/{RESOLUTION}"
 
@@ -75,7 +75,7 @@ def load_2017(root: Path, name: str) -> tuple[Clip, Truth]:
 def _names(root: Path, year: str) -> list[str]:
     require_folder(root, _LAYOUT)
     lists = root / "ImageSets" / year
-    candidates = [lists / "val.txt", *sorted(lists.glob("val*.txt"))]
+    candidates = [lists / "val.txt", *visible(lists, "val*.txt")]
     if year == "2016":
         candidates.append(root / "ImageSets" / RESOLUTION / "val.txt")
     for file in candidates:
@@ -98,19 +98,31 @@ def _load(root: Path, name: str, *, binary: bool) -> tuple[Clip, Truth]:
     )
     size = image_size(images[0])
     files = [folder / f"{image.stem}.png" for image in images]
-    first = _objects(files[0], size, binary=binary)
-    ids = np.setdiff1d(first, [0])
+    read = _reader(files[0], size) if binary else read_objects
+    ids = np.setdiff1d(read(files[0], size), [0])
     if not ids.size:
-        fail(
-            files[0], "an empty annotation, expected at least one object", "frame 0 must show what to follow"
-        )
-    labels = tuple(_labels(_objects(file, size, binary=binary), ids) for file in files)
+        only_void = (read_ids(files[0], size) == VOID).any()
+        found = f"only {VOID}, which is void here" if only_void else "an empty annotation"
+        fail(files[0], f"{found}, expected object ids 1, 2, ...",
+             "frame 0 must show what to follow; masks of 0 and 255 are of the layout of vos/davis2016")  # fmt: skip
+    labels = tuple(_labels(read(file, size), ids) for file in files)
     return image_clip(name, images, FPS, prompt=labels[0]), Truth(labels)
 
 
-def _objects(file: Path, size: tuple[int, int], *, binary: bool) -> Int[np.ndarray, "height width"]:
+def _reader(
+    first: Path, size: tuple[int, int]
+) -> Callable[[Path, tuple[int, int]], Int[np.ndarray, "height width"]]:
+    """How a mask of one object is read: all of one value, 255 too, or, where frame 0 has other ids, all but void."""
+    if np.setdiff1d(read_ids(first, size), [0]).size <= 1:
+        return _one_value
+    return lambda file, size: (read_objects(file, size) > 0).astype(np.int64)
+
+
+def _one_value(file: Path, size: tuple[int, int]) -> Int[np.ndarray, "height width"]:
     values = read_ids(file, size)
-    return (values > 0).astype(np.int64) if binary else np.where(values == VOID, 0, values)
+    if np.setdiff1d(values, [0]).size > 1:
+        refuse_shades(file, np.where(values == VOID, 0, values))
+    return (values > 0).astype(np.int64)
 
 
 def _labels(objects: Int[np.ndarray, "height width"], ids: Int[np.ndarray, " object"]) -> Labels:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from unibench.datasets import motchallenge, mots, posetrack
 from unibench.datasets.clips import ImageFrames, frame_numbers
-from unibench.datasets.files import fail, inside, read_text
+from unibench.datasets.files import fail, inside
 from unibench.errors import DataError
 from unibench.geometry import masks
 from unibench.records import Clip, Frame, Labels, Rle, Truth
@@ -47,9 +47,9 @@ def with_detections(clip: Clip, truth: Truth, source: str, noise: Noise | None =
     - `oracle`: the truth without ids, in a random order, score 1; scored objects only, annotated frames only.
     - `oracle+noise`: the same, moved, missed and with false alarms; seeded by the clip's name and the
       frame's index, so that it is the same in every run and for every length of the clip.
-    - a folder: `<clip>.txt` in rows of MOTChallenge or MOTS, or `<clip>.json` as PoseTrack18. It must fit
-      the whole
-      clip: cut clips short (`truncate`) afterwards.
+    - a folder: `<clip>.txt` in rows of MOTChallenge where the truth is boxes, in rows of MOTS where it is masks;
+      `<clip>.json` as PoseTrack18 where it is poses. It must fit the whole clip: cut clips short (`truncate`)
+      afterwards.
 
     Args:
         clip: what a tracker sees.
@@ -72,7 +72,7 @@ def with_detections(clip: Clip, truth: Truth, source: str, noise: Noise | None =
         return _replaced(clip, partial(_oracle, truth, clip.name))
     if source == "oracle+noise":
         return _replaced(clip, partial(_noisy, truth, clip, noise or Noise()))
-    found = _from_folder(clip, Path(source))
+    found = _from_folder(clip, truth, Path(source))
     return _replaced(clip, partial(_nth, found))
 
 
@@ -97,19 +97,20 @@ def _nth(found: tuple[Labels, ...], index: int) -> Labels:
     return found[index]
 
 
-def _from_folder(clip: Clip, folder: Path) -> tuple[Labels, ...]:
+def _from_folder(clip: Clip, truth: Truth, folder: Path) -> tuple[Labels, ...]:
     if not folder.is_dir():
         raise DataError(
             f"no detections {str(folder)!r}; there are: {', '.join(SOURCES)}, or an existing folder"
         )
-    text, poses = inside(folder, f"{clip.name}.txt"), inside(folder, f"{clip.name}.json")
-    if poses.is_file():
-        return posetrack.read_detections(poses, clip.length)
-    if not text.is_file():
-        fail(folder, f"no detections of clip {clip.name!r}", f"expected {text.name} or {poses.name}")
-    if "," in read_text(text).lstrip().partition("\n")[0]:
-        return motchallenge.read_detections(text, frame_numbers(clip))
-    return mots.read_detections(text, frame_numbers(clip), (clip.height, clip.width))
+    is_pose, is_mask = bool(truth.scales), any(labels.masks for labels in truth.labels)
+    file = inside(folder, f"{clip.name}.{'json' if is_pose else 'txt'}")
+    if not file.exists():
+        fail(folder, f"no detections of clip {clip.name!r}", f"expected {file.name}")
+    if is_pose:
+        return posetrack.read_detections(file, clip.length)
+    if is_mask:
+        return mots.read_detections(file, frame_numbers(clip), (clip.height, clip.width))
+    return motchallenge.read_detections(file, frame_numbers(clip))
 
 
 def _generator(name: str, index: int, stream: int) -> Generator:

@@ -1,5 +1,6 @@
 """Folders, lists and tables of numbers, read with errors that name the file and the line."""
 
+import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unibench.errors import DataError
+from unibench.schema import read_file
+
+FARTHEST = 1e6
+"""Pixels from the corner of the frame beyond which a coordinate, or a side, is a mistake."""
+EXACT = 2**53
+"""Integers that are at least as large are not told apart by the floats of a table."""
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +38,27 @@ class Table:
             row = int(np.argmax(wrong))
             text = ",".join(f"{value:g}" for value in self.values[row])
             fail(f"{self.path}:{self.lines[row]}", f"{found} in {text!r}", hint)
+
+    def refuse_far(self, lengths: Float[np.ndarray, "row _"]) -> None:
+        """Raise a DataError that names the first row with a length in pixels beyond `FARTHEST`."""
+        self.refuse(
+            (np.abs(lengths) > FARTHEST).any(axis=1), f"more than {FARTHEST:g} pixels", "correct this line"
+        )
+
+    def integers(self, column: int, what: str) -> Int[np.ndarray, " row"]:
+        """A column as integers.
+
+        Args:
+            column: counted from 0.
+            what: what it holds, for the message.
+
+        Raises:
+            DataError: a value is no integer, or too large to be told from the next one.
+        """
+        values = self.values[:, column]
+        whole = np.isfinite(values) & (np.abs(values) < EXACT) & (np.floor(values) == values)
+        self.refuse(~whole, f"{what} that is not an integer below 2^53", "correct this line")
+        return values.astype(np.int64)
 
 
 def fail(where: Path | str, found: str, hint: str) -> NoReturn:
@@ -49,9 +81,24 @@ def inside(root: Path, name: str) -> Path:
         DataError: the path leaves the root (`..`, an absolute path, or a link).
     """
     path = root / name
-    if "\0" in name or not path.resolve().is_relative_to(root.resolve()):
+    if (
+        "\0" in name
+        or any(len(part.encode(errors="replace")) > 255 for part in path.parts)
+        or not _is_text(name)
+    ):
+        fail(root, f"the name {name[:80]!a} cannot be a file's", "use names of clips and files below it")
+    try:
+        within = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # links that lead to one another
+        fail(root, f"the name {name!r} cannot be followed ({type(error).__name__})", "correct the link")
+    if not within:
         fail(root, f"the name {name!r} leads out of this folder", "use names of clips and files below it")
     return path
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has no half of a character, which JSON can hold and a file's name cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def require_folder(path: Path, what: str) -> Path:
@@ -64,7 +111,7 @@ def require_folder(path: Path, what: str) -> Path:
     Raises:
         DataError: there is no such folder.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         fail(
             path,
             f"no such folder, expected {what}",
@@ -75,7 +122,18 @@ def require_folder(path: Path, what: str) -> Path:
 
 def subfolders(path: Path) -> list[Path]:
     """List the folders in a folder, sorted by name, hidden ones left out."""
-    return sorted(item for item in path.iterdir() if item.is_dir() and not item.name.startswith("."))
+    return [item for item in visible(path, "*") if item.is_dir()]
+
+
+def visible(path: Path, pattern: str) -> list[Path]:
+    """List what fits a pattern, sorted by path; what begins with a dot, such as macOS's `._name`, is left out.
+
+    Args:
+        path: folder.
+        pattern: as `Path.glob` takes it.
+    """
+    found = sorted(path.glob(pattern))
+    return [one for one in found if not any(part[0] == "." for part in one.relative_to(path).parts)]
 
 
 def found_clips(names: list[str], root: Path, what: str) -> list[str]:
@@ -101,11 +159,45 @@ def read_text(path: Path) -> str:
         DataError: it is missing, unreadable or not text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        fail(path, f"cannot be read as text ({type(error).__name__})", "the file is damaged; fetch it again")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        DataError: it is missing, unreadable, or a pipe or a device.
+    """
+    try:
+        return read_file(path)
     except FileNotFoundError:
         fail(path, "no such file", "the data set is incomplete; fetch it again")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(path, f"cannot be read as text ({type(error).__name__})", "the file is damaged; fetch it again")
+    except OSError as error:
+        fail(path, f"cannot be read ({error.strerror or error})", "the file is damaged; fetch it again")
+
+
+def integer(text: str, where: str) -> int:
+    """Read an integer in plain digits.
+
+    Raises:
+        DataError: it is something else (`1_0`, `1.0`), or has more than 18 digits.
+    """
+    if not _INTEGER.fullmatch(text):
+        fail(where, f"found {text[:80]!r}, expected an integer of at most 18 digits", "correct this line")
+    return int(text)
+
+
+def number(text: str, where: str) -> float:
+    """Read a number as files have it, `-1.5e3`; `nan` and `inf` are numbers here, what Python alone takes is none.
+
+    Raises:
+        DataError: it is something else (`1_0`, `infinity`).
+    """
+    if not _NUMBER.fullmatch(text):
+        fail(where, f"not a number in {text[:80]!r}", "correct this line")
+    return float(text)
 
 
 def read_list(path: Path) -> list[str]:
@@ -125,18 +217,17 @@ def read_table(path: Path, columns: range) -> Table:
     """
     values: list[list[float]] = []
     lines: list[int] = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for row, line in enumerate(read_text(path).splitlines(), start=1):
         fields = re.split(r"[\s,;]+", line.strip().rstrip(",;"))
         if fields == [""]:
             continue
         if len(fields) not in columns:
             expected = f"{columns[0]}" if len(columns) == 1 else f"{columns[0]} to {columns[-1]}"
-            fail(f"{path}:{number}", f"{len(fields)} columns, expected {expected}", "correct this line")
-        try:
-            values.append([float(field) for field in fields[: columns[0]]])
-        except ValueError:
-            fail(f"{path}:{number}", f"not a number in {line.strip()[:80]!r}", "correct this line")
-        lines.append(number)
+            fail(f"{path}:{row}", f"{len(fields)} columns, expected {expected}", "correct this line")
+        if not all(map(_NUMBER.fullmatch, fields)):
+            fail(f"{path}:{row}", f"not a number in {line.strip()[:80]!r}", "correct this line")
+        values.append([float(field) for field in fields[: columns[0]]])
+        lines.append(row)
     table = np.array(values, dtype=np.float64).reshape(len(values), columns[0])
     return Table(path, np.array(lines, dtype=np.int64), table)
 

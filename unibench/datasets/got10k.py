@@ -13,13 +13,12 @@ from unibench.datasets.files import (
     found_clips,
     inside,
     read_list,
-    read_table,
     require_folder,
     subfolders,
 )
 from unibench.datasets.images import list_images
 from unibench.datasets.lasot import read_flags
-from unibench.datasets.otb import single_target
+from unibench.datasets.otb import read_boxes, single_target
 from unibench.records import Clip, Truth
 
 FPS = 10.0
@@ -51,7 +50,7 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     folder = inside(root / "val", name)
     images = list_images(folder)
     file = folder / "groundtruth.txt"
-    boxes = read_table(file, range(4, 5)).values
+    boxes = read_boxes(file)
     if len(boxes) != len(images):
         fail(file, f"{len(boxes)} boxes for {len(images)} frames", "the clip is incomplete; fetch it again")
     absent = read_flags(folder / "absence.label", len(boxes))

@@ -6,13 +6,23 @@ Reference:
     Jhuang et al., ICCV 2013; clips of the first test split as in TimeCycle, UVC and UniTrack.
 """
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from unibench.datasets.clips import image_clip
-from unibench.datasets.files import fail, found_clips, inside, read_list, require_folder
+from unibench.datasets.files import (
+    FARTHEST,
+    fail,
+    found_clips,
+    inside,
+    read_bytes,
+    read_list,
+    require_folder,
+    visible,
+)
 from unibench.datasets.images import list_images
 from unibench.records import Clip, Labels, Truth
 
@@ -29,10 +39,10 @@ def names(root: Path) -> list[str]:
         DataError: there are none.
     """
     require_folder(root, f"JHMDB: Rename_Images and joint_positions/<action>/<clip>/{_MAT}")
-    splits = sorted((root / "splits").glob("*_test_split1.txt"))
+    splits = visible(root / "splits", "*_test_split1.txt")
     if splits:
         return found_clips([name for file in splits for name in _tested(file)], root / "splits", "test clips")
-    files = sorted((root / "joint_positions").glob(f"*/*/{_MAT}"))
+    files = visible(root / "joint_positions", f"*/*/{_MAT}")
     return found_clips(
         [f"{file.parts[-3]}/{file.parts[-2]}" for file in files], root, f"<action>/<clip>/{_MAT}"
     )
@@ -72,10 +82,10 @@ def _joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
     """Read `pos_img` (2, joint, frame), which counts pixels from 1, as (frame, joint, 3) counting from 0."""
     from scipy.io import loadmat  # here, so that the registry imports quickly
 
-    if not file.is_file():
-        fail(file, "no such file", "the data set is incomplete; fetch it again")
+    content = BytesIO(read_bytes(file))
     try:
-        positions = np.asarray(loadmat(file)["pos_img"], dtype=np.float64)
+        stored = loadmat(content, variable_names=["pos_img"])["pos_img"]  # type: ignore[arg-type]
+        positions = stored.astype(np.float64, casting="same_kind")  # complex numbers and texts are no pixels
     except Exception as error:  # noqa: BLE001 - the reader of damaged .mat files raises almost anything
         fail(file, f"no joints can be read ({type(error).__name__})", "the file is damaged; fetch it again")
     if positions.ndim != 3 or positions.shape[:2] != (2, JOINTS) or not positions.shape[2]:
@@ -84,7 +94,7 @@ def _joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
             f"pos_img of shape {positions.shape}, expected (2, {JOINTS}, frames)",
             "fetch the file again",
         )
-    if not np.isfinite(positions).all():
-        fail(file, "a joint that is not a number", "the file is damaged; fetch it again")
+    if not (np.abs(positions) <= FARTHEST).all():
+        fail(file, "a joint that is no place in pixels", "the file is damaged; fetch it again")
     labelled = np.ones((positions.shape[2], JOINTS, 1))
     return np.concatenate([positions.transpose(2, 1, 0) - 1, labelled], axis=2)

@@ -14,12 +14,12 @@ from unibench.datasets.files import (
     found_clips,
     inside,
     read_list,
-    read_table,
     read_text,
     require_folder,
+    visible,
 )
 from unibench.datasets.images import list_images
-from unibench.datasets.otb import single_target
+from unibench.datasets.otb import read_boxes, single_target
 from unibench.records import Clip, Truth
 
 FPS = 30.0  # not given by the benchmark
@@ -35,7 +35,7 @@ def names(root: Path) -> list[str]:
     tested = root / "testing_set.txt"
     if tested.is_file():
         return found_clips(read_list(tested), tested, "names of clips")
-    clips = sorted(file.parent.name for file in root.glob("*/*/groundtruth.txt"))
+    clips = sorted(file.parent.name for file in visible(root, "*/*/groundtruth.txt"))
     return found_clips(clips, root, "<class>/<clip>/groundtruth.txt")
 
 
@@ -52,7 +52,7 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     folder = inside(root, f"{name.rpartition('-')[0]}/{name}")
     images = list_images(folder / "img")
     file = folder / "groundtruth.txt"
-    boxes = read_table(file, range(4, 5)).values
+    boxes = read_boxes(file)
     if len(boxes) != len(images):
         found = f"{len(boxes)} boxes for {len(images)} frames in {folder / 'img'}"
         fail(file, found, "the clip is incomplete; fetch it again")

@@ -8,7 +8,6 @@ Reference:
     Milan et al., arXiv 1603.00831 (classes, distractors); rules as in TrackEval's `MotChallenge2DBox`.
 """
 
-import configparser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from unibench.datasets.files import (
     found_clips,
     frame_index,
     inside,
+    integer,
+    number,
     read_table,
     read_text,
     require_folder,
@@ -38,6 +39,23 @@ DISTRACTORS = (2, 7, 8, 12)
 DISTRACTORS_MOT20 = (*DISTRACTORS, 6)
 """MOT20 adds non-motorised vehicles."""
 VOCABULARY = ("pedestrian",)
+FASTEST = 1000.0
+"""Frames per second; more is a mistake."""
+FPS_MOT15 = {
+    "ADL-Rundle-6": 30.0,
+    "ADL-Rundle-8": 30.0,
+    "ETH-Bahnhof": 14.0,
+    "ETH-Pedcross2": 14.0,
+    "ETH-Sunnyday": 14.0,
+    "KITTI-13": 10.0,
+    "KITTI-17": 10.0,
+    "PETS09-S2L1": 7.0,
+    "TUD-Campus": 25.0,
+    "TUD-Stadtmitte": 25.0,
+    "Venice-2": 30.0,
+}
+"""Frame rates of MOT15's training clips, whose first release has no `seqinfo.ini` (Leal-Taixe et al., arXiv
+1504.01942)."""
 LAYOUT = "MOTChallenge: <split>/<clip>/{img1, gt/gt.txt, seqinfo.ini}"
 
 
@@ -47,7 +65,8 @@ class SequenceInfo:
 
     images: Path
     fps: float
-    length: int
+    length: int | None
+    """Number of frames; None where it is not said."""
 
 
 def names(root: Path, split: str = "train") -> list[str]:
@@ -109,7 +128,7 @@ def load(
     folder = inside(root / split, name)
     images, info, numbers = open_sequence(folder)
     table, index = _truth_rows(folder, range(8, 11), numbers)
-    classes = table.values[:, 7].astype(np.int64)
+    classes = table.integers(7, "a class")
     scored = (classes == PEDESTRIAN) & (table.values[:, 6] != 0)
     kinds = np.where(np.isin(classes, distractors), EXCUSED, BYSTANDER)
     ignored = tuple(
@@ -161,7 +180,7 @@ def open_sequence(folder: Path) -> tuple[list[Path], SequenceInfo, tuple[int, ..
     """Find the frames of a clip.
 
     Args:
-        folder: the clip's folder, with `seqinfo.ini`.
+        folder: the clip's folder, with `seqinfo.ini`; clips of MOT15, as first released, need none.
 
     Returns:
         images: one for each frame, in order.
@@ -171,9 +190,9 @@ def open_sequence(folder: Path) -> tuple[list[Path], SequenceInfo, tuple[int, ..
     Raises:
         DataError: `seqinfo.ini` is malformed, or frames are missing.
     """
-    info = _sequence_info(folder / "seqinfo.ini")
+    info = _sequence_info(folder)
     images = list_images(info.images)
-    if len(images) != info.length:
+    if info.length not in (None, len(images)):
         found = f"{len(images)} images, expected {info.length} (seqLength in {folder / 'seqinfo.ini'})"
         fail(info.images, found, "the data set is incomplete; fetch it again")
     return images, info, tuple(frame_number(path) for path in images)
@@ -216,20 +235,44 @@ def _published(folder: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...] | N
     return read_detections(file, numbers) if file.is_file() else None
 
 
-def _sequence_info(file: Path) -> SequenceInfo:
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(read_text(file))
-        section = parser["Sequence"]
-        images = inside(file.parent, section.get("imDir", "img1"))
-        return SequenceInfo(images, float(section["frameRate"]), int(section["seqLength"]))
-    except (configparser.Error, KeyError, ValueError) as error:
-        detail = " ".join(str(error).split())
+def _sequence_info(folder: Path) -> SequenceInfo:
+    """What `seqinfo.ini` says; without it, and where it lacks a line, what the files themselves and the papers say."""
+    file = folder / "seqinfo.ini"
+    lines = _section(file) if file.exists() else {}
+    images = inside(folder, lines.get("imdir", "img1"))
+    length = integer(lines["seqlength"], f"{file}: seqLength") if "seqlength" in lines else None
+    if "framerate" not in lines and folder.name not in FPS_MOT15:
+        found = "no frameRate" if file.exists() else "no such file, and no published frame rate of this clip"
+        fail(
+            file, found, "write the lines [Sequence] and frameRate=25 (frames per second of the video) in it"
+        )
+    fps = number(lines["framerate"], f"{file}: frameRate") if "framerate" in lines else FPS_MOT15[folder.name]
+    if not 0 < fps <= FASTEST:
         fail(
             file,
-            f"cannot be understood ({detail})",
-            "expected [Sequence] with imDir, frameRate and seqLength",
+            f"frameRate is {fps:g}, expected more than 0 and at most {FASTEST:g}",
+            "write the video's own",
         )
+    return SequenceInfo(images, fps, length)
+
+
+def _section(file: Path) -> dict[str, str]:
+    """The lines `key=value` of the section `[Sequence]`, keys in lower case."""
+    lines: dict[str, str] = {}
+    section = ""
+    for row, line in enumerate(map(str.strip, read_text(file).splitlines()), start=1):
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1]
+        elif line and line[0] not in ";#" and section == "Sequence":
+            if not equals:
+                fail(f"{file}:{row}", f"found {line[:80]!r}, expected key=value", "correct this line")
+            if key.lower() in lines:
+                fail(f"{file}:{row}", f"{key} stands twice", "remove one of the two lines")
+            lines[key.lower()] = value
+    if not section:
+        fail(file, "no section [Sequence]", "expected [Sequence], then frameRate and seqLength")
+    return lines
 
 
 def _boxes(file: Path, columns: range) -> Table:
@@ -237,6 +280,7 @@ def _boxes(file: Path, columns: range) -> Table:
     hint = "correct or remove this line"
     table.refuse(~np.isfinite(table.values).all(axis=1), "a value that is not finite", hint)
     table.refuse(table.values[:, 4:6].min(axis=1) < 0, "a negative width or height", hint)
+    table.refuse_far(table.values[:, 2:6])
     return table
 
 
@@ -248,10 +292,13 @@ def _by_frame(
     table: Table, index: Int[np.ndarray, " row"], keep: Bool[np.ndarray, " row"], length: int
 ) -> tuple[Labels, ...]:
     """Group the kept rows by frame, ordered by id within each."""
-    ids = table.values[:, 1].astype(np.int64)
-    table.refuse(
-        np.asarray(np.mod(table.values[:, 1], 1) > 0), "an id that is not an integer", "correct this line"
-    )
+    if not (table.values[keep, 4:6] > 0).all(axis=1).any():
+        fail(
+            table.path,
+            "no box to be scored, expected at least one of some size",
+            "check ids, marks and classes",
+        )
+    ids = table.integers(1, "an id")
     _refuse_repeats(table, index, ids, keep)
     groups = [rows[np.argsort(ids[rows])] for rows in rows_by_frame(np.where(keep, index, -1), length)]
     return tuple(Labels(ids=ids[rows], boxes=_xyxy(table.values[rows])) for rows in groups)

@@ -10,7 +10,7 @@ import numpy as np
 
 from unibench.datasets import motchallenge
 from unibench.datasets.clips import image_clip
-from unibench.datasets.files import fail, inside, read_text
+from unibench.datasets.files import EXACT, fail, inside, integer, read_text
 from unibench.datasets.images import image_size
 from unibench.records import EXCUSED, Clip, Labels, Rle, Truth
 
@@ -139,10 +139,9 @@ def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row
         fail(
             where, f"{len(fields)} columns, expected 6: frame id class height width rle", "correct this line"
         )
-    try:
-        number, identity, kind, height, width = map(int, fields[:5])
-    except ValueError:
-        fail(where, f"not an integer in {' '.join(fields[:5])!r}", "correct this line")
+    number, identity, kind, height, width = (integer(field, where) for field in fields[:5])
+    if abs(identity) >= EXACT:
+        fail(where, f"id {identity}, expected one below 2^53", "correct this line")
     if (height, width) != size:
         found = f"a mask of {width}x{height} pixels, expected the frame's {size[1]}x{size[0]}"
         fail(where, found, "use masks of the same resolution")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unibench.datasets.clips import image_clip
-from unibench.datasets.files import fail, found_clips, inside, read_table, require_folder, subfolders
+from unibench.datasets.files import fail, found_clips, inside, read_table, require_folder, subfolders, visible
 from unibench.datasets.images import frame_number, list_images
 from unibench.records import Clip, Labels, Truth
 
@@ -62,12 +62,23 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     if name in RANGES:
         first, last = RANGES[name]
         images = [path for path in images if first <= frame_number(path) <= last]
-    boxes = read_table(file, range(4, 5)).values
+    boxes = read_boxes(file)
     if len(boxes) != len(images):
         found = f"{len(boxes)} boxes for {len(images)} frames in {folder / 'img'}"
         fail(file, found, "the clip is incomplete; fetch it again")
     skip = OMITTED.get(name, 0)
     return single_target(name, images[skip:], boxes[skip:], FPS, file)
+
+
+def read_boxes(file: Path) -> Float[np.ndarray, "frame 4"]:
+    """Read one box a frame: x, y, width, height in pixels, NaN where there is none.
+
+    Raises:
+        DataError: a line is malformed, or a box lies beyond `FARTHEST`.
+    """
+    table = read_table(file, range(4, 5))
+    table.refuse_far(table.values)
+    return table.values
 
 
 def single_target(
@@ -78,8 +89,7 @@ def single_target(
     Args:
         name: the clip's name.
         images: one for each rectangle.
-        rectangles: (frame, 4) x, y, width, height in pixels, 1-based; not finite or without area: not
-            visible.
+        rectangles: (frame, 4) x, y, width, height in pixels, 1-based; NaN or without area: not visible.
         fps: frames per second.
         file: where the rectangles come from, for messages.
 
@@ -93,8 +103,8 @@ def single_target(
     boxes = np.concatenate([corner, corner + rectangles[:, 2:]], axis=1)
     one = np.array([1], dtype=np.int64)
     labels = tuple(
-        Labels(ids=one, boxes=box[None]) if visible else Labels()
-        for box, visible in zip(boxes, seen, strict=True)
+        Labels(ids=one, boxes=box[None]) if present else Labels()
+        for box, present in zip(boxes, seen, strict=True)
     )
     scored = None if seen.all() else tuple(np.flatnonzero(seen).tolist())
     return image_clip(name, images, fps, prompt=labels[0]), Truth(labels, scored=scored)
@@ -109,7 +119,7 @@ def _find(root: Path, name: str) -> tuple[Path, Path]:
 
 def _truth_files(folder: Path) -> dict[str, Path]:
     clips = {}
-    for file in sorted(folder.glob("groundtruth_rect*.txt")):
-        if match := re.fullmatch(r"groundtruth_rect(?:\.(\d+))?", file.stem):
+    for file in visible(folder, "groundtruth_rect*.txt"):
+        if match := re.fullmatch(r"groundtruth_rect(?:\.([0-9]+))?", file.stem):
             clips[f"{folder.name}-{match[1]}" if match[1] else folder.name] = file
     return clips

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from unibench.datasets.clips import image_clip
-from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders
-from unibench.datasets.images import frame_number, image_size, list_images, read_ids
+from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders, visible
+from unibench.datasets.images import frame_number, image_size, list_images, read_objects
 from unibench.geometry import masks as rle
 from unibench.records import Clip, Labels, Truth
 
@@ -54,7 +54,7 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     labels, prompts = [Labels()] * len(images), dict[int, Labels]()
     ids: list[int] = []
     for index, file in annotated.items():
-        objects = read_ids(file, size)
+        objects = read_objects(file, size)
         new = [number for number in np.unique(objects).tolist() if number and number not in ids]
         ids += new
         masks = {number: rle.encode(objects == number) for number in ids}
@@ -64,7 +64,7 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     if not prompts:
         fail(
             folder,
-            "no object in any annotation, expected at least one",
+            "no object in any annotation, expected ids 1, 2, ... (255 is void)",
             "the data set is damaged; fetch it again",
         )
     step = frame_number(images[1]) - frame_number(images[0]) if len(images) > 1 else 1
@@ -75,7 +75,7 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
 
 def _annotated(folder: Path, images: list[Path]) -> dict[int, Path]:
     """Index of each frame that has an annotation, in order -> the file."""
-    files = {file.stem: file for file in sorted(folder.glob("*.png")) if file.name[0] != "."}
+    files = {file.stem: file for file in visible(folder, "*.png")}
     if strange := sorted(files.keys() - {image.stem for image in images}):
         fail(files[strange[0]], "an annotation of no frame", "the data set is incomplete; fetch it again")
     return {index: files[image.stem] for index, image in enumerate(images) if image.stem in files}

@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from unibench import schema
 from unibench.errors import OutputError
 from unibench.records import Score, Tally
 from unibench.results.atomic import replace_file
@@ -295,15 +296,15 @@ def _json(record: Mapping[str, Any]) -> bytes:
 def _load(path: Path) -> Any:
     """The parsed file; None where there is none."""
     try:
-        return json.loads(path.read_bytes())
+        return schema.parse_json(schema.read_file(path), str(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be read ({error.strerror or error}); free the path or choose another folder"
         ) from error
-    except ValueError as error:  # bad JSON, or not UTF-8
-        raise OutputError(f"{path}: damaged ({error}), expected JSON; {_ADVICE}") from error
+    except schema.SchemaError as error:
+        raise OutputError(f"{error}; {_ADVICE}") from error
 
 
 def _check(path: Path, record: object, kinds: Mapping[str, Any]) -> None:
