@@ -20,10 +20,10 @@ JOINT = "joint"
 FROZEN_ONLY = (
     "default_layer", "preprocessing", "layers", "imagenet_top1", "reference", "architecture.options",
     "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
-    "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename",
+    "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename", "weights.allow_random",
 )  # fmt: skip
 """Fields that the card of a joint tracker cannot have: its weights file says how it is built and what it is shown."""
-_OF_JOINT = {
+PLACEHOLDERS = {
     "default_layer": JOINT,
     "preprocessing": {"color": "rgb", "divisor": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
     "layers": {},
@@ -33,6 +33,8 @@ COLORS = ("rgb", "bgr", "lab", "lightness")
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
 DTYPES = ("float32", "bfloat16", "float16")
 SUPERVISION = ("none", "self", "labels")
+NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")
+"""What a model may be called: a file's name that is not hidden."""
 PART = r"(?!\.\.?(?:/|$))[\w.+-]+"
 """One part of a path that leads down."""
 SOURCE = re.compile(
@@ -110,6 +112,8 @@ class Weights:
     """Prefixes of keys in the file that are not the backbone's (projection heads, classifiers)."""
     rename: tuple[tuple[str, str], ...] = ()
     """Pairs (regular expression, replacement), applied to each key in this order."""
+    allow_random: tuple[str, ...] = ()
+    """Patterns (`*`, `?`) of backbone tensors that may stay random; all others must be in the file."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,20 @@ class Card:
     """When the weights came out: `2021` or `2021-04`."""
     path: Path | None = field(default=None, compare=False)
     """Of a card that was given by its file: its weights are looked for beside it first. Not a field of the file."""
+
+
+def joint(**fields: Any) -> Card:
+    """Make the card of a joint tracker: fields that only frozen models have are filled in.
+
+    Args:
+        fields: The others.
+    """
+    blank: dict[str, Any] = {
+        "default_layer": JOINT,
+        "preprocessing": Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        "layers": {},
+    }
+    return Card(kind="joint", **blank, **fields)
 
 
 def folders() -> list[Path]:
@@ -254,7 +272,7 @@ def read(path: Path) -> Card:
     if table.get("kind") == "joint":
         if alien := next((name for name in FROZEN_ONLY if _holds(table, name)), ""):
             raise CardError(f"{path}: {alien} is for frozen models, not for joint trackers; take it out")
-        table |= _OF_JOINT
+        table |= PLACEHOLDERS
     try:
         card: Card = record(Card, {"name": path.stem, **table}, str(path))
     except SchemaError as error:
