@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from unibench import plugins
 from unibench.errors import CardError, FeaturesError, UnibenchError, UnknownNameError
 from unibench.models import maps, weights
 from unibench.models.cards import Card, Preprocessing
@@ -320,9 +321,23 @@ def _normalised(module: nn.Module, features: Tensor) -> Tensor:
     return normalised.movedim(-1, 1).contiguous()
 
 
+BUILDERS = ("unibench.models.architectures.", "unibench.joint.backbone")
+"""Modules of unibench with functions that a card may name; none of them reads a file or runs code that it is given."""
+
+
 def _construct_python(card: Card) -> nn.Module:
     module, _, function = card.architecture.name.partition(":")
-    network = getattr(import_module(module), function)(**_keywords(card))
+    own = module.startswith(BUILDERS)
+    if not own and module not in plugins.MODULES:
+        raise CardError(
+            f"model {card.name!r}: architecture.name is {card.architecture.name!r}, code outside unibench, which a "
+            f"card cannot run; where you trust it: --plugin {module.partition('.')[0]}, or the variable "
+            f"{plugins.ENVIRONMENT}"
+        )
+    made = vars(import_module(module)).get(function)
+    if not callable(made) or (own and getattr(made, "__module__", "") != module):
+        raise AttributeError(f"module {module} has no function {function!r} of its own")
+    network = made(**_keywords(card))
     if not isinstance(network, nn.Module):
         raise TypeError(f"{card.architecture.name} returns {type(network).__name__}, expected a torch module")
     return network
@@ -331,10 +346,10 @@ def _construct_python(card: Card) -> nn.Module:
 def _extract_returned(card: Card, module: nn.Module) -> Network:
     forward = _compiled(card, module)
 
-    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def network(images: Tensor, layers: Sequence[str]) -> Any:  # judged by `maps.check`
         given = forward(images)
         if not isinstance(given, Mapping):
-            return given  # type: ignore[no-any-return]  # told by `maps.check`
+            return given
         return {name: given[node] for name in layers if (node := card.layers[name].node) in given}
 
     return network
