@@ -4,6 +4,7 @@
     ├── UnknownNameError        a model, task, layer, protocol, ... that does not exist
     ├── CardError               a model card that does not validate
     ├── WeightsError            weights missing, damaged, unsafe, or of another architecture
+    ├── FeaturesError           a network that fails on an image, or gives maps that are not finite
     ├── DataError               a data set or one of its files missing or malformed
     ├── TrainingError           a training config that is not valid, or a training that cannot go on
     ├── TrackerError            a tracker that broke its protocol (looked ahead, wrong number of frames, ...)
@@ -40,6 +41,10 @@ class CardError(UnibenchError):
 
 class WeightsError(UnibenchError):
     """Weights are missing, damaged, unsafe to read, or belong to another architecture."""
+
+
+class FeaturesError(UnibenchError):
+    """A network fails on an image, or its feature maps are not finite."""
 
 
 class DataError(UnibenchError):

@@ -4,6 +4,7 @@ A module may also name a folder of model cards, beside itself, in an attribute `
 modules as entry points. A plug-in is code that runs: only for those that you trust.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,10 @@ from unibench.errors import PluginError
 
 CARD_FOLDERS: list[Path] = []
 """Where plug-ins keep model cards."""
+MODULES: set[str] = set()
+"""Names of the modules that were loaded as plug-ins; the card of a model may name functions of these."""
+ENVIRONMENT = "UNIBENCH_PLUGINS"
+"""Variable with modules and files, separated as in PATH, that are loaded as plug-ins."""
 GROUPS = ("unibench.models", "unibench.tasks")
 """Entry point groups; each entry names a module."""
 
@@ -33,6 +38,7 @@ def load(name: str) -> ModuleType:
     """
     path = Path(name).resolve() if name.endswith(".py") else None
     module = _guarded(name, lambda: _from_file(path) if path else import_module(name))
+    MODULES.add(module.__name__)
     folder = getattr(module, "CARDS", None)
     if folder is not None:
         beside = Path(module.__file__ or "").parent / folder
@@ -46,7 +52,7 @@ def load(name: str) -> ModuleType:
 
 
 def load_installed() -> None:
-    """Import the plug-ins of installed packages.
+    """Import the plug-ins of installed packages, and those that the environment names.
 
     Raises:
         PluginError: One of them fails while it is imported.
@@ -54,6 +60,8 @@ def load_installed() -> None:
     for group in GROUPS:
         for entry in entry_points(group=group):
             load(entry.module)
+    for name in filter(None, os.environ.get(ENVIRONMENT, "").split(os.pathsep)):
+        load(name)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -15,7 +15,7 @@ import torch
 from timm.models.resnet import Bottleneck, ResNet
 
 from unibench.errors import OutputError, WeightsError
-from unibench.models import convert, weights
+from unibench.models import convert, pickles, weights
 from unibench.models.cards import Weights
 
 
@@ -187,11 +187,11 @@ def test_code_is_refused_by_name_and_not_run(tmp_path: Path, protocol: int) -> N
     content = {"experiment_state": Evil(tmp_path / "harm")}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, protocol))
     with pytest.raises(
-        WeightsError, match=r"x\.pkl: asks for .*, expected nothing but arrays; .* is refused"
+        WeightsError, match=r"x\.pkl: a pickle that holds more .*it asks for (pathlib|builtins|__builtin__)"
     ):
         convert.convert("byol", tmp_path / "x.pkl", tmp_path / "x.safetensors")
     (tmp_path / "y.pkl").write_bytes(pickle.dumps({"step": Posix()}, protocol))
-    with pytest.raises(WeightsError, match=r"y\.pkl: asks for (__builtin__|builtins)\.eval"):
+    with pytest.raises(WeightsError, match=r"y\.pkl: .*it asks for builtins\.eval"):
         convert.convert("byol", tmp_path / "y.pkl", tmp_path / "y.safetensors")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["x.pkl", "y.pkl"]
 
@@ -202,7 +202,7 @@ def test_dills_own_functions_do_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(
         code.replace(b"\x0a\x00\x00\x00", len("open('x',1)").to_bytes(4, "little"))
     )
-    assert isinstance(convert._unpickle(tmp_path / "x.pkl"), convert._StandIn)
+    assert isinstance(convert._unpickle(tmp_path / "x.pkl"), pickles.StandIn)
 
 
 def test_other_layouts_and_damage_are_named(checkpoint: Path, tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import regex
+from msgspec import Meta
 
 from unibench import plugins
 from unibench.errors import CardError, UnknownNameError
@@ -20,10 +24,10 @@ JOINT = "joint"
 FROZEN_ONLY = (
     "default_layer", "preprocessing", "layers", "imagenet_top1", "reference", "architecture.options",
     "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
-    "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename",
+    "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename", "weights.allow_random",
 )  # fmt: skip
 """Fields that the card of a joint tracker cannot have: its weights file says how it is built and what it is shown."""
-_OF_JOINT = {
+PLACEHOLDERS = {
     "default_layer": JOINT,
     "preprocessing": {"color": "rgb", "divisor": 1.0, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
     "layers": {},
@@ -33,6 +37,8 @@ COLORS = ("rgb", "bgr", "lab", "lightness")
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
 DTYPES = ("float32", "bfloat16", "float16")
 SUPERVISION = ("none", "self", "labels")
+NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")
+"""What a model may be called: a file's name that is not hidden."""
 PART = r"(?!\.\.?(?:/|$))[\w.+-]+"
 """One part of a path that leads down."""
 SOURCE = re.compile(
@@ -41,6 +47,13 @@ SOURCE = re.compile(
 
 
 Option = str | int | float | bool | list[int]
+Bounded = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Positive = Annotated[float, Meta(ge=1e-6, le=1e6)]
+LARGEST = 2**31
+"""Of the integers among the options of a constructor."""
+FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "weights",
+            "weights_backbone", "pretrained_strict")  # fmt: skip
+"""Options with which a library fetches or reads files by itself; weights come from [weights] only."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +63,10 @@ class Layer:
     node: str | int
     """Where the loader finds it: a module's name (torchvision), an index of `forward_intermediates` (timm), a key of
     the returned dict (python)."""
-    stride: int
+    stride: Annotated[int, Meta(ge=1, le=4096)]
     """Pixels of the input per feature cell."""
-    channels: int
-    offset: float = 0.0
+    channels: Annotated[int, Meta(ge=1, le=1_000_000)]
+    offset: Annotated[float, Meta(ge=-4096, le=4096)] = 0.0
     """Pixel on which cell 0 is centred: 0 for ResNets, (patch - 1) / 2 for patches and pools."""
     norm: bool = False
     """Whether the network's final normalisation is applied to the map (timm's ViTs)."""
@@ -68,11 +81,11 @@ class Architecture:
     name: str
     """The loader's name of the architecture; `module:function` for the loader `python`; a key of
     `unibench.joint.systems.SYSTEMS` for a joint tracker."""
-    parameters: int = 0
+    parameters: Annotated[int, Meta(ge=0)] = 0
     """Number of parameters of the backbone (without `head`), or of the whole joint tracker; a test counts them."""
     options: Mapping[str, Option] = field(default_factory=dict)
     """Keyword arguments of the constructor."""
-    strides: Mapping[str, int] = field(default_factory=dict)
+    strides: Mapping[str, Annotated[int, Meta(ge=1, le=64)]] = field(default_factory=dict)
     """Module name -> stride given to every convolution in it, in this order, after construction."""
     padding: str = "zeros"
     """Padding of every convolution (`padding_mode` of torch's Conv2d)."""
@@ -102,7 +115,7 @@ class Weights:
     """How a person gets the file where no program can (a shared drive, a conversion)."""
     container: str = ""
     """Dotted path of keys to the tensors in the file; empty: the one that fits best."""
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     """Of the initialisation, for `random`."""
     prefix: str = ""
     """Prefix of the backbone's keys; empty: the one that fits best."""
@@ -110,6 +123,8 @@ class Weights:
     """Prefixes of keys in the file that are not the backbone's (projection heads, classifiers)."""
     rename: tuple[tuple[str, str], ...] = ()
     """Pairs (regular expression, replacement), applied to each key in this order."""
+    allow_random: tuple[str, ...] = ()
+    """Patterns (`*`, `?`) of backbone tensors that may stay random; all others must be in the file."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +132,9 @@ class Preprocessing:
     """From an RGB image in 0-255 to what the network was trained on: convert, divide, subtract mean, divide by std."""
 
     color: str
-    divisor: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    divisor: Annotated[float, Meta(ge=1e-3, le=1e6)]
+    mean: tuple[Bounded, Bounded, Bounded]
+    std: tuple[Positive, Positive, Positive]
 
 
 @dataclass(frozen=True)
@@ -130,7 +145,7 @@ class Pretraining:
     data: str
     supervision: str
     """`none`, `self` or `labels` (text that goes with images counts as labels)."""
-    epochs: float = 0.0
+    epochs: Annotated[float, Meta(ge=0)] = 0.0
     """Passes over the data; 0: not known."""
     overlap: tuple[str, ...] = ()
     """Benchmarks whose clips or images are among the data, as tasks name them (`vos/davis2017`)."""
@@ -140,7 +155,8 @@ class Pretraining:
 class External:
     """A number measured by somebody else."""
 
-    value: float
+    value: Annotated[float, Meta(ge=0, le=1)]
+    """A fraction."""
     source: str
 
 
@@ -172,22 +188,45 @@ class Card:
     """Of a card that was given by its file: its weights are looked for beside it first. Not a field of the file."""
 
 
-def folders() -> list[Path]:
-    """Folders searched for cards: the working directory's `model_cards`, then unibench's own, then the plug-ins'."""
+def joint(**fields: Any) -> Card:
+    """Make the card of a joint tracker: fields that only frozen models have are filled in.
+
+    Args:
+        fields: The others.
+    """
+    blank: dict[str, Any] = {
+        "default_layer": JOINT,
+        "preprocessing": Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        "layers": {},
+    }
+    return Card(kind="joint", **blank, **fields)
+
+
+def shipped() -> Path:
+    """Folder of the cards that come with unibench."""
     package = Path(__file__).resolve().parents[1]
-    shipped = package / "_model_cards"
-    builtin = shipped if shipped.is_dir() else package.parent / "model_cards"
+    installed = package / "_model_cards"
+    return installed if installed.is_dir() else package.parent / "model_cards"
+
+
+def folders() -> list[Path]:
+    """Folders searched for cards: unibench's own, then the working directory's `model_cards`, then the plug-ins'."""
     local = Path.cwd() / "model_cards"
-    mine = [local] if local.is_dir() and local.resolve() != builtin else []
-    return [*mine, builtin, *plugins.CARD_FOLDERS]
+    mine = [local] if local.is_dir() and local.resolve() != shipped() else []
+    return [shipped(), *mine, *plugins.CARD_FOLDERS]
 
 
 def paths() -> dict[str, Path]:
-    """Every card that can be found: name -> file."""
-    found: dict[str, Path] = {}
+    """Every card that can be found: name -> file; of several of one name, the first."""
+    return {name: files[0] for name, files in _files().items()}
+
+
+def _files() -> dict[str, list[Path]]:
+    """Every name, and the files that have it."""
+    found: dict[str, list[Path]] = {}
     for folder in folders():
         for path in sorted(folder.glob("[!.]*.toml")):  # `._name.toml` is what macOS leaves beside a file
-            found.setdefault(path.stem, path)
+            found.setdefault(path.stem, []).append(path)
     return found
 
 
@@ -219,9 +258,13 @@ def find(name: str) -> Card:
     """
     if name.endswith(".toml"):
         return replace(read(Path(name)), path=Path(name).resolve())
-    known = paths()
+    files = _files()
+    if len(same := files.get(name, [])) > 1:
+        raise CardError(f"{name!r}: the name of {' and '.join(map(str, same))}, expected of one card; rename one, or "
+                        f"give one by its file (-m {same[-1]})")  # fmt: skip
+    known = {one: at[0] for one, at in files.items()}
     if name in known:
-        return read(known[name])
+        return _not_an_alias(name, read(known[name]))
     everything = [read(path) for path in known.values()]
     found = [card for card in everything if name in card.aliases]
     if len(found) > 1:
@@ -233,6 +276,17 @@ def find(name: str) -> Card:
         names = [*known, *(alias for card in everything for alias in card.aliases)]
         raise UnknownNameError("model card", name, names, "unibench models")
     return found[0]
+
+
+def _not_an_alias(name: str, card: Card) -> Card:
+    """The card of that name, unless one that comes with unibench has the name as an alias."""
+    own = shipped()
+    if not (own / f"{name}.toml").is_file():
+        for path in sorted(own.glob("[!.]*.toml")):
+            if name in read(path).aliases:
+                raise CardError(f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; rename "
+                                "that one, or give it by its file")  # fmt: skip
+    return card
 
 
 def read(path: Path) -> Card:
@@ -247,6 +301,9 @@ def read(path: Path) -> Card:
         raise CardError(f"{path}: not a readable TOML file ({error}); see model_cards/README.md") from error
     except SchemaError as error:
         raise CardError(f"{error}; see model_cards/README.md") from error
+    if not NAME.fullmatch(path.stem):
+        raise CardError(f"{path}: {path.stem!r} is not a model's name, expected letters, digits and _ . + -; rename the "
+                        "file")  # fmt: skip
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
     if "path" in table:
@@ -254,7 +311,7 @@ def read(path: Path) -> Card:
     if table.get("kind") == "joint":
         if alien := next((name for name in FROZEN_ONLY if _holds(table, name)), ""):
             raise CardError(f"{path}: {alien} is for frozen models, not for joint trackers; take it out")
-        table |= _OF_JOINT
+        table |= PLACEHOLDERS
     try:
         card: Card = record(Card, {"name": path.stem, **table}, str(path))
     except SchemaError as error:
@@ -284,13 +341,48 @@ def _problems(card: Card) -> Iterator[str]:
             yield f"{name} is {value!r}, expected one of {', '.join(allowed)}"
     yield from _source_problems(card.weights)
     yield from _joint_problems(card) if card.kind == "joint" else _layer_problems(card)
-    if card.preprocessing.divisor <= 0 or min(card.preprocessing.std) <= 0:
-        yield "preprocessing.divisor and std must be positive"
-    if card.imagenet_top1 and not 0 <= card.imagenet_top1.value <= 1:
-        yield f"imagenet_top1.value is {card.imagenet_top1.value}, expected a fraction between 0 and 1"
+    yield from _option_problems(card.architecture.options)
+
+
+def _option_problems(options: Mapping[str, Option]) -> Iterator[str]:
+    for name, value in options.items():
+        if name in FETCHING:
+            yield f"architecture.options.{name}: options fetch no files, expected the file in [weights]"
+        if any(
+            isinstance(one, int) and abs(one) > LARGEST
+            for one in (value if isinstance(value, list) else [value])
+        ):
+            yield f"architecture.options.{name}: more than {LARGEST}, expected a smaller integer"
+
+
+def _rename_problems(weights: Weights) -> Iterator[str]:
+    for pattern, _ in weights.rename:
+        try:
+            regex.compile(pattern)
+        except (regex.error, OverflowError, RecursionError) as error:
+            yield f"weights.rename: {pattern!r} is not a regular expression ({error})"
+
+
+def _is_address(source: str) -> bool:
+    """Whether the https address of a source has a host and leads to a file."""
+    try:
+        parts = urlsplit(source)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0) and "\0" not in source
+    except ValueError:
+        return False
 
 
 def _source_problems(weights: Weights) -> Iterator[str]:
+    yield from _rename_problems(weights)
+    if weights.sha256 and not re.fullmatch("[0-9a-f]{64}", weights.sha256):
+        yield f"weights.sha256 is {weights.sha256[:80]!r}, expected 64 hexadecimal digits in lower case"
+    for one in (weights.source, *weights.mirrors):
+        if (
+            len(one) > 1000
+            or max(map(len, one.split("/"))) > 200
+            or (one.startswith("https:") and not _is_address(one))
+        ):
+            yield f"weights: {one[:80]!r} is no address of a file, expected https://HOST/PATH"
     if not SOURCE.fullmatch(weights.source):
         yield (f"weights.source is {weights.source!r}, expected random, none, file:NAME, package:MODULE/PATH, "
                "hf:OWNER/REPO/FILE or https://...")  # fmt: skip
@@ -314,7 +406,7 @@ def _layer_problems(card: Card) -> Iterator[str]:
     if JOINT in card.layers:
         yield f"layers.{JOINT}: results call a joint tracker so; choose another name"
     for name, layer in card.layers.items():
-        if layer.stride < 1 or layer.channels < 1:
-            yield f"layers.{name}: stride and channels must be at least 1"
+        if card.architecture.loader == "timm" and not isinstance(layer.node, int):
+            yield f"layers.{name}.node is {layer.node!r}, expected the index of a map, as timm counts them"
         if layer.norm and card.architecture.loader != "timm":
             yield f"layers.{name}: norm is for the loader timm, found {card.architecture.loader!r}"

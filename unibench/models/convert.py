@@ -1,23 +1,21 @@
 """Checkpoints of other frameworks, turned into safetensors with torchvision's names. Loads neither torch nor theirs.
 
-BYOL's files are pickles of Haiku parameters. They are read with an unpickler that makes NumPy arrays and nothing else:
-classes of the packages that wrote the file become stand-ins without behaviour, and any other name is refused.
+BYOL's files are pickles of Haiku parameters, read as data (`pickles`).
 """
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from unibench.errors import OutputError, WeightsError
+from unibench.models import pickles
+from unibench.models.pickles import Unpickler
 
 Arrays = dict[str, np.ndarray]
 
-PASSIVE = ("acme", "byol", "dill", "haiku", "jax", "jaxlib", "optax")
-"""Packages whose objects lie in BYOL's files beside the parameters (optimiser, random state)."""
 FIELDS = ("online_params", "target_params", "online_state", "target_state", "opt_state")
 """Of the experiment's state, where the file names its class without saying them."""
 STEM = re.compile(r"(?:.*/)?initial_(conv|batchnorm)(?:_1)?")
@@ -131,57 +129,24 @@ def _unpickle(path: Path) -> Any:
         raise WeightsError(f"{path}: no such file; give the checkpoint to convert")
     try:
         with path.open("rb") as stream:
-            return _ArraysOnly(stream, path).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+            return pickles.reader(_Haiku, str(path))(stream).load()
+    except pickles.DAMAGE as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: not a readable pickle of arrays ({reason}); fetch it again") from error
 
 
-class _ArraysOnly(pickle.Unpickler):
-    def __init__(self, stream: Any, path: Path) -> None:
-        super().__init__(stream)
-        self._path = path
+class _Haiku(Unpickler):
+    """Makes plain dicts of Haiku's mappings and of named tuples."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         package = module.partition(".")[0]
-        if (known := _KNOWN.get((module.replace("numpy._core", "numpy.core"), name))) is not None:
-            return known
         if name in ("FlatMap", "FlatMapping", "frozendict") and package == "haiku":
             return dict
         if name == "_create_namedtuple" and package == "dill":
             return _fields
         if name == "_ByolExperimentState":
             return _fields(name, FIELDS)
-        if package in PASSIVE:
-            return _StandIn
-        raise WeightsError(
-            f"{self._path}: asks for {module}.{name}, expected nothing but arrays; it could run code and is refused"
-        )
-
-    def persistent_load(self, pid: Any, /) -> NoReturn:
-        raise pickle.UnpicklingError("it refers to other files")
-
-
-class _StandIn:
-    """An object of a class that is not imported; what it was made from is dropped."""
-
-    def __new__(cls, *args: Any, **options: Any) -> "_StandIn":
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **options: Any) -> None: ...
-
-    def __setstate__(self, state: Any) -> None: ...
-
-    def __call__(self, *args: Any, **options: Any) -> "_StandIn":
-        return self
+        return super().find_class(module, name)
 
 
 def _fields(name: str, fields: Any, *_: Any) -> type:
@@ -192,19 +157,6 @@ def _fields(name: str, fields: Any, *_: Any) -> type:
 
     return type("Fields", (), {"__new__": new})
 
-
-def _bytes(text: str, encoding: str) -> bytes:
-    return text.encode(encoding)
-
-
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-    ("numpy.core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _bytes,
-    ("collections", "OrderedDict"): dict,
-}
 
 CONVERTERS: dict[str, Callable[[Path], Arrays]] = {"byol": byol}
 """Name of a format -> what reads a file of it."""

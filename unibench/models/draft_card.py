@@ -1,8 +1,8 @@
 """A card for a checkpoint that has none: the architecture is probed, so the user need not know strides or channels."""
 
 import re
-from collections.abc import Mapping, Set
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from unibench.errors import OutputError, UnknownNameError, WeightsError
-from unibench.models import frozen, weights
+from unibench.models import cards, frozen, weights
 from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Weights
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
+from unibench.results.atomic import replace_file
 
 PROBE = 224
 """Side of the image with which an architecture is probed, pixels."""
@@ -134,26 +135,54 @@ def _patch_stems() -> tuple[type, ...]:
 def save(card: Card) -> Path:
     """Write a card to `model_cards` in the working directory.
 
+    Returns:
+        The file.
+
     Raises:
-        OutputError: There is a card of that name, or it cannot be written.
+        OutputError: There is a card of that name, the name is no file's, or it cannot be written.
     """
     path = Path("model_cards") / f"{card.name}.toml"
-    if "/" in card.name or path.exists():
-        raise OutputError(f"{path}: exists already or is no file name; choose another --save-card NAME")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(tomli_w.dumps(_table(asdict(card), {"name", "path"})), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another working directory"
-        ) from error
-    return path
+    if not cards.NAME.fullmatch(card.name):
+        raise OutputError(f"{card.name!r}: not a model's name, expected letters, digits and _ . + -; choose another "
+                          "--save-card NAME")  # fmt: skip
+    if path.exists() or card.name in cards.paths():
+        raise OutputError(f"{path}: exists already, or a model of that name; choose another --save-card NAME")
+    return write(card, path)
 
 
-def _table(record: Mapping[str, Any], without: Set[str] = frozenset()) -> dict[str, Any]:
-    """Leave out what a card leaves out: its own name, and fields that are empty."""
-    return {
-        key: _table(value) if isinstance(value, dict) else value
-        for key, value in record.items()
-        if key not in without and value not in (None, (), {}, False)
-    }
+def write(card: Card, path: Path) -> Path:
+    """Write a card; read again, it is the same card under the file's name.
+
+    Args:
+        card: The model.
+        path: Gets the card, whole or not at all.
+
+    Returns:
+        The same path.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    table = _table(card)
+    for name in ("name", "path", *(cards.PLACEHOLDERS if card.kind == "joint" else ())):
+        table.pop(name, None)
+    return replace_file(path, tomli_w.dumps(table).encode())
+
+
+def _table(record: Any) -> dict[str, Any]:
+    """The fields of a record, but for those that are as they are when a card does not name them."""
+    table = {}
+    for one in fields(record):
+        value = getattr(record, one.name)
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if default is MISSING or value != default:
+            table[one.name] = _plain(value)
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _table(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (tuple, list)) else value

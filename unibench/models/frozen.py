@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from unibench.errors import CardError, UnknownNameError
-from unibench.models import weights
+from unibench import plugins
+from unibench.errors import CardError, FeaturesError, UnibenchError, UnknownNameError
+from unibench.models import maps, weights
 from unibench.models.cards import Card, Preprocessing
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
@@ -66,16 +67,13 @@ def device(name: str) -> torch.device:
     return place
 
 
-def load(
-    card: Card, *, given: Path | None = None, place: str = "cpu", least: float = weights.REQUIRED
-) -> FrozenModel:
+def load(card: Card, *, given: Path | None = None, place: str = "cpu") -> FrozenModel:
     """Build a card's network, load its weights and freeze it.
 
     Args:
         card: The model.
         given: A weights file, or the folder that holds it; None: only the card's own source.
         place: A torch device.
-        least: Share of the backbone's tensors that must be loaded, 0 to 1.
 
     Raises:
         CardError: The card is that of a joint tracker.
@@ -85,7 +83,7 @@ def load(
     path = weights.locate(card, given)
     module, report = build(card, path)
     if report is not None:
-        weights.require(report, f"{path} for model {card.name!r}", least)
+        weights.require(report, f"{path} for model {card.name!r}")
     return freeze(card, module, path, device(place))
 
 
@@ -145,11 +143,23 @@ def _running(network: Network, card: Card, place: torch.device) -> Network:
 
     @torch.inference_mode()
     def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
-            maps = network(images.contiguous(memory_format=LAYOUT), layers)
-        return {name: one.float() for name, one in maps.items()}
+        try:
+            with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
+                found = network(images.contiguous(memory_format=LAYOUT), layers)
+        except (UnibenchError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a network of a card or a plug-in does
+            raise FeaturesError(
+                f"model {card.name!r}: the network fails on an image of {images.shape[-1]} x {images.shape[-2]} pixels "
+                f"({_line(error)}); correct [architecture] in the card, or give larger images"
+            ) from error
+        return maps.check(card.name, found, card.layers, layers, images)
 
     return run
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def parameters(module: nn.Module, head: Sequence[str]) -> int:
@@ -171,6 +181,8 @@ def fingerprint(card: Card, path: Path | None) -> str:
         "keys": [card.weights.container, card.weights.prefix, card.weights.rename],
         "weights": sha256(path) if path else [card.weights.source, card.weights.seed],
     }
+    if card.weights.allow_random:
+        parts["random"] = [card.weights.allow_random, card.weights.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
 
 
@@ -196,10 +208,12 @@ def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.nda
 def _construct(card: Card) -> nn.Module:
     try:
         return LOADERS[card.architecture.loader].construct(card)
-    except (TypeError, AttributeError, ImportError) as error:
+    except UnibenchError:
+        raise
+    except Exception as error:  # whatever the options of a card ask for
         raise CardError(
             f"model {card.name!r}: {card.architecture.loader} cannot build {card.architecture.name!r} "
-            f"({str(error).splitlines()[0]}); correct [architecture] in the card"
+            f"({_line(error)}); correct [architecture] in the card"
         ) from error
 
 
@@ -256,12 +270,17 @@ def _extract_nodes(card: Card, module: nn.Module) -> Network:
     @lru_cache(maxsize=8)
     def extractor(layers: tuple[str, ...]) -> Callable[..., Any]:
         nodes = {str(card.layers[name].node): name for name in layers}
-        taken: nn.Module = create_feature_extractor(module, nodes)
+        try:
+            taken: nn.Module = create_feature_extractor(module, nodes)
+        except ValueError as error:
+            known = ", ".join(name for name, _ in module.named_children())
+            raise CardError(f"model {card.name!r}: {_line(error)}; correct the nodes of [layers]: {known}, or a module "
+                            "in one of them") from error  # fmt: skip
         return _compiled(card, taken.eval())
 
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        maps: dict[str, Tensor] = extractor(tuple(layers))(images)
-        return maps
+        taken: dict[str, Tensor] = extractor(tuple(layers))(images)
+        return taken
 
     return network
 
@@ -280,8 +299,15 @@ def _extract_intermediates(card: Card, module: nn.Module) -> Network:
 
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         indices = sorted({int(card.layers[name].node) for name in layers})
-        maps = forward(images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True)
-        taken = {name: maps[indices.index(int(card.layers[name].node))] for name in layers}
+        try:
+            given = forward(
+                images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True
+            )
+        except AssertionError as error:
+            if "feature index" not in str(error):
+                raise
+            raise CardError(f"model {card.name!r}: {_line(error)}; correct the nodes of [layers]") from error
+        taken = {name: given[indices.index(int(card.layers[name].node))] for name in layers}
         return {
             name: _normalised(module, one) if card.layers[name].norm else one for name, one in taken.items()
         }
@@ -295,18 +321,36 @@ def _normalised(module: nn.Module, features: Tensor) -> Tensor:
     return normalised.movedim(-1, 1).contiguous()
 
 
+BUILDERS = ("unibench.models.architectures.", "unibench.joint.backbone")
+"""Modules of unibench with functions that a card may name; none of them reads a file or runs code that it is given."""
+
+
 def _construct_python(card: Card) -> nn.Module:
     module, _, function = card.architecture.name.partition(":")
-    network: nn.Module = getattr(import_module(module), function)(**_keywords(card))
+    own = module.startswith(BUILDERS)
+    if not own and module not in plugins.MODULES:
+        raise CardError(
+            f"model {card.name!r}: architecture.name is {card.architecture.name!r}, code outside unibench, which a "
+            f"card cannot run; where you trust it: --plugin {module.partition('.')[0]}, or the variable "
+            f"{plugins.ENVIRONMENT}"
+        )
+    made = vars(import_module(module)).get(function)
+    if not callable(made) or (own and getattr(made, "__module__", "") != module):
+        raise AttributeError(f"module {module} has no function {function!r} of its own")
+    network = made(**_keywords(card))
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"{card.architecture.name} returns {type(network).__name__}, expected a torch module")
     return network
 
 
 def _extract_returned(card: Card, module: nn.Module) -> Network:
     forward = _compiled(card, module)
 
-    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        maps = forward(images)
-        return {name: maps[card.layers[name].node] for name in layers}
+    def network(images: Tensor, layers: Sequence[str]) -> Any:  # judged by `maps.check`
+        given = forward(images)
+        if not isinstance(given, Mapping):
+            return given
+        return {name: given[node] for name in layers if (node := card.layers[name].node) in given}
 
     return network
 

@@ -1,18 +1,20 @@
 """Weights: find a card's file, fit what is in it to a network, and say what became of every tensor.
 
-Loading never happens silently: the caller gets a report of every backbone tensor, and below 99 % loading is refused.
+Loading never happens silently: the caller gets a report of every backbone tensor. A backbone tensor that the file does
+not fill is refused by name, unless the card or the command allows it to stay random.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from unibench.errors import WeightsError
-from unibench.models import checkpoints, fetch
+from unibench.models import checkpoints, fetch, names
 from unibench.models.cards import Card, Weights
 
 PREFIXES = (
@@ -20,7 +22,14 @@ PREFIXES = (
     "encoder_q.", "encoder.model.", "teacher.backbone.", "student.backbone.", "base_encoder.", "module.base_encoder.",
 )  # fmt: skip
 """What usually stands before the backbone's names, the preferred first; any other prefix is found in the file."""
-REQUIRED = 0.99
+ALIKE = 0.99
+"""Share of the best container's (or prefix's) names with which another is a copy of it."""
+COMPUTED = re.compile(
+    r"(?:^|\.)(?:num_batches_tracked|relative_position_index|relative_coords_table|attn_mask|position_ids)$"
+)
+"""Buffers that the constructor computes, so that no file need hold them."""
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""What a backbone's parameters may be kept in."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +50,42 @@ class LoadReport:
     """Loaded tensors whose shape was changed: an inflated kernel without its time axis, positions on another grid."""
     alike: tuple[str, ...] = ()
     """Other prefixes, and other containers, that hold as many of the names: another copy of the backbone."""
+    unusable: tuple[str, ...] = ()
+    """Backbone tensors whose values cannot be a network's, and why: not finite, of integers, sparse."""
+    foreign: tuple[str, ...] = ()
+    """Tensors that lie within modules of the backbone, which has no such parameters: the file is of another network."""
+    random: tuple[str, ...] = ()
+    """Backbone tensors that stay random because `weights.allow_random` allows it."""
+
+    @property
+    def total(self) -> int:
+        """Number of the backbone's tensors."""
+        kinds = (self.loaded, self.missing, self.misshapen, self.unusable, self.random)
+        return sum(map(len, kinds))
 
     @property
     def share(self) -> float:
         """Loaded part of the backbone's tensors, 0 to 1."""
-        total = len(self.loaded) + len(self.missing) + len(self.misshapen)
-        return len(self.loaded) / total if total else 1.0
+        return len(self.loaded) / self.total if self.total else 1.0
 
     def __str__(self) -> str:
-        total = len(self.loaded) + len(self.missing) + len(self.misshapen)
-        text = f"{len(self.loaded)} of {total} backbone tensors loaded ({self.share:.1%})"
+        text = f"{len(self.loaded)} of {self.total} backbone tensors loaded ({self.share:.1%})"
         text += f" from {self.container!r}" if self.container else ""
         text += f" with prefix {self.prefix!r} stripped" if self.prefix else ""
-        for what in ("missing", "misshapen", "left_over", "adapted", "alike"):
-            names: tuple[str, ...] = getattr(self, what)
-            if names:
-                shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-                text += f"; {len(names)} {what.replace('_', ' ')}: {shown}"
+        for what in (
+            "unusable",
+            "missing",
+            "misshapen",
+            "foreign",
+            "random",
+            "left_over",
+            "adapted",
+            "alike",
+        ):
+            listed: tuple[str, ...] = getattr(self, what)
+            if listed:
+                shown = ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")
+                text += f"; {len(listed)} {what.replace('_', ' ')}: {shown}"
         return text
 
 
@@ -84,14 +112,20 @@ def fit_file(network: nn.Module, path: Path, rules: Weights, head: Sequence[str]
     """Copy the best fitting container of a checkpoint into a network: see `fit`.
 
     Raises:
-        WeightsError: The file cannot be read, or the card's rules give one name to two tensors.
+        WeightsError: The file cannot be read, holds adapters that are not merged, or the card's rules give one name to
+            two tensors.
     """
     containers = checkpoints.read(path, rules.container)
     wanted = _wanted(network, head)
-    best, *others = _best({
-        name: _prefixes(wanted, _renamed(held, rules), rules)[1] for name, held in containers.items()
-    })  # fmt: skip
-    report = fit(network, containers[best], rules, head)
+    _check_patterns(rules, wanted)
+    try:
+        translated = {name: names.translate(held, wanted, rules.rename) for name, held in containers.items()}
+        best, *others = _best({
+            name: _prefixes(wanted, held, rules)[1] for name, held in translated.items()
+        })  # fmt: skip
+        report = _fit(network, translated[best], wanted, rules, head)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     return replace(report, container=best, alike=(*report.alike, *(f"container {one!r}" for one in others)))
 
 
@@ -99,32 +133,66 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], rules: Weights, head:
     """Copy a checkpoint's tensors into a network, and say what became of each.
 
     Args:
-        network: Is changed in place; half precision tensors become its own precision.
+        network: Is changed in place; tensors become its own precision.
         tensors: Names and tensors of the file.
-        rules: The card's renaming rules, ignored prefixes and key prefix.
+        rules: The card's renaming rules, ignored prefixes, key prefix, and what may stay random.
         head: Prefixes of the network's parameters that are not part of the backbone.
 
     Raises:
-        WeightsError: The card's rules give one name to two tensors.
+        WeightsError: The card's rules give one name to two tensors, or adapters are not merged.
     """
-    renamed = _renamed(tensors, rules)
     wanted = _wanted(network, head)
-    (prefix, *others), _ = _prefixes(wanted, renamed, rules)
-    found = {name: renamed[prefix + name] for name in wanted if prefix + name in renamed}
-    shaped = {name: _shaped(network, name, value, wanted[name]) for name, value in found.items()}
-    good = {name: value for name, value in shaped.items() if value is not None}
-    network.load_state_dict(good, strict=False)
+    _check_patterns(rules, wanted)
+    return _fit(network, names.translate(tensors, wanted, rules.rename), wanted, rules, head)
+
+
+def _fit(
+    network: nn.Module,
+    named: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    rules: Weights,
+    head: Sequence[str],
+) -> LoadReport:
+    (prefix, *others), _ = _prefixes(wanted, named, rules)
     skipped = tuple(rules.ignore) + tuple(prefix + one for one in head)
+    if added := [
+        name for name in names.adapters(named) if not name.startswith(tuple(rules.ignore) or ("\0",))
+    ]:
+        raise WeightsError(
+            f"{len(added)} tensors of adapters that are not merged ({', '.join(added[:2])}, ...), without which the "
+            "network is another one; merge them first: torch.save(model.merge_and_unload().state_dict(), 'new.pth')"
+        )
+    found = {name: named[prefix + name] for name in wanted if prefix + name in named}
+    problems = {name: one for name, value in found.items() if (one := _problem(value, wanted[name]))}
+    shaped = {
+        name: _shaped(network, name, value, wanted[name])
+        for name, value in found.items()
+        if name not in problems
+    }
+    good = {name: value.to(wanted[name].dtype) for name, value in shaped.items() if value is not None}
+    problems |= {name: "is not finite" for name, value in good.items() if not _finite(value)}
+    problems |= _all_zero(good)
+    good = {name: value for name, value in good.items() if name not in problems}
+    network.load_state_dict(good, strict=False)
+    absent = [name for name in wanted if name not in found and not COMPUTED.search(name)]
+    misshapen = [name for name, value in shaped.items() if value is None]
+    allowed = [
+        name for name in (*absent, *misshapen) if any(fnmatchcase(name, one) for one in rules.allow_random)
+    ]
     used = {prefix + name for name in found}
+    left_over = [
+        name
+        for name in named
+        if name not in used and not name.startswith(skipped) and not COMPUTED.search(name)
+    ]
+    foreign = _foreign(
+        network, wanted, [name.removeprefix(prefix) for name in left_over if name.startswith(prefix)]
+    )
     return LoadReport(
-        loaded=tuple(good),
-        missing=tuple(name for name in wanted if name not in found),
-        misshapen=tuple(name for name in found if name not in good),
-        left_over=tuple(
-            name
-            for name in renamed
-            if name not in used and not name.startswith(skipped) and not name.endswith("num_batches_tracked")
-        ),
+        loaded=(*good, *(name for name in wanted if name not in found and COMPUTED.search(name))),
+        missing=tuple(name for name in absent if name not in allowed),
+        misshapen=tuple(name for name in misshapen if name not in allowed),
+        left_over=tuple(name for name in left_over if name.removeprefix(prefix) not in foreign),
         prefix=prefix,
         adapted=tuple(
             f"{name} {tuple(found[name].shape)} -> {tuple(value.shape)}"
@@ -132,6 +200,9 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], rules: Weights, head:
             if value.shape != found[name].shape
         ),
         alike=tuple(f"prefix {one!r}" for one in others),
+        unusable=tuple(f"{name} {problem}" for name, problem in problems.items()),
+        foreign=tuple(foreign),
+        random=tuple(allowed),
     )
 
 
@@ -143,41 +214,67 @@ def _wanted(network: nn.Module, head: Sequence[str]) -> dict[str, Tensor]:
     }
 
 
-def _renamed(tensors: Mapping[str, Tensor], rules: Weights) -> dict[str, Tensor]:
-    renamed: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        new = name
-        for pattern, replacement in rules.rename:
-            new = re.sub(pattern, replacement, new)
-        if new in renamed and not torch.equal(renamed[new], value):
+def _check_patterns(rules: Weights, wanted: Mapping[str, Tensor]) -> None:
+    for pattern in rules.allow_random:
+        if not any(fnmatchcase(name, pattern) for name in wanted):
             raise WeightsError(
-                f"weights.rename turns {name!r} and another tensor into {new!r}; correct the rules in the card"
+                f"weights.allow_random names {pattern!r}; no backbone tensor is called so, there are: "
+                f"{', '.join(list(wanted)[:3])}, ..."
             )
-        renamed[new] = value
-    return renamed
+
+
+def _problem(value: Tensor, wanted: Tensor) -> str:
+    """Why a tensor cannot be a parameter, from what it says of itself; empty: it can."""
+    if value.is_quantized:
+        return f"is quantised ({value.dtype}), expected a dense tensor of floating-point numbers"
+    if value.layout != torch.strided:
+        return f"is sparse ({value.layout}), expected a dense tensor"
+    if value.is_meta and not wanted.is_meta:
+        return "is a meta tensor, without values"
+    if wanted.is_floating_point() and value.dtype not in DTYPES:
+        return f"is of {value.dtype}, expected floating-point numbers of 16 to 64 bits"
+    if not wanted.is_floating_point() and (value.is_floating_point() or value.is_complex()):
+        return f"is of {value.dtype}, expected {wanted.dtype}"
+    return ""
+
+
+def _finite(value: Tensor) -> bool:
+    return value.is_meta or bool(value.isfinite().all())
+
+
+def _all_zero(good: Mapping[str, Tensor]) -> dict[str, str]:
+    """A network whose weights are all zero gives the same map for every image."""
+    kernels = {name: value for name, value in good.items() if value.ndim > 1 and not value.is_meta}
+    if len(kernels) > 1 and not any(bool(value.any()) for value in kernels.values()):
+        return dict.fromkeys(kernels, "is zero, as all others are")
+    return {}
+
+
+def _foreign(network: nn.Module, wanted: Mapping[str, Tensor], left_over: Sequence[str]) -> list[str]:
+    """Left-over names that lie within a module which the backbone has: its blocks, its layers."""
+    containers = {name.partition(".")[0] for name in wanted if "." in name}
+    return [name for name in left_over if "." in name and name.partition(".")[0] in containers]
 
 
 def _prefixes(
-    wanted: Mapping[str, Tensor], renamed: Mapping[str, Tensor], rules: Weights
+    wanted: Mapping[str, Tensor], named: Mapping[str, Tensor], rules: Weights
 ) -> tuple[list[str], int]:
     """The prefix under which most of the names wanted are found, others that do as well, and how many it has."""
-    prefixes = [rules.prefix] if rules.prefix else [*PREFIXES, *_found_prefixes(wanted, renamed)]
-    counts = {prefix: sum(prefix + name in renamed for name in wanted) for prefix in prefixes}
+    prefixes = [rules.prefix] if rules.prefix else [*PREFIXES, *_found_prefixes(wanted, named)]
+    counts = {prefix: sum(prefix + name in named for name in wanted) for prefix in prefixes}
     return _best(counts), max(counts.values())
 
 
 def _best(counts: Mapping[str, int]) -> list[str]:
     """The first that is not clearly worse than the best, then others like it: copies may differ by a name or two."""
     most = max(counts.values())
-    return (
-        [name for name, count in counts.items() if count >= REQUIRED * most] if most else [next(iter(counts))]
-    )
+    return [name for name, count in counts.items() if count >= ALIKE * most] if most else [next(iter(counts))]
 
 
-def _found_prefixes(wanted: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> Iterator[str]:
+def _found_prefixes(wanted: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> Iterator[str]:
     """What stands before the longest names wanted (the most particular ones), in the order of the file."""
     for ending in sorted(wanted, key=len, reverse=True)[:3]:
-        yield from (name.removesuffix(ending) for name in renamed if name.endswith(f".{ending}"))
+        yield from (name.removesuffix(ending) for name in named if name.endswith(f".{ending}"))
 
 
 def _shaped(network: nn.Module, name: str, value: Tensor, wanted: Tensor) -> Tensor | None:
@@ -208,14 +305,27 @@ def _regridded(network: nn.Module, value: Tensor, wanted: Tensor) -> Tensor:
     return resized
 
 
-def require(report: LoadReport, where: str, least: float = REQUIRED) -> None:
+def require(report: LoadReport, where: str) -> None:
     """Refuse a checkpoint that does not fit.
 
+    Args:
+        report: On loading it.
+        where: The file, for the message.
+
     Raises:
-        WeightsError: Less than the given share of the backbone's tensors was loaded.
+        WeightsError: A backbone tensor is missing, misshapen or unusable, or the file is of a larger network.
     """
-    if report.share < least:
+    if report.unusable:
         raise WeightsError(
-            f"{where}: {report}; expected at least {least:.0%}: another architecture, or keys that need a "
-            "[weights] prefix or rename in the card"
+            f"{where}: {report}; expected finite numbers; give the file of a whole, trained network"
+        )
+    if report.missing or report.misshapen:
+        raise WeightsError(
+            f"{where}: {report}; expected all of them: another architecture, or keys that need a [weights] prefix or "
+            "rename in the card; what may stay random is named with --allow-random PATTERN or weights.allow_random"
+        )
+    if report.foreign:
+        raise WeightsError(
+            f"{where}: {report}; expected no parameters that the backbone has not: another architecture; what changes "
+            "nothing is named in weights.ignore of a card"
         )

@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from unibench.errors import TrainingError, WeightsError
+from unibench.errors import OutputError, TrainingError, WeightsError
 from unibench.joint.system import System, TrainingSet
 from unibench.joint.training import config as configs
+from unibench.models import cards, draft_card
+from unibench.models.cards import Architecture, Card, Pretraining, Weights
 from unibench.models.download import sha256
+from unibench.results.atomic import replace_file
 
 SYSTEM, CONFIG = "unibench_system", "unibench_config"
 """Keys of the metadata in a weights file."""
@@ -47,17 +49,10 @@ def write(
     metadata = {SYSTEM: system.name, CONFIG: configs.as_json(config)}
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     try:
-        part = weights.with_name(weights.name + ".part")
-        part.write_bytes(_packed(tensors, metadata))
-        part.replace(weights)
-        table = _card(system, network, training_sets, weights)
-        part = card.with_name(card.name + ".part")
-        part.write_text(tomli_w.dumps(table), encoding="utf-8")
-        part.replace(card)
-    except OSError as error:
-        raise TrainingError(
-            f"{out}: {name!r} cannot be written ({error.strerror}); choose another folder with -o"
-        ) from error
+        replace_file(weights, _packed(tensors, metadata))
+        draft_card.write(_card(system, network, training_sets, weights), card)
+    except OutputError as error:
+        raise TrainingError(str(error)) from error
     return card
 
 
@@ -93,15 +88,15 @@ def metadata(path: Path) -> tuple[str, object]:
 
 def _card(
     system: System, network: nn.Module, training_sets: Sequence[TrainingSet], weights: Path
-) -> dict[str, Any]:
+) -> Card:
     data = ", ".join(one.name for one in training_sets)
     parameters = sum(one.numel() for one in network.parameters())
-    return {
-        "kind": "joint",
-        "description": f"{system.name}, trained with unibench on {data}",
-        "paper": "",
-        "license": "unknown",
-        "architecture": {"loader": "joint", "name": system.name, "parameters": parameters},
-        "weights": {"source": f"file:{weights.name}", "sha256": sha256(weights), "verified": True},
-        "pretraining": {"method": system.name, "data": data, "supervision": "labels"},
-    }
+    return cards.joint(
+        name=weights.stem,
+        description=f"{system.name}, trained with unibench on {data}",
+        paper="",
+        license="unknown",
+        architecture=Architecture(cards.JOINT, system.name, parameters=parameters),
+        weights=Weights(f"file:{weights.name}", sha256=sha256(weights), verified=True),
+        pretraining=Pretraining(method=system.name, data=data, supervision="labels"),
+    )
