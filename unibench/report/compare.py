@@ -14,7 +14,8 @@ from unibench.report.boards import Board, Setting, arrange, best_layer, best_val
 from unibench.report.comparable import RERUN, RowNames, check_knobs, row_names
 from unibench.report.comparison import ALIKE, APART, TOO_FEW, Comparison
 from unibench.report.leaderboard import Standing, Ties
-from unibench.results.store import ClipResult, read_scores
+from unibench.report.shared_clips import SharedClips
+from unibench.results.store import ClipResult
 from unibench.stats import tests
 from unibench.tasks.registry import family_of
 
@@ -49,8 +50,8 @@ def compare(
         OutputError: A name is that of several models; the models have no task or no clip of a task in common, differ in
             a protocol hash or in the data of a clip, or the stored clips do not give the stored score.
     """
-    scores, names = read_scores(out), (first, second)
-    boards = [arrange(_chosen_rows(scores, name, out)) for name in names]
+    scores, names = stored.scores(out), (first, second)
+    boards = [arrange(_chosen_rows(scores, name, out), out=out) for name in names]
     runs = [_runs(board) for board in boards]
     pairs = [
         [of_side[_better(board, one)] for board, of_side in zip(boards, runs, strict=True)]
@@ -97,7 +98,7 @@ def ties(board: Board, out: Path) -> Ties:
         best = best_value(metric, [score.value for score in rows.values()])
         if best is not None:
             leader = next(key for key, score in rows.items() if score.value == best)
-            found |= _standings(out, rows, leader)
+            found |= _standings(out, rows, leader, board.shared.get(setting))
     return found
 
 
@@ -209,7 +210,7 @@ def _tallies(
     return [mine[name].tally for name in common], [theirs[name].tally for name in common]
 
 
-def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
+def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey, shared: SharedClips | None) -> Ties:
     """How the rows of one column stand to the best of it; UNCOMPARED where the clips do not allow a test."""
     found = dict.fromkeys(rows, Standing.UNCOMPARED) | {leader: Standing.BEST}
     tested: dict[RowKey, tuple[float | None, int]] = {}
@@ -217,6 +218,8 @@ def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
         best = stored.clips(out, rows[leader])
     except OutputError:
         return found
+    if shared:
+        best = {name: best[name] for name in shared.names}
     for key, score in rows.items():
         with suppress(OutputError):  # `compare` says what is the matter
             if key != leader:

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 BEST = "best"
 """Layer of the row that takes, task by task, a model's better layer."""
+
+
+_FEW_NAMES = 5
+"""So many missing clips of a row are named below the table; `leaderboard.csv` names all."""
 
 
 class Standing(StrEnum):
@@ -68,9 +72,10 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     """Write both files.
 
     In `leaderboard.csv` fractions are times 100 with two decimals, counts are integers, and a column of which
-    only a part was run says so in its head; behind a headline column stand its 95 % interval over clips and how
-    each row stands to the best, where that is known. Where there are joint trackers, a column `kind` tells them from
-    frozen models. `long.csv` has every field of every score, in full precision.
+    only a part was run says so in its head. Behind a headline column stand its 95 % interval over clips and how each
+    row stands to the best, where that is known; where rows were scored on other clips, how many all of them share,
+    which the scores are of, and which clips a row lacks. Where there are joint trackers, a column `kind` tells them
+    from frozen models. `long.csv` has every field of every score, in full precision.
 
     Args:
         board: Scores in order.
@@ -103,6 +108,7 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
             [f"{head} vs best", *(cell.standing or "" for cell in cells)],
         ]
         columns += [[head, *(cell.text for cell in cells)], *(column for column in tested if any(column[1:]))]
+        columns += _clip_columns(board, setting)
         for metric in others:
             values = [_value(board, model.name, layer, setting, metric) for model, layer in lines]
             columns.append([_head(board, setting, metric), *(show(metric, value) for value in values)])
@@ -173,7 +179,16 @@ def notes(board: Board, ties: Ties) -> list[str]:
         ]
         if names:
             found.append(f"{words}: {', '.join(names)}.")
-    return found
+    return found + [
+        f"{setting} is scored on the {len(shared.names)} of {shared.every} clips that all rows have; "
+        f"{'; '.join(_lacking(row, names) for row, names in shared.missing.items())}."
+        for setting, shared in board.shared.items()
+    ]
+
+
+def _lacking(row: tuple[str, str], names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW_NAMES} more" if len(names) > _FEW_NAMES else ""
+    return f"{'/'.join(row)} lacks {', '.join(names[:_FEW_NAMES])}{more}"
 
 
 def rows(board: Board) -> list[tuple[BoardModel, str]]:
@@ -208,6 +223,24 @@ def headline_cells(board: Board, ties: Ties) -> list[list[Cell]]:
             cells.append(Cell(text, places[setting].get(text, 0), ties.get(key), interval))
         laid.append(cells)
     return laid
+
+
+def _clip_columns(board: Board, setting: Setting) -> list[list[str]]:
+    """How many clips a column is of, and which each row lacks, where rows were scored on other ones."""
+    shared = board.shared.get(setting)
+    if shared is None:
+        return []
+    lines = rows(board)
+    headline = board.metrics[setting][0]
+    there = [_value(board, model.name, layer, setting, headline) is not None for model, layer in lines]
+    lacks = [
+        shared.missing.get((model.name, _source(board, model.name, layer, setting)), ())
+        for model, layer in lines
+    ]
+    return [
+        [f"{setting} clips", *(f"{len(shared.names)} of {shared.every}" if one else "" for one in there)],
+        [f"{setting} missing clips", *("; ".join(names) for names in lacks)],
+    ]
 
 
 def arrow(metric: str) -> str:
