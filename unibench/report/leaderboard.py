@@ -44,6 +44,8 @@ class Standing(StrEnum):
     """It cannot be told apart from the best."""
     BEHIND = "behind"
     TOO_FEW = "too few clips"
+    UNDEFINED = "not defined"
+    """Its score, or that of the best, is not after every swap of clips."""
     UNCOMPARED = "not compared"
     """The clips are not stored with the score."""
 
@@ -170,6 +172,10 @@ def notes(board: Board, ties: Ties) -> list[str]:
         )
     for standing, words in (
         (Standing.TOO_FEW, "Too few clips to tell rows from the best"),
+        (
+            Standing.UNDEFINED,
+            "Some rows could not be tested, as the metric is not defined on a part of the clips",
+        ),
         (Standing.UNCOMPARED, "Some rows were not compared, as their clips are not stored"),
     ):
         names = [
@@ -250,7 +256,7 @@ def arrow(metric: str) -> str:
 
 def no_interval(clips: int) -> str:
     """Say why there is no interval: the clips are too few, or too few of them differ."""
-    return "too few clips" if clips < FEWEST_CLIPS else "clips too alike"
+    return f"fewer than {FEWEST_CLIPS} clips" if clips < FEWEST_CLIPS else "clips too alike"
 
 
 def _source(board: Board, model: str, layer: str, setting: Setting) -> str:
