@@ -35,9 +35,18 @@ def failing(rng, n):
 
 
 def unequal(rng, n):
-    """A ratio of counts, as IDF1 is: a clip in twenty is seven times the middling one, and longer clips score less."""
+    """A ratio of counts, as IDF1 is: a clip in twenty is 2.7 times the middling one, and longer clips score less."""
+    return of_sizes(rng, n, 0.6, 0.3)
+
+
+def very_unequal(rng, n):
+    """A clip in twenty is 4.4 times the middling one, one in a thousand 16 times, and long ones score far less."""
+    return of_sizes(rng, n, 0.9, 0.6)
+
+
+def of_sizes(rng, n, spread, harder):
     size = rng.normal(0, 1, n)
-    length, mean = np.exp(0.6 * size), 1 / (1 + np.exp(0.3 * size - 0.8))
+    length, mean = np.exp(spread * size), 1 / (1 + np.exp(harder * size - 0.8))
     return length * rng.beta(8 * mean, 8 * (1 - mean), n), length
 
 
@@ -46,13 +55,13 @@ def switches(rng, n):
     return rng.poisson(rng.gamma(2.0, 20 * np.exp(0.4 * rng.normal(0, 1, n)))), np.ones(n)
 
 
-def coverage(world, clips, repetitions, seed=1):
+def coverage(world, clips, repetitions, seed=1, given_at_least=0.98):
     """How often an interval holds the score of 2 million clips, where one is given."""
     good, everything = world(np.random.default_rng(99), 2_000_000)
     truth, rng = good.sum() / everything.sum(), np.random.default_rng(seed)
     found = [bootstrap(as_tallies(*world(rng, clips)), pool)["score"] for _ in range(repetitions)]
     given = [one for one in found if one is not None]
-    assert len(given) > 0.98 * repetitions
+    assert len(given) > given_at_least * repetitions
     return np.mean([one.low <= truth <= one.high for one in given])
 
 
@@ -66,6 +75,16 @@ def test_with_the_fewest_clips_95_of_100_intervals_hold_the_truth(world):
 @pytest.mark.parametrize("clips", [FEWEST_CLIPS, 30, 60])
 def test_95_of_100_intervals_hold_the_truth(world, clips):
     assert 0.93 <= coverage(world, clips, 2000) <= 0.97
+
+
+def test_a_few_large_and_hard_clips_cost_more_than_is_promised_elsewhere():
+    """The claim says so: of what was not drawn nothing is known, and in one draw in six or so no interval is given."""
+    assert 0.84 <= coverage(very_unequal, FEWEST_CLIPS, 300, given_at_least=0.8) <= 0.92
+
+
+@pytest.mark.slow
+def test_with_sixty_clips_a_few_large_and_hard_ones_cost_little():
+    assert 0.91 <= coverage(very_unequal, 60, 1000, given_at_least=0.95) <= 0.96
 
 
 @pytest.mark.slow

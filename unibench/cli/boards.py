@@ -42,7 +42,7 @@ def leaderboard(
         _show_families(families, out)
         return
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, published_tables
+    from unibench.report import boards, card_facts, published_tables, stored
     from unibench.report import latex as tex
     from unibench.report import leaderboard as report
     from unibench.results import store
@@ -54,15 +54,15 @@ def leaderboard(
         raise click.UsageError("Missing option '-o' / '--out'.")
     from unibench.report import compare  # pools tallies: slow to import
 
-    stored = store.read_scores(out)
-    board = boards.arrange(stored, card_facts.collect(score.model for score in stored), out)
+    scores = stored.scores(out)
+    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
     tied = compare.ties(board, out)
     paths = report.write(board, out, tied)
     if latex:
         paths.append(tex.write(board, out, tied, intervals=intervals))
     tables.show(report.table(board, tied))
     if published:
-        tasks = [score.task for score in stored]
+        tasks = [score.task for score in scores]
         for printed in published_tables.beside(tasks):
             tables.show(published_tables.table(printed))
         paths += published_tables.write_beside(tasks, out)
@@ -72,17 +72,17 @@ def leaderboard(
 def _show_families(families: Sequence[str], out: Path | None) -> None:
     from unibench.cli import tables
     from unibench.models.cards import JOINT
-    from unibench.report import boards, card_facts, published_tables
-    from unibench.results import store
+    from unibench.report import boards, card_facts, published_tables, stored
     from unibench.tasks.registry import family_of
 
     for name in families:
         family_of(name)
-    stored = [one for one in store.read_scores(out) if one.task.partition("/")[0] in families] if out else []
-    known = card_facts.collect(score.model for score in stored)
-    for one in published_tables.lines(families, boards.arrange(stored, known, out) if stored else None):
+    found = stored.scores(out) if out else []
+    scores = [one for one in found if one.task.partition("/")[0] in families]
+    known = card_facts.collect(score.model for score in scores)
+    for one in published_tables.lines(families, boards.arrange(scores, known, out) if scores else None):
         tables.show(published_tables.table(one))
-    if any(score.layer == JOINT for score in stored):
+    if any(score.layer == JOINT for score in scores):
         tables.show(boards.SIGN_NOTE)
 
 
@@ -123,7 +123,7 @@ def plot_correlation(out: Path, published: bool) -> None:
 def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, published
+    from unibench.report import boards, card_facts, published, stored
     from unibench.results import store
 
     if figure:
@@ -133,6 +133,6 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
             )
         tables.show_paths(write(boards.arrange(*published.figure(figure)), out))
         return
-    stored = store.read_scores(out)
-    known = card_facts.collect(score.model for score in stored)
-    tables.show_paths(write(boards.arrange(stored, known, out), out))
+    scores = stored.scores(out)
+    known = card_facts.collect(score.model for score in scores)
+    tables.show_paths(write(boards.arrange(scores, known, out), out))

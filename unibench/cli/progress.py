@@ -28,8 +28,8 @@ from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
 from unibench.features.cache import FeatureCache
 from unibench.models import cards
-from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar
-from unibench.results import provenance, store
+from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
+from unibench.results import provenance
 from unibench.tasks import registry
 from unibench.tasks.registry import FAMILIES
 
@@ -148,8 +148,8 @@ def _end(done: Sequence[Done]) -> None:
 
 def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
-    stored = store.read_scores(out)
-    board = boards.arrange(stored, card_facts.collect(score.model for score in stored), out)
+    scores = stored.scores(out)
+    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
     tied = compare.ties(board, out)
     paths = [
         *leaderboard.write(board, out, tied),

@@ -17,14 +17,13 @@ def sensitivity(out: Path, names: tuple[str, ...]) -> None:
     """Print and write how much scores and ranks move with the protocol: `run -t 'vos/davis2016@*'` first."""
     from unibench.cli import tables
     from unibench.cli.request import expand
-    from unibench.report import boards, card_facts
+    from unibench.report import boards, card_facts, stored
     from unibench.report import sensitivity as report
-    from unibench.results import store
 
-    stored = store.read_scores(out)
-    tasks = list(dict.fromkeys(score.task for score in stored))
+    scores = stored.scores(out)
+    tasks = list(dict.fromkeys(score.task for score in scores))
     chosen = expand("task with results", names or tasks, tasks, f"unibench leaderboard -o {out}")
-    kept = [score for score in stored if score.task in chosen]
+    kept = [score for score in scores if score.task in chosen]
     found = report.compute(boards.arrange(kept, card_facts.collect(score.model for score in kept), out))
     paths = report.write(found, out)
     for table in report.tables(found):

@@ -13,7 +13,9 @@ from unibench.errors import OutputError
 from unibench.metrics import catalogue
 from unibench.models.cards import JOINT
 from unibench.records import Score
-from unibench.report.comparable import RERUN, RowNames, check_column, row_names
+from unibench.report import shared_clips
+from unibench.report.comparable import RERUN, RowNames, check_column, check_protocols, row_names
+from unibench.report.shared_clips import SharedClips
 from unibench.tasks.registry import FAMILIES
 
 PUBLISHED = "published"
@@ -70,6 +72,8 @@ class Board:
     """Name of the model, layer, setting, metric -> score; what was not run is not there."""
     published: bool
     """Papers printed these numbers; nothing was measured here."""
+    shared: Mapping[Setting, SharedClips]
+    """Settings whose rows were scored on other clips -> those that all have, of which their scores are."""
 
     def value(self, model: str, layer: str, setting: Setting, metric: str) -> float | None:
         """The value of one cell, in the unit of its metric; None where it was not run."""
@@ -83,14 +87,15 @@ def arrange(scores: Sequence[Score], models: Sequence[BoardModel] = (), out: Pat
     Args:
         scores: Any number of models, layers and settings; at least one.
         models: What is known of them, in the order of the rows; any other comes last, under its own name.
-        out: Root folder of the results: there an error finds in which knobs protocols differ; None: it names hashes.
+        out: Root folder of the results: there are the clips, where the rows of a column were not scored on the same
+            ones, and there an error finds in which knobs protocols differ; None: both are errors.
 
     Returns:
-        The table.
+        The table. Where rows of a column lack clips that others have, all its scores are of those that all share.
 
     Raises:
         OutputError: No scores; published scores among measured ones; two scores for one cell; or scores of one column
-            that differ in protocol hash, data hash, clips or frames.
+            that differ in protocol hash, or in data hash, clips or frames where these are not stored or not shared.
         UnibenchError: A metric is not in the catalogue.
     """
     if not scores:
@@ -101,8 +106,13 @@ def arrange(scores: Sequence[Score], models: Sequence[BoardModel] = (), out: Pat
     for score in scores:
         catalogue.find(score.metric)
         columns.setdefault(setting_of(score), []).append(score)
+    shared: dict[Setting, SharedClips] = {}
     for setting, rows in columns.items():
-        check_column(str(setting), rows, names, out)
+        check_protocols(str(setting), rows, names, out)
+        if out is not None and shared_clips.differ(rows):
+            columns[setting], found = shared_clips.pool(str(setting), rows, names, out)
+            shared |= {setting: found} if found else {}
+        check_column(str(setting), columns[setting], names)
     cells = {
         (names[row.model, row.weights_hash], row.layer, setting, row.metric): row
         for setting, rows in columns.items()
@@ -117,6 +127,7 @@ def arrange(scores: Sequence[Score], models: Sequence[BoardModel] = (), out: Pat
         partial=frozenset(setting for setting, rows in columns.items() if rows[0].partial),
         scores=cells,
         published=scores[0].data_hash == PUBLISHED,
+        shared=shared,
     )
 
 

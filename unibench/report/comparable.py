@@ -30,8 +30,29 @@ def row_names(scores: Sequence[Score]) -> RowNames:
     return names
 
 
-def check_column(setting: str, rows: Sequence[Score], names: RowNames, out: Path | None) -> None:
-    """Demand that the scores of one column were measured alike.
+def check_column(setting: str, rows: Sequence[Score], names: RowNames) -> None:
+    """Demand that the scores of one column are of the same clips, and one a cell.
+
+    Args:
+        setting: Task and protocol, for messages.
+        rows: The scores of all models, layers and metrics.
+        names: From `row_names`.
+
+    Raises:
+        OutputError: Two scores for one cell, or other data, clips or frames.
+    """
+    cells = set[tuple[str, str]]()
+    for row in rows:
+        cell = (_row(row, names), row.metric)
+        if cell in cells:
+            raise OutputError(f"{setting}: two scores for {'/'.join(cell)}, expected one; {SEPARATE}")
+        cells.add(cell)
+    for field in ("data_hash", "partial", "clips", "frames"):
+        _check_equal(setting, field, rows, names)
+
+
+def check_protocols(setting: str, rows: Sequence[Score], names: RowNames, out: Path | None) -> None:
+    """Demand one protocol in a column.
 
     Args:
         setting: Task and protocol, for messages.
@@ -40,23 +61,22 @@ def check_column(setting: str, rows: Sequence[Score], names: RowNames, out: Path
         out: Root folder of the results: there an error finds in which knobs protocols differ; None: it names hashes.
 
     Raises:
-        OutputError: Two scores for one cell, or another protocol, other data, clips or frames.
+        OutputError: Another protocol hash.
     """
     if out is not None:
         check_knobs(setting, rows, names, out)
-    first, cells = rows[0], set[tuple[str, str]]()
+    _check_equal(setting, "protocol_hash", rows, names)
+
+
+def _check_equal(setting: str, field: str, rows: Sequence[Score], names: RowNames) -> None:
+    first = rows[0]
     for row in rows:
-        cell = (_row(row, names), row.metric)
-        if cell in cells:
-            raise OutputError(f"{setting}: two scores for {'/'.join(cell)}, expected one; {SEPARATE}")
-        cells.add(cell)
-        for field in ("protocol_hash", "data_hash", "partial", "clips", "frames"):
-            here, there = getattr(first, field), getattr(row, field)
-            if here != there:
-                raise OutputError(
-                    f"{setting} {row.metric}: {field} is {here} for {_row(first, names)} and {there} for "
-                    f"{_row(row, names)}, expected the same in one column; {RERUN} or {SEPARATE}"
-                )
+        here, there = getattr(first, field), getattr(row, field)
+        if here != there:
+            raise OutputError(
+                f"{setting} {row.metric}: {field} is {here} for {_row(first, names)} and {there} for "
+                f"{_row(row, names)}, expected the same in one column; {RERUN} or {SEPARATE}"
+            )
 
 
 def check_knobs(setting: str, rows: Sequence[Score], names: RowNames, out: Path) -> None:

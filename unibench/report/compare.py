@@ -6,21 +6,29 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
+
 from unibench.errors import OutputError, UnknownNameError
 from unibench.metrics import catalogue
 from unibench.records import Score, Tally
 from unibench.report import stored
 from unibench.report.boards import Board, Setting, arrange, best_layer, best_value, setting_of
 from unibench.report.comparable import RERUN, RowNames, check_knobs, row_names
-from unibench.report.comparison import ALIKE, APART, TOO_FEW, Comparison
+from unibench.report.comparison import ALIKE, APART, TOO_FEW, UNDEFINED, Comparison
 from unibench.report.leaderboard import Standing, Ties
-from unibench.results.store import ClipResult, read_scores
+from unibench.report.shared_clips import SharedClips
+from unibench.results.store import ClipResult
 from unibench.stats import tests
 from unibench.tasks.registry import family_of
 
 LEVEL = 0.05
 """Two models are told apart where the adjusted p is below this."""
-_STANDINGS = {APART: Standing.BEHIND, ALIKE: Standing.TIED, TOO_FEW: Standing.TOO_FEW}
+_STANDINGS = {
+    APART: Standing.BEHIND,
+    ALIKE: Standing.TIED,
+    TOO_FEW: Standing.TOO_FEW,
+    UNDEFINED: Standing.UNDEFINED,
+}
 
 RowKey = tuple[str, str, Setting]
 """Name of the model on the board, layer, column."""
@@ -49,8 +57,8 @@ def compare(
         OutputError: A name is that of several models; the models have no task or no clip of a task in common, differ in
             a protocol hash or in the data of a clip, or the stored clips do not give the stored score.
     """
-    scores, names = read_scores(out), (first, second)
-    boards = [arrange(_chosen_rows(scores, name, out)) for name in names]
+    scores, names = stored.scores(out), (first, second)
+    boards = [arrange(_chosen_rows(scores, name, out), out=out) for name in names]
     runs = [_runs(board) for board in boards]
     pairs = [
         [of_side[_better(board, one)] for board, of_side in zip(boards, runs, strict=True)]
@@ -58,7 +66,7 @@ def compare(
     ]
     rows = _chosen(pairs, metric)
     paired = [_compare(out, one, other) for one, other in rows]
-    judged = _judge([(one.p, one.clips) for one in paired])
+    judged = _judge([(one.p, one.clips) for one, _ in paired])
     return [
         Comparison(
             setting=setting_of(one),
@@ -67,9 +75,9 @@ def compare(
             layers=(one.layer, other.layer),
             paired=result,
             p_holm=adjusted,
-            verdict=_better_name(one.metric, names, result) if finding == APART else finding,
+            verdict=_verdict(one.metric, names, result, finding, undefined),
         )
-        for (one, other), result, (adjusted, finding) in zip(rows, paired, judged, strict=True)
+        for (one, other), (result, undefined), (adjusted, finding) in zip(rows, paired, judged, strict=True)
     ]
 
 
@@ -97,7 +105,7 @@ def ties(board: Board, out: Path) -> Ties:
         best = best_value(metric, [score.value for score in rows.values()])
         if best is not None:
             leader = next(key for key, score in rows.items() if score.value == best)
-            found |= _standings(out, rows, leader)
+            found |= _standings(out, rows, leader, board.shared.get(setting))
     return found
 
 
@@ -178,7 +186,8 @@ def _runs(board: Board) -> Mapping[RowKey, Run]:
     return runs
 
 
-def _compare(out: Path, one: Score, other: Score) -> tests.Paired:
+def _compare(out: Path, one: Score, other: Score) -> tuple[tests.Paired, list[str]]:
+    """Both scores on the common clips, and the clips whose tally of either is NaN."""
     setting = str(setting_of(one))
     # says more than the hashes, where runs have noted their knobs
     check_knobs(setting, [one, other], row_names([one, other]), out)
@@ -187,15 +196,17 @@ def _compare(out: Path, one: Score, other: Score) -> tests.Paired:
             f"{setting}: protocol_hash is {one.protocol_hash} for {one.model}/{one.layer} and "
             f"{other.protocol_hash} for {other.model}/{other.layer}, expected the same; {RERUN}"
         )
-    tallies = _tallies(one, other, stored.clips(out, one), stored.clips(out, other))
+    names, first, second = _tallies(one, other, stored.clips(out, one), stored.clips(out, other))
     scoring = family_of(one.task).scoring
-    return tests.compare(*tallies, scoring.pool, additive=scoring.additive)[one.metric]
+    found = tests.compare(first, second, scoring.pool, additive=scoring.additive)[one.metric]
+    tallies = zip(names, first, second, strict=True)
+    return found, [name for name, *both in tallies if any(map(_has_nan, both))]
 
 
 def _tallies(
     one: Score, other: Score, mine: Mapping[str, ClipResult], theirs: Mapping[str, ClipResult]
-) -> tuple[list[Tally], list[Tally]]:
-    """The tallies of the clips that both have; an error where they are not of the same data."""
+) -> tuple[list[str], list[Tally], list[Tally]]:
+    """The clips that both have and their tallies; an error where they are not of the same data."""
     where = f"{one.model}/{one.layer} and {other.model}/{other.layer} on {setting_of(one)}"
     common = [name for name in mine if name in theirs]
     if not common:
@@ -206,10 +217,14 @@ def _tallies(
                 f"{where}: clip {name!r} has data {mine[name].data} of {mine[name].frames} frames and "
                 f"{theirs[name].data} of {theirs[name].frames}, expected the same; run both on the same data"
             )
-    return [mine[name].tally for name in common], [theirs[name].tally for name in common]
+    return common, [mine[name].tally for name in common], [theirs[name].tally for name in common]
 
 
-def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
+def _has_nan(tally: Tally) -> bool:
+    return any(np.isnan(value).any() for value in tally.values())
+
+
+def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey, shared: SharedClips | None) -> Ties:
     """How the rows of one column stand to the best of it; UNCOMPARED where the clips do not allow a test."""
     found = dict.fromkeys(rows, Standing.UNCOMPARED) | {leader: Standing.BEST}
     tested: dict[RowKey, tuple[float | None, int]] = {}
@@ -217,10 +232,12 @@ def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
         best = stored.clips(out, rows[leader])
     except OutputError:
         return found
+    if shared:
+        best = {name: best[name] for name in shared.names}
     for key, score in rows.items():
         with suppress(OutputError):  # `compare` says what is the matter
             if key != leader:
-                first, second = _tallies(rows[leader], score, best, stored.clips(out, score))
+                _, first, second = _tallies(rows[leader], score, best, stored.clips(out, score))
                 scoring = family_of(score.task).scoring
                 chances = tests.permutation(first, second, scoring.pool, additive=scoring.additive)
                 tested[key] = chances[score.metric], len(first)
@@ -229,9 +246,10 @@ def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey) -> Ties:
 
 
 def _judge(tested: Sequence[tuple[float | None, int]]) -> list[tuple[float | None, str]]:
-    """From p and number of clips of one family of tests to adjusted p, and APART, ALIKE or TOO_FEW.
+    """From p and number of clips of one family of tests to adjusted p, and APART, ALIKE, TOO_FEW or UNDEFINED.
 
-    TOO_FEW also where the test could not have told any two models apart: with n clips p is at least 2 / 2**n.
+    UNDEFINED where there are clips enough for a test and yet no p: the metric is NaN. TOO_FEW also where the test could
+    not have told any two models apart: with n clips p is at least 2 / 2**n.
     """
     p = [one for one, _ in tested]
     judged = []
@@ -239,10 +257,18 @@ def _judge(tested: Sequence[tuple[float | None, int]]) -> list[tuple[float | Non
         least = tests.holm([*p[:place], 2 / 2**clips, *p[place + 1 :]])[place]
         apart = adjusted is not None and adjusted < LEVEL
         hopeless = adjusted is None or least is None or least >= LEVEL
-        judged.append((adjusted, APART if apart else TOO_FEW if hopeless else ALIKE))
+        undefined = adjusted is None and clips >= tests.FEWEST_PAIRS
+        finding = APART if apart else UNDEFINED if undefined else TOO_FEW if hopeless else ALIKE
+        judged.append((adjusted, finding))
     return judged
 
 
-def _better_name(metric: str, names: tuple[str, str], paired: tests.Paired) -> str:
+def _verdict(
+    metric: str, names: tuple[str, str], paired: tests.Paired, finding: str, undefined: Sequence[str]
+) -> str:
+    if finding == UNDEFINED and undefined:
+        return f"{UNDEFINED}: NaN in {', '.join(undefined)}"
+    if finding != APART:
+        return finding
     side = catalogue.find(metric).direction * (paired.first - paired.second)
     return f"{names[0] if side > 0 else names[1]} is better" if side else APART

@@ -20,7 +20,7 @@ _COLUMNS = ("task", "protocol", "detections", "metric", "first", "first_layer", 
             "second_score", "difference", "ci_low", "ci_high", "p", "p_holm", "clips", "verdict")  # fmt: skip
 
 
-TOO_FEW, ALIKE, APART = "too few clips", "cannot be told apart", "differ"
+TOO_FEW, ALIKE, APART, UNDEFINED = "too few clips", "cannot be told apart", "differ", "not defined"
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Comparison:
     layers: tuple[str, str]
     paired: Paired
     p_holm: float | None
-    """Adjusted over the tasks that were compared together; None: too few clips."""
+    """Adjusted over the tasks that were compared together; None: too few clips, or not defined."""
     verdict: str
-    """`<model> is better` (`differ` where no side of the metric is better), ALIKE or TOO_FEW."""
+    """`<model> is better` (`differ` where no side of the metric is better), ALIKE, TOO_FEW or UNDEFINED; the last with
+    the clips whose tallies are NaN."""
 
 
 def write(found: Sequence[Comparison], out: Path) -> Path:
@@ -97,7 +98,7 @@ def table(found: Sequence[Comparison]) -> "rich.table.Table":
             f"{show(one.metric, paired.first)}\n{one.layers[0]}",
             f"{show(one.metric, paired.second)}\n{one.layers[1]}",
             signed(one.metric, paired.first - paired.second),
-            " to ".join(ends) or no_interval(paired.clips),
+            " to ".join(ends) or ("" if one.verdict.startswith(UNDEFINED) else no_interval(paired.clips)),
             _chance(paired.p),
             _chance(one.p_holm),
             str(paired.clips),

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +32,10 @@ BEST = "best"
 """Layer of the row that takes, task by task, a model's better layer."""
 
 
+_FEW_NAMES = 5
+"""So many missing clips of a row are named below the table; `leaderboard.csv` names all."""
+
+
 class Standing(StrEnum):
     """How a row stands to the best of its column, by a paired test over the clips (`unibench.report.compare.ties`)."""
 
@@ -40,6 +44,8 @@ class Standing(StrEnum):
     """It cannot be told apart from the best."""
     BEHIND = "behind"
     TOO_FEW = "too few clips"
+    UNDEFINED = "not defined"
+    """Its score, or that of the best, is not after every swap of clips."""
     UNCOMPARED = "not compared"
     """The clips are not stored with the score."""
 
@@ -68,9 +74,10 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     """Write both files.
 
     In `leaderboard.csv` fractions are times 100 with two decimals, counts are integers, and a column of which
-    only a part was run says so in its head; behind a headline column stand its 95 % interval over clips and how
-    each row stands to the best, where that is known. Where there are joint trackers, a column `kind` tells them from
-    frozen models. `long.csv` has every field of every score, in full precision.
+    only a part was run says so in its head. Behind a headline column stand its 95 % interval over clips and how each
+    row stands to the best, where that is known; where rows were scored on other clips, how many all of them share,
+    which the scores are of, and which clips a row lacks. Where there are joint trackers, a column `kind` tells them
+    from frozen models. `long.csv` has every field of every score, in full precision.
 
     Args:
         board: Scores in order.
@@ -103,6 +110,7 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
             [f"{head} vs best", *(cell.standing or "" for cell in cells)],
         ]
         columns += [[head, *(cell.text for cell in cells)], *(column for column in tested if any(column[1:]))]
+        columns += _clip_columns(board, setting)
         for metric in others:
             values = [_value(board, model.name, layer, setting, metric) for model, layer in lines]
             columns.append([_head(board, setting, metric), *(show(metric, value) for value in values)])
@@ -164,6 +172,10 @@ def notes(board: Board, ties: Ties) -> list[str]:
         )
     for standing, words in (
         (Standing.TOO_FEW, "Too few clips to tell rows from the best"),
+        (
+            Standing.UNDEFINED,
+            "Some rows could not be tested, as the metric is not defined on a part of the clips",
+        ),
         (Standing.UNCOMPARED, "Some rows were not compared, as their clips are not stored"),
     ):
         names = [
@@ -173,7 +185,16 @@ def notes(board: Board, ties: Ties) -> list[str]:
         ]
         if names:
             found.append(f"{words}: {', '.join(names)}.")
-    return found
+    return found + [
+        f"{setting} is scored on the {len(shared.names)} of {shared.every} clips that all rows have; "
+        f"{'; '.join(_lacking(row, names) for row, names in shared.missing.items())}."
+        for setting, shared in board.shared.items()
+    ]
+
+
+def _lacking(row: tuple[str, str], names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW_NAMES} more" if len(names) > _FEW_NAMES else ""
+    return f"{'/'.join(row)} lacks {', '.join(names[:_FEW_NAMES])}{more}"
 
 
 def rows(board: Board) -> list[tuple[BoardModel, str]]:
@@ -210,6 +231,24 @@ def headline_cells(board: Board, ties: Ties) -> list[list[Cell]]:
     return laid
 
 
+def _clip_columns(board: Board, setting: Setting) -> list[list[str]]:
+    """How many clips a column is of, and which each row lacks, where rows were scored on other ones."""
+    shared = board.shared.get(setting)
+    if shared is None:
+        return []
+    lines = rows(board)
+    headline = board.metrics[setting][0]
+    there = [_value(board, model.name, layer, setting, headline) is not None for model, layer in lines]
+    lacks = [
+        shared.missing.get((model.name, _source(board, model.name, layer, setting)), ())
+        for model, layer in lines
+    ]
+    return [
+        [f"{setting} clips", *(f"{len(shared.names)} of {shared.every}" if one else "" for one in there)],
+        [f"{setting} missing clips", *("; ".join(names) for names in lacks)],
+    ]
+
+
 def arrow(metric: str) -> str:
     """Which way is better, as the heads of boards show it."""
     return {1: "↑", -1: "↓", 0: ""}[catalogue.find(metric).direction]
@@ -217,7 +256,7 @@ def arrow(metric: str) -> str:
 
 def no_interval(clips: int) -> str:
     """Say why there is no interval: the clips are too few, or too few of them differ."""
-    return "too few clips" if clips < FEWEST_CLIPS else "clips too alike"
+    return f"fewer than {FEWEST_CLIPS} clips" if clips < FEWEST_CLIPS else "clips too alike"
 
 
 def _source(board: Board, model: str, layer: str, setting: Setting) -> str:

@@ -1,13 +1,37 @@
-"""The only place where reports read what runs have left beside a score: its clips, its protocol, its scoring."""
+"""The only place where reports read what runs have stored: scores, the clips that they are pooled from, protocols."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unibench.errors import OutputError
 from unibench.records import Score
-from unibench.results.store import ClipResult, read_clips, read_run, run_of
+from unibench.results.store import ClipResult, RunKey, read_clips, read_run, read_scores, result_file, run_of
 from unibench.tasks.registry import family_of
+
+
+def scores(out: Path) -> list[Score]:
+    """Read every score below a folder, and pool its clips again to see that they give it.
+
+    Args:
+        out: Root folder of the results.
+
+    Returns:
+        All scores, sorted by path. A result without any clip is not checked: boards say that it was not compared.
+
+    Raises:
+        OutputError: There are none, a file is damaged, or a result is not that of the clips beside it: it was edited,
+            or clips were added or removed since.
+        UnknownNameError: The plug-in that brings a family of tasks is not loaded.
+    """
+    found = read_scores(out)
+    runs: dict[RunKey, list[Score]] = {}
+    for score in found:
+        runs.setdefault(run_of(score), []).append(score)
+    for run, of_run in runs.items():
+        _check(result_file(out, run), of_run, read_clips(out, run))
+    return found
 
 
 def clips(out: Path, score: Score) -> dict[str, ClipResult]:
@@ -21,20 +45,13 @@ def clips(out: Path, score: Score) -> dict[str, ClipResult]:
         Name of the clip -> what it gave, sorted by name.
 
     Raises:
-        OutputError: There are none, or those on disk do not give the score.
+        OutputError: There are none.
     """
     found = read_clips(out, run_of(score))
-    where = f"{score.model}/{score.layer} {score.task}@{score.protocol}"
     if not found:
         raise OutputError(
-            f"{where}: a score without clips, expected both; run it again with --overwrite always"
-        )
-    value = family_of(score.task).scoring.pool([one.tally for one in found])[score.metric]
-    same = math.isclose(value, score.value, rel_tol=1e-9, abs_tol=1e-12) or math.isnan(value + score.value)
-    if len(found) != score.clips or not same:
-        raise OutputError(
-            f"{where}: the {len(found)} clips on disk give {score.metric} {value:.6g}, the stored score is "
-            f"{score.value:.6g} of {score.clips}; run it again, or delete clips that are no longer part of it"
+            f"{score.model}/{score.layer} {score.task}@{score.protocol}: a score without clips, expected both; run it "
+            "again with --overwrite always"
         )
     return {one.key.clip: one for one in found}
 
@@ -44,3 +61,32 @@ def protocol(out: Path, score: Score) -> dict[str, Any]:
     run = read_run(out, run_of(score))
     noted = run.get("protocol")
     return noted if isinstance(noted, dict) else {}
+
+
+def _check(path: Path, stored: Sequence[Score], of_clips: Sequence[ClipResult]) -> None:
+    if not of_clips:
+        return
+    advice = "run it again with --overwrite always"
+    for score in stored:
+        here = len(of_clips), sum(one.frames for one in of_clips)
+        if here != (score.clips, score.frames):
+            raise OutputError(
+                f"{path}: {score.clips} clips with {score.frames} frames, but {here[0]} with {here[1]} lie beside it; "
+                f"{advice}, or delete clips that are no longer part of it"
+            )
+    values = family_of(stored[0].task).scoring.pool([one.tally for one in of_clips])
+    _check_values(path, {score.metric: score.value for score in stored}, values, advice)
+
+
+def _check_values(path: Path, stored: Mapping[str, float], pooled: Mapping[str, float], advice: str) -> None:
+    for metric in dict.fromkeys([*stored, *pooled]):
+        one, other = stored.get(metric), pooled.get(metric)
+        if one is None or other is None:
+            which = "is not stored" if one is None else "is stored, which its clips do not give"
+            raise OutputError(f"{path}: {metric} {which}; {advice}")
+        if not (
+            math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) or (math.isnan(one) and math.isnan(other))
+        ):
+            raise OutputError(
+                f"{path}: {metric} is {one:.6g}, but the clips beside it give {other:.6g}; {advice}"
+            )

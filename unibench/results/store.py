@@ -177,9 +177,14 @@ def write_result(out: Path, scores: Sequence[Score]) -> Path:
     """
     runs = {run_of(score) for score in scores}
     assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
-    path = _folder(out, runs.pop()) / "result.json"
+    path = result_file(out, runs.pop())
     records = [{**asdict(score), **_numbers(path, score)} for score in scores]
     return replace_file(path, _json({"scores": records}))
+
+
+def result_file(out: Path, run: RunKey) -> Path:
+    """Where the pooled scores of a run lie."""
+    return _folder(out, run) / "result.json"
 
 
 def result_files(out: Path) -> list[Path]:
