@@ -221,7 +221,7 @@ def test_coco_s_own_example(gold):
             np.concatenate([one.areas, np.zeros(len(one.ignored))]),
             np.arange(len(one.areas) + len(one.ignored)) >= len(one.areas),
         )
-        for one in data.pictures
+        for one in data.images
     ]
     detected = [
         found(

@@ -58,7 +58,10 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> Tally:
         TrackerError: The number of frames is wrong.
         DataError: A detection has no score or no class, or a number is not finite.
     """
-    said = (*truth.labels, *prediction)  # a region excuses classes that this clip's truth does not have as well
+    said = (
+        *truth.labels,
+        *prediction,
+    )  # a region excuses classes that this clip's truth does not have as well
     known = sorted({int(name) for labels in said for name in labels.classes} or {0})
     frames = scored_frames(truth, prediction)
     return match(
