@@ -302,8 +302,9 @@ def read(path: Path) -> Card:
     except SchemaError as error:
         raise CardError(f"{error}; see model_cards/README.md") from error
     if not NAME.fullmatch(path.stem):
-        raise CardError(f"{path}: {path.stem!r} is not a model's name, expected letters, digits and _ . + -; rename the "
-                        "file")  # fmt: skip
+        raise CardError(
+            f"{path}: {path.stem!r} is not a model's name, expected letters, digits and _ . + -; rename the file"
+        )
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
     if "path" in table:
