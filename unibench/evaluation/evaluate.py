@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unibench.errors import OutputError
 from unibench.evaluation import executors, pool_clips
 from unibench.evaluation.executors import Job
 from unibench.evaluation.fingerprints import unit_key
 from unibench.evaluation.run_clip import Done
-from unibench.evaluation.units import list_units
+from unibench.evaluation.units import Unit, list_units
 from unibench.features.cache import FeatureCache
 from unibench.models import cards
 from unibench.models.cards import Card
 from unibench.records import Score
-from unibench.results import provenance
-from unibench.tasks import registry
+from unibench.results import provenance, store
+from unibench.results.store import UnitKey
+from unibench.tasks import protocols, registry
 from unibench.tasks.family import Task
 
 if TYPE_CHECKING:
@@ -85,7 +87,8 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         progress: Called with what became of each clip, and the number of all clips.
 
     Raises:
-        UnibenchError: A name is unknown, data or weights are missing, nothing can be run, or results cannot be written.
+        UnibenchError: A name is unknown, data or weights are missing, nothing can be run, results cannot be written,
+            or the folder holds results of other numbers of frames, which no board could compare with these.
     """
     start, out = datetime.now(UTC), Path(output)
     units = list_units(
@@ -97,6 +100,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         frames=frames,
         features=features,
     )
+    _require_same_frames(units, out, overwrite=overwrite)
     job = Job(
         out.resolve(),
         None if weights_path is None else Path(weights_path).resolve(),
@@ -114,3 +118,26 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
     good = [unit for unit in units if unit_key(unit, "") not in failed]
     record = provenance.collect(command, start, device, torch.get_num_threads())
     return Evaluation(tuple(pool_clips.pool(good, out, record)), tuple(done))
+
+
+def _require_same_frames(units: Sequence[Unit], out: Path, *, overwrite: bool) -> None:
+    """Refuse to mix numbers of frames in one column of a board, before anything is computed."""
+    replaced = {unit_key(unit, layer).run for unit in units for layer in unit.layers} if overwrite else set()
+    columns = {(unit.task.name, protocols.label(unit.task.protocol)): unit for unit in units}
+    for (task, protocol), unit in columns.items():
+        stored = [run for run in store.find_runs(out, task, protocol) if run not in replaced]
+        if not stored:
+            continue
+        length = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)[0].length
+        for run in stored:
+            try:
+                found = store.read_clip(out, UnitKey(**asdict(run), clip=unit.clip))
+            except OutputError:  # damaged: computed again, or named when boards are made
+                continue
+            if found is not None and (found.frames, found.partial) != (length, unit.frames is not None):
+                there = f"the first {found.frames} frames" if found.partial else f"all {found.frames} frames"
+                here = "all" if unit.frames is None else f"the first {unit.frames}"
+                raise OutputError(
+                    f"{out}: holds {task}@{protocol} of {run.model!r} on {there} of each clip, expected {here} as asked "
+                    "for; choose another folder with -o, or another --frames"
+                )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from unibench import models
 from unibench.errors import CardError
 from unibench.joint import systems
 from unibench.joint.layers.resnet_fpn import MEAN, STD
@@ -64,7 +65,7 @@ def draft(card: Card, weights_path: Path | None = None) -> Card:
         CardError: The card is not that of a joint tracker.
         UnibenchError: Its weights are missing or damaged, or do not fit.
     """
-    if card.kind != "joint":
+    if models.open(card).has_maps:
         raise CardError(
             f"model {card.name!r}: a frozen model already, expected a joint tracker; run it as it is"
         )

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unibench import models
 from unibench.errors import TrainingError, UnibenchError, UnknownNameError, WeightsError
 from unibench.joint import embedder
 from unibench.joint.system import System, Task, TrainingSet
@@ -160,9 +161,9 @@ def detect(
         DataError: The data have no images, or no class that the tracker knows.
         WeightsError: The weights are missing or do not fit.
     """
-    if card.kind != "joint":
+    if models.open(card).has_maps:
         raise UnibenchError(
-            f"model {card.name!r}: kind {card.kind!r}, expected 'joint'; frozen models detect nothing"
+            f"model {card.name!r}: a frozen model, expected a joint tracker; frozen models detect nothing"
         )
     system, config, network = build(card, weights.locate(card, weights_path))
     return evaluate.score(system, config, network.to(frozen.device(device)), data, limit=limit)

@@ -242,7 +242,7 @@ def running(card: Card, dtype: str | None = None, *, compiled: bool = False) -> 
         CardError: It is a joint tracker, which runs as it is.
     """
     here = card.architecture
-    if card.kind == "joint" and (compiled or dtype not in (None, here.dtype)):
+    if not card.layers and (compiled or dtype not in (None, here.dtype)):
         raise CardError(f"model {card.name!r}: a joint tracker runs in float32, uncompiled; run it without "
                         "--dtype and --compile")  # fmt: skip
     changed = replace(here, dtype=dtype or here.dtype, compiled=compiled or here.compiled)
@@ -284,8 +284,10 @@ def _not_an_alias(name: str, card: Card) -> Card:
     if not (own / f"{name}.toml").is_file():
         for path in sorted(own.glob("[!.]*.toml")):
             if name in read(path).aliases:
-                raise CardError(f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; rename "
-                                "that one, or give it by its file")  # fmt: skip
+                raise CardError(
+                    f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; rename that one, or "
+                    "give it by its file"
+                )
     return card
 
 
@@ -341,7 +343,7 @@ def _problems(card: Card) -> Iterator[str]:
         if value not in allowed:
             yield f"{name} is {value!r}, expected one of {', '.join(allowed)}"
     yield from _source_problems(card.weights)
-    yield from _joint_problems(card) if card.kind == "joint" else _layer_problems(card)
+    yield from _PROBLEMS_OF_KIND[card.kind](card) if card.kind in KINDS else ()
     yield from _option_problems(card.architecture.options)
 
 
@@ -411,3 +413,6 @@ def _layer_problems(card: Card) -> Iterator[str]:
             yield f"layers.{name}.node is {layer.node!r}, expected the index of a map, as timm counts them"
         if layer.norm and card.architecture.loader != "timm":
             yield f"layers.{name}: norm is for the loader timm, found {card.architecture.loader!r}"
+
+
+_PROBLEMS_OF_KIND = {"frozen": _layer_problems, "joint": _joint_problems}

@@ -89,7 +89,7 @@ def load(card: Card, *, given: Path | None = None, place: str = "cpu") -> Frozen
 
 def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
     """Build a card's network with the weights of a file (or its seeded random ones) and report on the loading."""
-    if card.kind != "frozen":
+    if not card.layers:
         raise CardError(f"model {card.name!r}: a joint tracker, expected a frozen model; to use its backbone as one: "
                         f"unibench models backbone {card.name}")  # fmt: skip
     if card.architecture.loader not in LOADERS:

@@ -12,6 +12,7 @@ an `@`. Clip and result files hold no times, so the same run writes the same byt
 `null`.
 """
 
+import glob
 import hashlib
 import json
 import math
@@ -160,6 +161,22 @@ def read_clips(out: Path, run: RunKey) -> list[ClipResult]:
     names = sorted(unquote(path.stem) for path in (_folder(out, run) / "clips").glob("*.json"))
     found = [read_clip(out, UnitKey(**asdict(run), clip=name)) for name in names]
     return [one for one in found if one is not None]
+
+
+def find_runs(out: Path, task: str, protocol: str) -> list[RunKey]:
+    """Find what is stored of a task under a protocol, by any model and layer, sorted by path.
+
+    Args:
+        out: Root folder of the results.
+        task: Family and benchmark: `vos/davis2016`.
+        protocol: With its detections: `unitrack+public`.
+    """
+    below = _folder(Path(), RunKey("model", "fingerprint", task, protocol, "layer")).parts[2:-1]
+    folders = sorted(Path(out).glob(str(Path("*", "*", *map(glob.escape, below), "*", "clips"))))
+    return [
+        RunKey(unquote(path.parts[0]), unquote(path.parts[1]), task, protocol, unquote(path.parts[-2]))
+        for path in (folder.relative_to(out) for folder in folders)
+    ]
 
 
 def write_result(out: Path, scores: Sequence[Score]) -> Path:

@@ -202,7 +202,7 @@ def test_the_command(home):
         (("-m", "out/none.toml", "--data", "coco:data.json"), "out/none.toml"),
         (("-m", "seer", "--data", "coco:data.json"), "no model card 'seer'"),
         (("-m", "out/seer.toml", "--data", "synthetic:test"), "data 'synthetic:test': classes square, disc"),
-        (("-m", "hog", "--data", "coco:data.json"), "model 'hog': kind 'frozen', expected 'joint'"),
+        (("-m", "hog", "--data", "coco:data.json"), "model 'hog': a frozen model, expected a joint tracker"),
     ],
 )
 def test_what_is_wrong_is_one_line(home, arguments, message):

@@ -1,0 +1,54 @@
+"""Evaluation from Python: rows, failures, and what a folder of results may not mix."""
+
+from pathlib import Path
+
+import pytest
+
+from unibench.errors import OutputError
+from unibench.evaluation.evaluate import evaluate
+
+TASK = "vos/synthetic-easy"
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+
+
+def test_other_numbers_of_frames_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    evaluate(["lab-colour"], [TASK], output=tmp_path, frames=3)
+    before, seen = bytes_of(tmp_path), []
+    with pytest.raises(
+        OutputError,
+        match=r"holds vos/synthetic-easy@unitrack of 'lab-colour' on the first 3 frames of each clip, expected the "
+        r"first 4 as asked for; choose another folder with -o, or another --frames$",
+    ):
+        evaluate(["hog"], [TASK], output=tmp_path, frames=4, progress=lambda done, total: seen.append(done))
+    with pytest.raises(OutputError, match="on the first 3 frames of each clip, expected all as asked for"):
+        evaluate(["lab-colour"], [TASK], output=tmp_path, progress=lambda done, total: seen.append(done))
+    assert not seen
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_column_of_its_own_results_can_be_computed_anew(tmp_path: Path) -> None:
+    evaluate(["lab-colour"], [TASK], output=tmp_path, frames=3)
+    made = evaluate(["lab-colour"], [TASK], output=tmp_path, frames=4, overwrite=True)
+    assert {row.frames for row in made.rows} == {8}
+
+
+def test_a_limit_beyond_a_clips_end_is_no_other_number_of_frames(tmp_path: Path) -> None:
+    evaluate(["lab-colour"], [TASK], output=tmp_path, frames=500)
+    made = evaluate(["lab-colour"], [TASK], output=tmp_path, frames=400)
+    assert not made.failed
+
+
+def test_progress_counts_every_clip_and_scores_are_a_table(tmp_path: Path) -> None:
+    calls: list[tuple[str, int]] = []
+    made = evaluate(
+        ["lab-colour", "hog"], [TASK], output=tmp_path, frames=3,
+        progress=lambda done, total: calls.append((done.unit.clip, total)),
+    )  # fmt: skip
+    assert calls == [("objects-1", 4), ("objects-2", 4)] * 2
+    table = made.scores
+    assert set(table["model"]) == {"lab-colour", "hog"}
+    assert table["headline"].sum() == 2
+    assert ((table["value"] >= -1) & (table["value"] <= 1)).all()
