@@ -1,4 +1,8 @@
-"""Shared by all tests: shape annotations are checked at run time, torch uses one thread, real data is optional."""
+"""Shared by all tests: shape annotations are checked at run time, torch uses one thread, real data is optional.
+
+The rooms that compute on arrays are checked at every run; `UNIBENCH_TYPECHECK=all uv run pytest` checks all of them,
+which takes seconds more at every start.
+"""
 
 import os
 from pathlib import Path
@@ -8,7 +12,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["heads", "unibench"], "beartype.beartype")
+CHECKED = ["heads", "unibench.geometry", "unibench.metrics", "unibench.records", "unibench.stats"]
+everything = os.environ.get("UNIBENCH_TYPECHECK") == "all"
+install_import_hook(["heads", "unibench"] if everything else CHECKED, "beartype.beartype")
 
 import pytest
 import torch

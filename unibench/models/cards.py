@@ -285,8 +285,8 @@ def _not_an_alias(name: str, card: Card) -> Card:
         for path in sorted(own.glob("[!.]*.toml")):
             if name in read(path).aliases:
                 raise CardError(
-                    f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; rename that one, or "
-                    "give it by its file"
+                    f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; rename that one, "
+                    "or give it by its file"
                 )
     return card
 
