@@ -7,7 +7,7 @@
     ├── FeaturesError           a network that fails on an image, or gives maps that are not finite
     ├── DataError               a data set or one of its files missing or malformed
     ├── TrainingError           a training config that is not valid, or a training that cannot go on
-    ├── TrackerError            a tracker that broke its protocol (looked ahead, wrong number of frames, ...)
+    ├── TrackerError            a tracker that broke its protocol (read too far ahead, wrong number of frames, ...)
     ├── OutputError             results that cannot be written or read
     ├── PluginError             a plug-in that cannot be imported
     └── PlanError               a plan that is not valid, or does not fit this machine

@@ -55,10 +55,10 @@ class Frame:
     image: UInt8[np.ndarray, "height width 3"]
     """RGB, 0 to 255."""
     prompt: Labels = field(default_factory=Labels)
-    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation); empty in every other task and frame, but for
-    those of VOS in which an object is given that comes later."""
+    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation); empty in every other task and frame,
+    but for VOS, where an object that appears later is prompted in its first frame."""
     detections: Labels = field(default_factory=Labels)
-    """Given observations without identity (MOT, MOTS, PoseTrack); empty otherwise."""
+    """Observations without identity (MOT, MOTS, PoseTrack); empty otherwise."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from unibench import plugins
 from unibench.datasets import BENCHMARKS
 from unibench.metrics import vos
 from unibench.records import EXCUSED, Labels, Truth
-from unibench.tasks.association.track_counts import Sighting, count_tracks
+from unibench.tasks.association.track_counts import Pair, count_tracks
 from unibench.tasks.known_answers import Answers, Case
 from unibench.tasks.registry import FAMILIES
 
@@ -36,7 +36,7 @@ def rendered(family: str, clip: int = 0) -> Truth:
     return benchmark.load(Path(), benchmark.names(Path())[clip])[1]
 
 
-def seen(*frames: Sequence[tuple[str, int | None]]) -> list[list[Sighting]]:
+def paired(*frames: Sequence[tuple[str, int | None]]) -> list[list[Pair]]:
     """Frames of (track's letter, predicted identity); all of class 0."""
     return [
         [((0, ord(track)), None if name is None else (0, name)) for track, name in frame] for frame in frames
@@ -51,7 +51,7 @@ def test_every_family_has_answers_that_begin_with_the_truth_and_nothing() -> Non
 
 
 def test_counts_of_two_tracks_that_swap_half_way() -> None:
-    counts = count_tracks(seen(*[[("a", 1), ("b", 2)]] * 2, *[[("a", 2), ("b", 1)]] * 2))
+    counts = count_tracks(paired(*[[("a", 1), ("b", 2)]] * 2, *[[("a", 2), ("b", 1)]] * 2))
     assert counts == {
         "objects": 8, "tracks": 2, "gaps": 0, "switches": 2, "idtp": 4,
         "AssA": pytest.approx(8 * 2 / (4 + 4 - 2)), "AssRe": 4, "AssPr": 4,
@@ -59,25 +59,25 @@ def test_counts_of_two_tracks_that_swap_half_way() -> None:
 
 
 def test_the_best_choice_of_identities_is_one_to_one() -> None:
-    counts = count_tracks(seen(*[[("a", 1)]] * 3, *[[("b", 1)]] * 2, [("b", 2)]))
+    counts = count_tracks(paired(*[[("a", 1)]] * 3, *[[("b", 1)]] * 2, [("b", 2)]))
     assert counts["idtp"] == 3 + 1  # identity 1 goes to a, though b has it more often than 2
     assert counts["switches"] == 1
 
 
 def test_a_track_that_is_not_seen_switches_when_it_comes_back_as_another() -> None:
-    counts = count_tracks(seen([("a", 1), ("b", 2)], [("b", 2)], [("a", 3), ("b", 2)]))
+    counts = count_tracks(paired([("a", 1), ("b", 2)], [("b", 2)], [("a", 3), ("b", 2)]))
     assert (counts["switches"], counts["gaps"]) == (1, 1)
 
 
 def test_a_frame_without_anybody_of_the_class_is_no_gap() -> None:
-    assert count_tracks(seen([("a", 1)], [], [("a", 1)]))["gaps"] == 0
-    other: Sighting = ((1, 9), (1, 9))
+    assert count_tracks(paired([("a", 1)], [], [("a", 1)]))["gaps"] == 0
+    other: Pair = ((1, 9), (1, 9))
     frames = [[*frame, other] for frame in seen([("a", 1)], [], [("a", 1)])]
     assert count_tracks(frames)["gaps"] == 0
 
 
 def test_nothing_said_has_objects_and_tracks_only() -> None:
-    counts = count_tracks(seen([("a", None), ("b", None)], [("a", None)]))
+    counts = count_tracks(paired([("a", None), ("b", None)], [("a", None)]))
     assert (counts["objects"], counts["tracks"]) == (3, 2)
     assert counts["idtp"] == counts["AssA"] == counts["switches"] == 0
 

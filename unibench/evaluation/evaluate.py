@@ -138,6 +138,6 @@ def _require_same_frames(units: Sequence[Unit], out: Path, *, overwrite: bool) -
                 there = f"the first {found.frames} frames" if found.partial else f"all {found.frames} frames"
                 here = "all" if unit.frames is None else f"the first {unit.frames}"
                 raise OutputError(
-                    f"{out}: holds {task}@{protocol} of {run.model!r} on {there} of each clip, expected {here} as asked "
-                    "for; choose another folder with -o, or another --frames"
+                    f"{out}: holds {task}@{protocol} of {run.model!r} on {there} of each clip, expected {here} as "
+                    "asked for; choose another folder with -o, or another --frames"
                 )

@@ -215,7 +215,7 @@ def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Ite
 
 
 def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
-    """Frames, each with the hash of all that was given so far."""
+    """Frames, each with the hash over all frames up to it."""
     found = hashlib.sha256()
     for frame in frames:
         found.update(np.ascontiguousarray(frame.image).data)
@@ -224,7 +224,7 @@ def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
 
 
 class _Watch:
-    """Counts the frames that a tracker pulls, so that online is enforced, and keeps the hash of what it was given."""
+    """Counts the frames that a tracker pulls, so that online is enforced, and keeps the hash of what it has read."""
 
     def __init__(self, job: _Job, frames: Iterator[_Hashed], lookahead: int | float) -> None:
         self.job = job

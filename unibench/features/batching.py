@@ -1,4 +1,4 @@
-"""How a network is run over a clip: in batches, one pass for all who show it the same, on frames decoded ahead.
+"""How a network is run over a clip: in batches, one pass for all that show it the same pixels, on prefetched frames.
 
 Nothing of this changes what a tracker says, but for the order of sums within a batch.
 """
@@ -29,17 +29,17 @@ PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Steps(Generic[Options, State]):
-    """A tracker in steps, which `follow` takes: its passes may run ahead of the frame it labels, its head cannot.
+    """A tracker in steps, which `follow` takes: its network may run on frames beyond the one it labels, its head cannot.
 
     Called with a clip, a model, its layers and options, it yields the labels of each frame and layer.
     """
 
     network_input: Callable[[Frame, FrozenModel, Sequence[str], Options], Image | None]
-    """What the network is to see of a frame; None: nothing. Depends on no other frame."""
+    """What the network is to be shown of a frame; None: nothing. Depends on no other frame."""
     begin: Callable[[Clip, FrozenModel, Sequence[str], Options], State]
     """The state before frame 0."""
     advance: Callable[[State, Frame, Mapping[str, Tensor]], tuple[State, dict[str, Labels]]]
-    """State, next frame and its maps (channel, h, w) of each layer, none where nothing was looked at -> the state
+    """State, next frame and its maps (channel, h, w) of each layer, none where the network was not run -> the state
     after it, and its labels on each layer."""
 
     def __call__(
@@ -94,12 +94,12 @@ def run_network(
         For each image, layer -> (channel, h, w); empty where there is none.
     """
     maps: list[dict[str, Tensor]] = [{} for _ in images]
-    shown = [(place, model.prepare(image)) for place, image in enumerate(images) if image is not None]
+    shown = [(row, model.prepare(image)) for row, image in enumerate(images) if image is not None]
     for _, group in groupby(shown, key=lambda one: one[1].shape):
-        places, prepared = zip(*group, strict=True)
+        rows, prepared = zip(*group, strict=True)
         found = model.network(torch.stack(prepared), layers)
-        for row, place in enumerate(places):
-            maps[place] = {layer: found[layer][row] for layer in layers}
+        for number, row in enumerate(rows):
+            maps[row] = {layer: found[layer][number] for layer in layers}
     return maps
 
 
@@ -117,7 +117,7 @@ def share_passes(model: FrozenModel, union: Sequence[str] = ()) -> tuple[FrozenM
     known: list[tuple[Tensor, dict[str, Tensor]]] = []
 
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        maps = next((maps for seen, maps in known if _equal(seen, images)), None)
+        maps = next((maps for shown, maps in known if _equal(shown, images)), None)
         if maps is None:
             known.append((images, maps := {}))
         missing = [layer for layer in dict.fromkeys([*union, *layers]) if layer not in maps]
@@ -139,7 +139,7 @@ def prefetch(items: Iterable[Item], depth: int = PREFETCHED) -> Generator[Item, 
 
     Args:
         items: For instance the frames of a clip, which are decoded on the way.
-        depth: Items that are made ahead, at least 1.
+        depth: Items that are made before they are asked for, at least 1.
     """
     source, end = iter(items), object()
     with ThreadPoolExecutor(1, "prefetch") as thread:
@@ -170,7 +170,7 @@ def tee(items: Iterable[Item], readers: int) -> list[Iterator[Item]]:
 
     def read(link: list[Any]) -> Iterator[Item]:
         while True:
-            if not link:  # nobody was here before
+            if not link:  # no other reader has been here
                 link += [take(), []]
             (item, error), link = link
             if isinstance(error, StopIteration):

@@ -30,7 +30,7 @@ BUDGET = 30 << 30
 """Bytes: DAVIS-2017 val of a ResNet-50's layer3 takes 24.5 GiB."""
 FEATURES = "float16"
 MEASURED = 256 << 20
-"""Bytes after which a process looks again at how much the others have written."""
+"""Bytes after which a process checks again how much the others have written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def pack(features: Float[Tensor, "channel h w"]) -> Packed:
 
 
 def unpack(maps: Sequence[Packed], device: torch.device) -> Float[Tensor, "batch channel h w"]:
-    """What heads see of maps of one size."""
+    """What heads read of maps of one size."""
     halves = torch.stack([torch.from_numpy(one.features) for one in maps])
     scales = torch.tensor([2.0**one.exponent for one in maps], device=device)
     return halves.to(device).float().mul_(scales.view(-1, 1, 1, 1)).permute(0, 3, 1, 2)
@@ -81,7 +81,7 @@ class FeatureCache:
 
     def path(self, model: FrozenModel, layer: str, digest: str) -> Path:
         """Where the map of a layer is, or would be."""
-        return cache_folder.place(self.folder, model.name, model.fingerprint, layer, digest)
+        return cache_folder.path_of(self.folder, model.name, model.fingerprint, layer, digest)
 
     def read(self, path: Path) -> Packed | None:
         """Read an entry, and note that it was used.

@@ -83,7 +83,7 @@ def require(folder: Path) -> None:
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """List what a cache holds, in no particular order; nothing else in the folder is looked at."""
+    """List what a cache holds, in no particular order; other files in the folder are ignored."""
     for kind in _folders(folder):
         names = [unquote(part) for part in kind.name.split("@")]
         if len(names) == 3:
@@ -170,7 +170,7 @@ def _scan(folder: Path) -> list["os.DirEntry[str]"]:
         ) from error
 
 
-def place(folder: Path, model: str, fingerprint: str, layer: str, digest: str) -> Path:
+def path_of(folder: Path, model: str, fingerprint: str, layer: str, digest: str) -> Path:
     """Where the map of an image is, or would be; no name leads out of the folder."""
     kind = "@".join(quote(part, safe="") for part in (model, fingerprint, layer))
     return folder / kind / digest[:2] / f"{digest}.npz"

@@ -33,7 +33,7 @@ class Job:
     """What all units of a run have in common: plain data, which travels to workers."""
 
     out: Path
-    """Root folder of the results; an absolute path that all workers see."""
+    """Root folder of the results; an absolute path that all workers can read."""
     weights_path: Path | None = None
     """A weights file, or the folder that holds them."""
     device: str = "cpu"
@@ -45,7 +45,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     """Plug-ins that a worker imports first."""
     features: FeatureCache | None = None
-    """Where feature maps are kept: a folder that all workers see."""
+    """Where feature maps are kept: a folder that all workers can read."""
 
 
 Executor = Callable[[Sequence[Unit], Job], Iterator[Done]]
@@ -165,7 +165,7 @@ def batches(units: Sequence[Unit]) -> list[list[Unit]]:
 
 
 def done(batch: Sequence[Unit], answer: Answer) -> list[Done]:
-    """Put a worker's answer to the units that it was given.
+    """Assign a worker's answer to the units of its batch.
 
     Raises:
         UnibenchError: The worker met an error that stops the run.

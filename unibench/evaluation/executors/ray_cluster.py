@@ -14,8 +14,8 @@ from unibench.evaluation.units import Unit
 
 
 @dataclass(eq=False)
-class _Hand:
-    """An actor, seen from here."""
+class _Actor:
+    """An actor, as this process knows it."""
 
     actor: Any
     batch: list[Unit] | None = None
@@ -56,34 +56,34 @@ def _share(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             f"executor ray: the cluster has no {kind}, expected one for --device {job.device}"
         )
     workers = min(job.workers or there, len(units))
-    batches, hands, failures = Batches(units), dict[Any, _Hand](), 0
+    batches, actors, failures = Batches(units), dict[Any, _Actor](), 0
     for _ in range(workers):
-        _start(hands, job, kind)
-    while batches.left() or any(hand.batch for hand in hands.values()):
-        (ready, *_), _ = ray.wait(list(hands))
-        hand = hands.pop(ready)
+        _start(actors, job, kind)
+    while batches.left() or any(one.batch for one in actors.values()):
+        (ready, *_), _ = ray.wait(list(actors))
+        one = actors.pop(ready)
         try:
             answer = ray.get(ready)
         except ray.exceptions.RayError as error:
-            failures += hand.batch is None
+            failures += one.batch is None
             if failures > workers:
                 raise UnibenchError(f"executor ray: no worker starts: {_first_line(error)}") from error
-            yield from batches.lost(hand.batch, type(error).__name__) if hand.batch else ()
-            _start(hands, job, kind)  # waits, if need be, for a place on what is left of the cluster
+            yield from batches.lost(one.batch, type(error).__name__) if one.batch else ()
+            _start(actors, job, kind)  # waits until the cluster has room for it
             continue
-        yield from done(hand.batch, answer) if hand.batch else ()
-        batch = batches.take(*([hand.batch[0].model] if hand.batch else []))
+        yield from done(one.batch, answer) if one.batch else ()
+        batch = batches.take(*([one.batch[0].model] if one.batch else []))
         if batch is not None:
-            hands[hand.actor.run.remote(batch)] = _Hand(hand.actor, batch)
+            actors[one.actor.run.remote(batch)] = _Actor(one.actor, batch)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _start(hands: dict[Any, _Hand], job: Job, kind: str) -> None:
+def _start(actors: dict[Any, _Actor], job: Job, kind: str) -> None:
     import ray
 
     resources = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
     actor = ray.remote(Worker).options(**resources).remote(job, job.device)
-    hands[actor.__ray_ready__.remote()] = _Hand(actor)
+    actors[actor.__ray_ready__.remote()] = _Actor(actor)

@@ -1,6 +1,6 @@
 """A Slurm cluster, through submitit: one job a worker, in arrays; a job that is preempted or times out is requeued.
 
-Slurm's own variables (SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...) choose what a cluster needs to be told.
+Slurm's own variables (SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...) say what a cluster needs to know.
 """
 
 import logging
@@ -59,8 +59,8 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
     """Run units in jobs of an array, at most `job.workers` at a time; those of a job that fails are run once more.
 
     Raises:
-        UnibenchError: submitit or Slurm is not here, no number of workers was given, or a job found that no unit
-            would fare better.
+        UnibenchError: submitit or Slurm is not here, no number of workers is set, or a job met an error that
+            stops the run.
     """
     try:
         import submitit
@@ -83,12 +83,12 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
         with executor.batch():
             jobs = [(executor.submit(Shard(job, pickle.dumps(piece))), piece) for piece in waiting]
         waiting = []
-        for place in submitit.helpers.as_completed([one for one, _ in jobs], poll_frequency=2):
-            piece = next(piece for one, piece in jobs if one is place)
+        for ended in submitit.helpers.as_completed([one for one, _ in jobs], poll_frequency=2):
+            piece = next(piece for one, piece in jobs if one is ended)
             try:
-                answer = place.result()
+                answer = ended.result()
             except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
-                logging.getLogger(__name__).warning("job %s is lost (%s)", place.job_id, place.state)
+                logging.getLogger(__name__).warning("job %s is lost (%s)", ended.job_id, ended.state)
                 waiting.append(piece)
             else:
                 yield from done(piece, answer)
@@ -102,7 +102,7 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
 
 def _cut(found: Sequence[list[Unit]], count: int) -> list[list[Unit]]:
     """Cut a line of batches into pieces of about the same number."""
-    ends = [round(len(found) * place / count) for place in range(count + 1)]
+    ends = [round(len(found) * number / count) for number in range(count + 1)]
     pieces = [list(chain(*found[start:end])) for start, end in pairwise(ends)]
     return [piece for piece in pieces if piece]
 

@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 
 from unibench.geometry import boxes, masks
 from unibench.records import EXCUSED, Labels, Tally, Truth
-from unibench.tasks.association.track_counts import Sighting, count_tracks
+from unibench.tasks.association.track_counts import Pair, count_tracks
 from unibench.tasks.known_answers import Answers, Case, Expected, as_it_is, nothing
 
 FRACTIONS = ("IDF1", "HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDP", "IDR", "DetRe", "DetPr", "AssRe", "AssPr",
@@ -26,10 +26,10 @@ Touch = Callable[[Truth, int], Bool[np.ndarray, "object object"]]
 
 def _count_objects(truth: Truth, prediction: Sequence[Labels]) -> Tally:
     frames = range(len(truth.labels)) if truth.scored is None else truth.scored
-    return count_tracks([_sightings(truth.labels[frame], prediction[frame]) for frame in frames])
+    return count_tracks([_pairs(truth.labels[frame], prediction[frame]) for frame in frames])
 
 
-def _sightings(true: Labels, predicted: Labels) -> list[Sighting]:
+def _pairs(true: Labels, predicted: Labels) -> list[Pair]:
     kinds = true.classes.tolist() or [0] * len(true.ids)
     names = predicted.ids.tolist() or [None] * len(true.ids)
     return [
@@ -45,12 +45,12 @@ def _count_joints(truth: Truth, prediction: Sequence[Labels]) -> Tally:
     there = [_has_joint(truth, frame) for frame in kept]
     sums: dict[str, float] = {}
     for joint in range(there[0].shape[1] if there else 0):
-        sightings = [_sightings(truth.labels[frame], prediction[frame]) for frame in kept]
-        seen = [
+        pairs = [_pairs(truth.labels[frame], prediction[frame]) for frame in kept]
+        labelled = [
             [one for one, has in zip(frame, mask[:, joint], strict=True) if has]
-            for frame, mask in zip(sightings, there, strict=True)
+            for frame, mask in zip(pairs, there, strict=True)
         ]
-        counts = count_tracks(seen)
+        counts = count_tracks(labelled)
         objects = counts["objects"]
         counts |= {"IDF1": counts["idtp"] / max(1.0, objects), "clips": float(objects > 0)}
         sums |= {f"{joint}/{name}": count for name, count in counts.items()}
@@ -119,16 +119,16 @@ def _joints_mixed(sums: Tally) -> Expected:
     counts = [
         {key.partition("/")[2]: sums[key] for key in sums if key.startswith(f"{one}/")} for one in joints
     ]
-    seen = [one for one in counts if one["objects"]]
-    associated = [one["AssA"] / one["objects"] for one in seen]
+    scored = [one for one in counts if one["objects"]]
+    associated = [one["AssA"] / one["objects"] for one in scored]
     of_joints = {
-        "IDF1": [one["IDF1"] / one["clips"] for one in seen],
-        "MOTA": [1 - one["switches"] / one["objects"] for one in seen],
+        "IDF1": [one["IDF1"] / one["clips"] for one in scored],
+        "MOTA": [1 - one["switches"] / one["objects"] for one in scored],
         "AssA": associated,
         "HOTA": [share**0.5 for share in associated],
     }
     means = {name: float(np.mean(values)) for name, values in of_joints.items()}
-    return dict.fromkeys(OF_JOINTS, 1.0) | means | {"IDSW": sum(one["switches"] for one in seen)}
+    return dict.fromkeys(OF_JOINTS, 1.0) | means | {"IDSW": sum(one["switches"] for one in scored)}
 
 
 def _permuted(truth: Truth) -> list[Labels]:

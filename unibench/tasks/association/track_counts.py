@@ -1,4 +1,4 @@
-"""Counting who is seen as whom, frame by frame, where nothing has to be matched."""
+"""Counts of true and predicted identities, frame by frame, where nothing has to be matched."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -8,15 +8,15 @@ from scipy.optimize import linear_sum_assignment
 
 Track = tuple[int, int]
 """Class and identity."""
-Sighting = tuple[Track, Track | None]
-"""A track of the truth in one frame, and the predicted one in its place."""
+Pair = tuple[Track, Track | None]
+"""The true track of an object in one frame, and the predicted one; None: it is not predicted."""
 
 
-def count_tracks(frames: Sequence[Sequence[Sighting]]) -> dict[str, float]:
-    """Count who is seen as whom.
+def count_tracks(frames: Sequence[Sequence[Pair]]) -> dict[str, float]:
+    """Count how often each true track has each predicted identity.
 
     Args:
-        frames: The sightings of each frame; every track of the truth at most once a frame.
+        frames: The objects of each frame; every track of the truth at most once a frame.
 
     Returns:
         `objects`, `tracks`, `gaps` of the truth; `switches`: changes of a track's predicted identity; `idtp`: objects
@@ -48,16 +48,16 @@ def count_tracks(frames: Sequence[Sequence[Sighting]]) -> dict[str, float]:
 
 def _gaps(frames: Sequence[Collection[Track]]) -> int:
     """How often a track comes back; frames without any track of its class are passed over, as TrackEval does."""
-    seen: set[Track] = set()
+    earlier: set[Track] = set()
     last: set[Track] = set()
     gaps = 0
     for present in map(set, filter(None, frames)):
-        gaps += len((present & seen) - last)
-        seen, last = seen | present, present
+        gaps += len((present & earlier) - last)
+        earlier, last = earlier | present, present
     return gaps
 
 
-def _switches(frames: Sequence[Sequence[Sighting]]) -> int:
+def _switches(frames: Sequence[Sequence[Pair]]) -> int:
     latest: dict[Track, Track | None] = {}
     switches = 0
     for frame in frames:

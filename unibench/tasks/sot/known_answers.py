@@ -22,9 +22,9 @@ def _has_box(labels: Labels) -> bool:
     return len(labels.boxes) > 0 and bool((labels.boxes[0, 2:] > labels.boxes[0, :2]).all())
 
 
-def _sot(success: str, place: str, sums: Tally) -> Expected:
-    """Scores where a share `success` of the frames has the truth's box, and a share `place` its centre."""
-    overlap, centre = sums[success] / sums["clips"], sums[place] / sums["clips"]
+def _sot(overlaps: str, centred: str, sums: Tally) -> Expected:
+    """Scores where a share `overlaps` of the frames has the truth's box, and a share `centred` its centre."""
+    overlap, centre = sums[overlaps] / sums["clips"], sums[centred] / sums["clips"]
     return {"AUC": BEST_AUC * overlap, "SR.5": overlap, "P@20": centre, "NormP": centre}
 
 
