@@ -236,6 +236,7 @@ def test_waymo_becomes_a_video_of_each_camera(tmp_path):
             "[CameraBoxComponent].box.size.y: found '-2', expected 0 to 1e+06 pixels",
         ),
         ("1_00,1,a,1,9,9,2,2", "key.frame_timestamp_micros: found '1_00', expected an integer"),
+        ("100,1,a,1,9,9,2,2,3", "camera_box.csv:2: more cells than columns"),
         ("100,1,a,1,9", "no column '[CameraBoxComponent].box.center.y'"),
     ],
 )

@@ -98,6 +98,8 @@ def _add_boxes(table: dict[str, Any], file: Path, images: Mapping[tuple[str, int
         fail(file, f"not a table ({error})", "write the table camera_box as it is")
     for row_number, cells in enumerate(lines, start=2):
         where = f"{file}:{row_number}"
+        if None in cells:
+            fail(where, "more cells than columns", "write the table camera_box as it is")
         row = _row(cells, where)
         key = (str(row["camera"]), row["frame"])
         if key not in images:
