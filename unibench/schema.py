@@ -38,7 +38,10 @@ def read_file(path: Path) -> bytes:
     Raises:
         OSError: It cannot be read, or is no regular file.
     """
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except ValueError:  # a NUL, or half of a character
+        raise OSError(errno.EINVAL, "not a file's name", ascii(path)) from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the folder's own error is clear
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.read_bytes()

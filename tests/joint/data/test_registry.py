@@ -98,28 +98,41 @@ def drop(name: str, row: int, field: str) -> Callable[[dict[str, Any]], object]:
 
 
 WRONG = [
-    (lambda table: table.pop("images"), "no list 'images'; expected COCO JSON"),
-    (lambda table: table["annotations"].append(3), "annotations[4]: found '3', expected an object"),
-    (drop("images", 0, "id"), "images[0]: no id, expected an integer"),
-    (drop("images", 0, "file_name"), "images[0]: no file_name, expected a text"),
+    (lambda table: table.pop("images"), "annotations.json: missing field 'images'; correct"),
+    (lambda table: table["annotations"].append(3), "annotations[4]: found 3, expected a table"),
+    (drop("images", 0, "id"), "images[0]: missing field 'id'"),
+    (drop("images", 0, "file_name"), "images[0]: missing field 'file_name'"),
     (put("images", 0, file_name="../a.png"), "the name '../a.png' leads out of this folder"),
     (put("images", 0, file_name="b/c.png"), "two images are called 'b/c.png'"),
     (put("annotations", 1, image_id=77), "annotations[1]: no image 77"),
     (put("annotations", 1, category_id=77), "annotations[1]: no category 77"),
     (
         put("annotations", 0, bbox=[1, 2, 3]),
-        "annotations[0]: bbox is [1, 2, 3], expected [x, y, width, height]",
+        "annotations[0].bbox: found [1, 2, 3], expected tuple[float, at least",
     ),
-    (put("annotations", 0, bbox=[1, 2, -3, 4]), "annotations[0]: bbox is [1, 2, -3, 4], expected"),
-    (put("annotations", 0, bbox=[1, float("nan"), 3, 4]), "annotations[0]: bbox is [1, nan, 3, 4], expected"),
-    (put("annotations", 0, area="big"), "annotations[0]: area is 'big', expected a number"),
-    (put("categories", 0, id="x"), "categories[0]: id is 'x', expected an integer"),
+    (put("annotations", 0, bbox=[1, 2, -3, 4]), "annotations[0].bbox: found [1, 2, -3, 4], expected"),
+    (put("annotations", 0, bbox=[1, float("nan"), 3, 4]), "not JSON (NaN is no number)"),
+    (put("annotations", 0, area="big"), "annotations[0].area: found 'big', expected float"),
+    (put("categories", 0, id="x"), "categories[0].id: found 'x', expected int"),
     (drop("images", 0, "video_id"), "images[0]: no video_id, expected an integer"),
     (drop("images", 0, "frame_id"), "images[0]: no frame_id or frame_index, expected an integer"),
     (
         drop("annotations", 0, "instance_id"),
         "annotations[0]: no instance_id or track_id, expected an integer",
     ),
+    (put("annotations", 0, area=-1), "annotations[0].area: found -1, expected float, at least 0"),
+    (put("annotations", 0, area=10**400), "an integer of 401 digits"),
+    (put("annotations", 0, bbox=[1e308, 0, 1e308, 4]), "annotations[0].bbox: found [1e+308, 0, 1e+308, 4]"),
+    (put("annotations", 0, iscrowd="0"), "annotations[0].iscrowd: found '0', expected bool | int"),
+    (put("annotations", 0, iscrowd=2), "annotations[0].iscrowd: found 2, expected bool | int"),
+    (put("annotations", 0, instance_id=10**30), "an integer of 31 digits"),
+    (put("annotations", 0, instance_id=2**53), "annotations[0].instance_id: found 9007199254740992"),
+    (put("annotations", 0, instance_id=1.5), "annotations[0].instance_id: found 1.5"),
+    (put("categories", 1, id=7), "categories: two have the id 7"),
+    (put("images", 1, id=5), "images: two have the id 5"),
+    (put("images", 1, frame_id=1), "two images have the video and frame ('9', 1)"),
+    (put("images", 0, file_name="\ud800.png"), "half of a surrogate pair in a text"),
+    (lambda table: table["annotations"].clear(), "no annotations, expected at least one"),
     (put("annotations", 2, instance_id=11), "images[0]: an identity stands twice in 'a.png'"),
 ]
 
@@ -136,7 +149,7 @@ def test_what_is_wrong_in_a_json_file_is_named(tmp_path, spoil, message):
 def test_a_file_that_is_no_json(tmp_path):
     file = tmp_path / "x.json"
     file.write_text("{")
-    with pytest.raises(DataError, match=r"x\.json: not JSON \(.*\); the file is damaged"):
+    with pytest.raises(DataError, match=r"x\.json: not JSON \(.*\); correct"):
         registry.read(f"coco:{file}")
     with pytest.raises(DataError, match=r"y\.json: no such file"):
         registry.read(f"coco:{tmp_path / 'y.json'}")
@@ -168,10 +181,13 @@ def test_crowdhuman(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", ":1: cannot be understood"),
-        ('{"ID": "x"}', ":1: cannot be understood"),
-        (odgt({"tag": "person", "fbox": [1, 2, 3]}), ":1: fbox is [1, 2, 3], expected [x, y, width, height]"),
-        (odgt({"tag": "person"}), ":1: cannot be understood"),
+        ("{", ":1: not JSON ("),
+        ('{"ID": "x"}', ":1: missing field 'gtboxes'; correct this line"),
+        (odgt({"tag": "person", "fbox": [1, 2, 3]}), ":1: gtboxes[0].fbox: found [1, 2, 3], expected tuple"),
+        (odgt({"tag": "person"}), ":1: gtboxes[0]: missing field 'fbox'"),
+        ("[" * 100_000, ":1: not JSON that can be read (nested too deeply)"),
+        (odgt({"tag": "person", "fbox": [1, 2, 3, 10**400]}), "an integer of 401 digits"),
+        (odgt(), ": no persons, expected at least one"),
         (odgt(name="../../x"), "the name '../../x.jpg' leads out of this folder"),
     ],
 )
@@ -210,12 +226,17 @@ def test_waymo_becomes_a_video_of_each_camera(tmp_path):
     [
         ("300,1,a,1,9,9,2,2", "camera_box.csv:2: a box in '"),
         ("100,1,a,9,9,9,2,2", "camera_box.csv:2: type 9, expected one of 1, 2, 3, 4"),
-        ("100,1,a,1,x,9,2,2", "[CameraBoxComponent].box.center.x: found 'x', expected a number"),
-        ("100,1,a,1,9,inf,2,2", "[CameraBoxComponent].box.center.y: found 'inf', expected a finite number"),
+        ("100,1,a,1,x,9,2,2", "[CameraBoxComponent].box.center.x: not a number in 'x'"),
+        (
+            "100,1,a,1,9,inf,2,2",
+            "[CameraBoxComponent].box.center.y: found 'inf', expected -1e+06 to 1e+06 pixels",
+        ),
         (
             "100,1,a,1,9,9,2,-2",
-            "[CameraBoxComponent].box.size.y: found '-2', expected a finite number, of a size none below 0",
+            "[CameraBoxComponent].box.size.y: found '-2', expected 0 to 1e+06 pixels",
         ),
+        ("1_00,1,a,1,9,9,2,2", "key.frame_timestamp_micros: found '1_00', expected an integer"),
+        ("100,1,a,1,9,9,2,2,3", "camera_box.csv:2: more cells than columns"),
         ("100,1,a,1,9", "no column '[CameraBoxComponent].box.center.y'"),
     ],
 )
@@ -311,6 +332,7 @@ def test_training_never_shows_the_benchmark():
         ("coco:", "data 'coco:': nothing after 'coco:'; there are:"),
         ("synthetic:still", "no synthetic data 'still'; did you mean 'stills'"),
         ("synthetic:stills#0", "data 'synthetic:stills#0': #0, expected stills#N with N of 1 to 20000"),
+        (f"synthetic:stills#{'9' * 5000}", "#99999999999999999999, expected stills#N with N of 1 to 20000"),
         ("synthetic:clips#3", "data 'synthetic:clips#3': #3, expected stills#N"),
     ],
 )

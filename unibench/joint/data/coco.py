@@ -4,25 +4,72 @@ A video's images have a `video_id` and a `frame_id` (or `frame_index`), its anno
 `track_id`); both spellings are in use.
 """
 
-import json
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float
+from msgspec import Meta
 
-from unibench.datasets.files import fail, inside, read_text
+from unibench import schema
+from unibench.datasets.files import EXACT, FARTHEST, fail, inside, read_bytes
 from unibench.datasets.images import read_image
+from unibench.errors import DataError
 from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
 CORRECT = "correct this entry"
-FRAME, TRACK = ("frame_id", "frame_index"), ("instance_id", "track_id")
-Row = Mapping[str, Any]
+Id = Annotated[int, Meta(gt=-EXACT, lt=EXACT)]
+Mark = bool | Annotated[int, Meta(ge=0, le=1)]
+Pixels = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
+Size = Annotated[float, Meta(ge=0, le=FARTHEST)]
+
+
+@dataclass(frozen=True)
+class _Category:
+    id: Id
+    name: str
+
+
+@dataclass(frozen=True)
+class _Image:
+    id: Id
+    file_name: str
+    video_id: Id | None = None
+    frame_id: Id | None = None
+    frame_index: Id | None = None
+
+    @property
+    def index(self) -> int | None:
+        return self.frame_index if self.frame_id is None else self.frame_id
+
+
+@dataclass(frozen=True)
+class _Object:
+    image_id: Id
+    category_id: Id
+    bbox: tuple[Pixels, Pixels, Size, Size]
+    """Left, top, width, height."""
+    area: Annotated[float, Meta(ge=0, le=FARTHEST**2)] | None = None
+    """Of the mask; without it, of the box."""
+    iscrowd: Mark = 0
+    ignore: Mark = 0
+    instance_id: Id | None = None
+    track_id: Id | None = None
+
+    @property
+    def identity(self) -> int | None:
+        return self.track_id if self.instance_id is None else self.instance_id
+
+
+@dataclass(frozen=True)
+class _Content:
+    images: tuple[_Image, ...]
+    annotations: tuple[_Object, ...]
+    categories: tuple[_Category, ...]
 
 
 def read(file: Path, images: Path, *, videos: bool = False) -> TrainingSet:
@@ -37,10 +84,10 @@ def read(file: Path, images: Path, *, videos: bool = False) -> TrainingSet:
         DataError: The file is not JSON, or an entry is malformed or refers to nothing.
     """
     try:
-        table = json.loads(read_text(file))
-    except ValueError as error:
-        fail(file, f"not JSON ({error})", "the file is damaged; fetch it again")
-    return from_table(table, images, str(file), videos=videos)
+        content = schema.json(_Content, read_bytes(file), str(file), others=True)
+    except schema.SchemaError as error:
+        raise DataError(f"{error}; {CORRECT}") from error
+    return _training_set(content, images, str(file), videos=videos)
 
 
 def from_table(table: object, images: Path, where: str, *, videos: bool = False) -> TrainingSet:
@@ -57,108 +104,78 @@ def from_table(table: object, images: Path, where: str, *, videos: bool = False)
     Raises:
         DataError: An entry is malformed or refers to nothing.
     """
-    categories = sorted(_rows(table, "categories", where), key=lambda row: int(row["id"]))
-    numbers = {int(row["id"]): index for index, row in enumerate(categories)}
-    classes = tuple(str(_value(row, ("name",), str, f"{where}: categories")) for row in categories)
-    of_image: dict[int, list[tuple[str, Row]]] = {int(row["id"]): [] for row in _rows(table, "images", where)}
-    for number, row in enumerate(_rows(table, "annotations", where)):
+    try:
+        content = schema.record(_Content, table, where, others=True)
+    except schema.SchemaError as error:
+        raise DataError(f"{error}; {CORRECT}") from error
+    return _training_set(content, images, where, videos=videos)
+
+
+def _training_set(content: _Content, images: Path, where: str, *, videos: bool) -> TrainingSet:
+    if not content.annotations:
+        fail(where, "no annotations, expected at least one", "name the file that holds them")
+    for name, ids in (("images", content.images), ("categories", content.categories)):
+        _refuse_twins([one.id for one in ids], f"{where}: {name}", "have the id")
+    categories = sorted(content.categories, key=lambda one: one.id)
+    numbers = {category.id: index for index, category in enumerate(categories)}
+    of_image: dict[int, list[tuple[str, _Object]]] = {image.id: [] for image in content.images}
+    for number, one in enumerate(content.annotations):
         entry = f"{where}: annotations[{number}]"
-        image = _value(row, ("image_id",), int, entry)
-        if image not in of_image:
-            fail(entry, f"no image {image}", CORRECT)
-        if _value(row, ("category_id",), int, entry) not in numbers:
-            fail(entry, f"no category {row['category_id']}", CORRECT)
-        of_image[image].append((entry, row))
+        if one.image_id not in of_image:
+            fail(entry, f"no image {one.image_id}", CORRECT)
+        if one.category_id not in numbers:
+            fail(entry, f"no category {one.category_id}", CORRECT)
+        if videos and one.identity is None:
+            fail(entry, "no instance_id or track_id, expected an integer", CORRECT)
+        of_image[one.image_id].append((entry, one))
     annotated = []
-    for number, row in enumerate(_rows(table, "images", where)):
-        objects = _Objects(of_image[int(row["id"])], numbers, tracks=videos)
-        annotated.append(_image(row, f"{where}: images[{number}]", images, objects, videos=videos))
-    _refuse_twins([one.name for one in annotated], where)
+    for number, image in enumerate(content.images):
+        entry = f"{where}: images[{number}]"
+        if videos and (image.video_id is None or image.index is None):
+            found = "video_id" if image.video_id is None else "frame_id or frame_index"
+            fail(entry, f"no {found}, expected an integer", CORRECT)
+        objects = [one for _, one in of_image[image.id]]
+        annotated.append(_annotated(image, entry, images, objects, numbers, videos=videos))
+    _refuse_twins([one.name for one in annotated], where, "images are called")
     if videos:
+        _refuse_twins([(one.video, one.index) for one in annotated], where, "images have the video and frame")
         annotated.sort(key=lambda one: (one.video, one.index))
-    return TrainingSet(where, classes, annotated)
+    return TrainingSet(where, tuple(category.name for category in categories), annotated)
 
 
-class _Objects:
-    """The annotations of one image as arrays."""
-
-    def __init__(self, rows: Sequence[tuple[str, Row]], numbers: Mapping[int, int], *, tracks: bool) -> None:
-        boxes = np.array([_box(row, entry) for entry, row in rows]).reshape(-1, 4)
-        classes = np.array([numbers[row["category_id"]] for _, row in rows], dtype=np.int64)
-        crowd = np.array([bool(row.get("iscrowd") or row.get("ignore")) for _, row in rows], dtype=bool)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        areas = np.array(
-            [_area(row, entry, side) for (entry, row), side in zip(rows, sides, strict=True)],
-            dtype=np.float64,
-        )
-        kept = ~crowd & (sides > 0).all(axis=1)
-        ids = np.zeros(0, dtype=np.int64)
-        if tracks:
-            chosen = [pair for pair, good in zip(rows, kept, strict=True) if good]
-            ids = np.array([_value(row, TRACK, int, entry) for entry, row in chosen], dtype=np.int64)
-        self.labels = Labels(ids=ids, boxes=boxes[kept], classes=classes[kept])
-        self.areas, self.ignored, self.ignored_classes = areas[kept], boxes[crowd], classes[crowd]
-
-
-def _image(row: Row, entry: str, images: Path, objects: _Objects, *, videos: bool) -> AnnotatedImage:
-    name = _value(row, ("file_name",), str, entry)
-    labels = objects.labels
-    if len(set(labels.ids.tolist())) < len(labels.ids):
-        fail(entry, f"an identity stands twice in {name!r}", CORRECT)
+def _annotated(
+    image: _Image,
+    entry: str,
+    images: Path,
+    objects: Sequence[_Object],
+    numbers: dict[int, int],
+    *,
+    videos: bool,
+) -> AnnotatedImage:
+    boxes = np.array([one.bbox for one in objects], dtype=np.float64).reshape(-1, 4)
+    sides = boxes[:, 2:].copy()
+    boxes[:, 2:] += boxes[:, :2]
+    classes = np.array([numbers[one.category_id] for one in objects], dtype=np.int64)
+    crowd = np.array([bool(one.iscrowd or one.ignore) for one in objects], dtype=bool)
+    areas = [side.prod() if one.area is None else one.area for one, side in zip(objects, sides, strict=True)]
+    kept = ~crowd & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    ids = np.array([one.identity for one in objects if videos], dtype=np.int64)
+    ids = ids[kept] if videos else ids
+    if len(set(ids.tolist())) < len(ids):
+        fail(entry, f"an identity stands twice in {image.file_name!r}", CORRECT)
     return AnnotatedImage(
-        name,
-        partial(read_image, inside(images, name)),
-        labels,
-        objects.ignored,
-        areas=objects.areas,
-        ignored_classes=objects.ignored_classes,
-        video=str(_value(row, ("video_id",), int, entry)) if videos else "",
-        index=_value(row, FRAME, int, entry) if videos else 0,
+        image.file_name,
+        partial(read_image, inside(images, image.file_name)),
+        Labels(ids=ids, boxes=boxes[kept], classes=classes[kept]),
+        boxes[crowd],
+        areas=np.array(areas, dtype=np.float64)[kept],
+        ignored_classes=classes[crowd],
+        video=str(image.video_id) if videos else "",
+        index=(image.index or 0) if videos else 0,
     )
 
 
-def _rows(table: object, name: str, where: str) -> list[Row]:
-    found = table.get(name) if isinstance(table, dict) else None
-    if not isinstance(found, list):
-        fail(where, f"no list {name!r}", "expected COCO JSON with images, annotations and categories")
-    for number, row in enumerate(found):
-        if not isinstance(row, dict):
-            fail(f"{where}: {name}[{number}]", f"found {str(row)[:40]!r}, expected an object", CORRECT)
-        if name != "annotations":
-            _value(row, ("id",), int, f"{where}: {name}[{number}]")
-    return found
-
-
-def _value(row: Row, names: Sequence[str], kind: type, entry: str) -> Any:
-    """The first of several spellings of a field that is there."""
-    for name in names:
-        if isinstance(row.get(name), kind) and not isinstance(row[name], bool):
-            return row[name]
-    found = next((f"{name} is {row[name]!r}" for name in names if name in row), f"no {' or '.join(names)}")
-    fail(entry, f"{found}, expected {'an integer' if kind is int else 'a text'}", CORRECT)
-
-
-def _box(row: Row, entry: str) -> tuple[float, float, float, float]:
-    match row.get("bbox"):
-        case [
-            int() | float() as x,
-            int() | float() as y,
-            int() | float() as width,
-            int() | float() as height,
-        ] if math.isfinite(x + y + width + height) and min(width, height) >= 0:
-            return float(x), float(y), float(x + width), float(y + height)
-    fail(entry, f"bbox is {row.get('bbox')!r}, expected [x, y, width, height]", CORRECT)
-
-
-def _area(row: Row, entry: str, sides: Float[np.ndarray, " 2"]) -> float:
-    """That of the mask, or else of the box."""
-    area = row.get("area", float(sides.prod()))
-    if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
-        fail(entry, f"area is {area!r}, expected a number", CORRECT)
-    return float(area)
-
-
-def _refuse_twins(names: Sequence[str], where: str) -> None:
-    if len(set(names)) < len(names):
-        twin = next(name for name, count in Counter(names).items() if count > 1)
-        fail(where, f"two images are called {twin!r}", "remove one of them")
+def _refuse_twins(values: Sequence[Hashable], where: str, what: str) -> None:
+    if len(set(values)) < len(values):
+        twin = next(value for value, count in Counter(values).items() if count > 1)
+        fail(where, f"two {what} {twin!r}", "remove one of them")

@@ -1,19 +1,39 @@
 """CrowdHuman: one JSON object a line (`.odgt`), images named by its `ID`."""
 
-import json
-import math
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from unibench.datasets.files import fail, inside, read_text
+from unibench import schema
+from unibench.datasets.files import fail, inside, read_bytes
 from unibench.datasets.images import read_image
+from unibench.errors import DataError
+from unibench.joint.data.coco import Mark, Pixels
 from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
 CLASSES = ("person",)
+
+
+@dataclass(frozen=True)
+class _Extra:
+    ignore: Mark = 0
+
+
+@dataclass(frozen=True)
+class _Box:
+    tag: str
+    fbox: tuple[Pixels, Pixels, Pixels, Pixels]
+    """Left, top, width, height of the whole body."""
+    extra: _Extra = field(default_factory=_Extra)
+
+
+@dataclass(frozen=True)
+class _Line:
+    ID: str | int
+    gtboxes: tuple[_Box, ...]
 
 
 def read(file: Path, images: Path) -> TrainingSet:
@@ -31,36 +51,24 @@ def read(file: Path, images: Path) -> TrainingSet:
     Reference:
         Shao et al.: CrowdHuman, arXiv 1805.00123.
     """
-    lines = [(number, line) for number, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
-    return TrainingSet(
-        str(file), CLASSES, [_image(f"{file}:{number}", line, images) for number, line in lines]
-    )
+    lines = [(number, line) for number, line in enumerate(read_bytes(file).split(b"\n"), 1) if line.strip()]
+    annotated = [_image(f"{file}:{number}", line, images) for number, line in lines]
+    if not any(len(one.labels.boxes) for one in annotated):
+        fail(file, "no persons, expected at least one", "name the file that holds the annotations")
+    return TrainingSet(str(file), CLASSES, annotated)
 
 
-def _image(where: str, line: str, images: Path) -> AnnotatedImage:
+def _image(where: str, data: bytes, images: Path) -> AnnotatedImage:
     try:
-        row = json.loads(line)
-        name, found = str(row["ID"]), [(one["fbox"], _ignored(one)) for one in row["gtboxes"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        fail(where, f"cannot be understood ({error!r})", "expected JSON with ID and gtboxes of tag and fbox")
-    boxes = np.array([_xyxy(box, where) for box, _ in found]).reshape(-1, 4)
-    ignored = np.array([skip for _, skip in found], dtype=bool)
+        line: _Line = schema.json(_Line, data, where, others=True)
+    except schema.SchemaError as error:
+        raise DataError(
+            f"{error}; correct this line; expected JSON with ID and gtboxes of tag and fbox"
+        ) from error
+    boxes = np.array([one.fbox for one in line.gtboxes], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    ignored = np.array([one.tag != "person" or bool(one.extra.ignore) for one in line.gtboxes], dtype=bool)
     kept = ~ignored & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     labels = Labels(boxes=boxes[kept], classes=np.zeros(int(kept.sum()), dtype=np.int64))
-    return AnnotatedImage(name, partial(read_image, inside(images, f"{name}.jpg")), labels, boxes[ignored])
-
-
-def _ignored(one: dict[str, Any]) -> bool:
-    return one["tag"] != "person" or bool(one.get("extra", {}).get("ignore", 0))
-
-
-def _xyxy(box: object, where: str) -> tuple[float, float, float, float]:
-    match box:
-        case [
-            int() | float() as x,
-            int() | float() as y,
-            int() | float() as width,
-            int() | float() as height,
-        ] if math.isfinite(x + y + width + height):
-            return float(x), float(y), float(x + width), float(y + height)
-    fail(where, f"fbox is {box!r}, expected [x, y, width, height]", "correct this line")
+    path = inside(images, f"{line.ID}.jpg")
+    return AnnotatedImage(str(line.ID), partial(read_image, path), labels, boxes[ignored])

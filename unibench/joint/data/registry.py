@@ -1,5 +1,6 @@
 """Annotated images to train and to score on: a spec as `--data` takes it becomes a `TrainingSet`."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -160,8 +161,10 @@ def _synthetic(source: str) -> TrainingSet:
         raise UnknownNameError("synthetic data", name, made)
     if not some:
         return made[name]()
-    if name != "stills" or not count.isdecimal() or not 1 <= int(count) <= STILLS:
-        raise DataError(f"data 'synthetic:{source}': #{count}, expected stills#N with N of 1 to {STILLS}")
+    if name != "stills" or not re.fullmatch("[0-9]{1,9}", count) or not 1 <= int(count) <= STILLS:
+        raise DataError(
+            f"data {'synthetic:' + source[:40]!r}: #{count[:20]}, expected stills#N with N of 1 to {STILLS}"
+        )
     return replace(stills(), images=Lazy(int(count), _still))
 
 
@@ -203,7 +206,7 @@ def _clip(root: Path, name: str) -> Iterator[AnnotatedImage]:
 
 def _has_classes(file: Path) -> bool:
     """Whether rows have a class in column 8 (MOT16 and later) or a coordinate, -1 or other (MOT15)."""
-    first = read_text(file).lstrip().partition("\n")[0].split(",")
+    first = re.split(r"[\s,;]+", read_text(file).lstrip().partition("\n")[0].strip().rstrip(",;"))
     return len(first) in (8, 9)
 
 

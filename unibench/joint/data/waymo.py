@@ -10,12 +10,22 @@ Every camera of a segment becomes a video: identities are not shared between cam
 """
 
 import csv
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unibench.datasets.files import fail, found_clips, inside, read_text, require_folder, subfolders
+from unibench.datasets.files import (
+    FARTHEST,
+    fail,
+    found_clips,
+    inside,
+    integer,
+    number,
+    read_text,
+    require_folder,
+    subfolders,
+    visible,
+)
 from unibench.datasets.images import SUFFIXES, frame_number, image_size
 
 TYPES = {1: "vehicle", 2: "pedestrian", 3: "sign", 4: "cyclist"}
@@ -59,9 +69,9 @@ def convert(root: Path) -> dict[str, Any]:
 
 def _add_video(table: dict[str, Any], root: Path, camera: Path) -> dict[tuple[str, int], int]:
     """Add one camera's images; (camera, timestamp) -> number of the image."""
-    number = len(table["videos"]) + 1
-    table["videos"].append({"id": number, "name": str(camera.relative_to(root))})
-    paths = sorted((one for one in camera.iterdir() if one.suffix.lower() in SUFFIXES), key=frame_number)
+    video = len(table["videos"]) + 1
+    table["videos"].append({"id": video, "name": str(camera.relative_to(root))})
+    paths = sorted((one for one in visible(camera, "*") if one.suffix.lower() in SUFFIXES), key=frame_number)
     known = {}
     for index, path in enumerate(paths):
         height, width = image_size(path)
@@ -73,7 +83,7 @@ def _add_video(table: dict[str, Any], root: Path, camera: Path) -> dict[tuple[st
                 "file_name": str(path.relative_to(root)),
                 "height": height,
                 "width": width,
-                "video_id": number,
+                "video_id": video,
                 "frame_id": index,
             }
         )
@@ -82,8 +92,14 @@ def _add_video(table: dict[str, Any], root: Path, camera: Path) -> dict[tuple[st
 
 def _add_boxes(table: dict[str, Any], file: Path, images: Mapping[tuple[str, int], int]) -> None:
     tracks: dict[str, int] = {}
-    for number, cells in enumerate(csv.DictReader(read_text(file).splitlines()), start=2):
-        where = f"{file}:{number}"
+    try:
+        lines = [*csv.DictReader(read_text(file).splitlines())]
+    except csv.Error as error:
+        fail(file, f"not a table ({error})", "write the table camera_box as it is")
+    for row_number, cells in enumerate(lines, start=2):
+        where = f"{file}:{row_number}"
+        if None in cells:
+            fail(where, "more cells than columns", "write the table camera_box as it is")
         row = _row(cells, where)
         key = (str(row["camera"]), row["frame"])
         if key not in images:
@@ -125,10 +141,10 @@ def _row(cells: Mapping[str, str | None], where: str) -> dict[str, Any]:
 
 
 def _number(text: str, name: str, where: str) -> float | int:
-    try:
-        number = int(text) if name in ("frame", "camera", "type") else float(text)
-    except ValueError:
-        fail(where, f"found {text!r}, expected a number", "correct this line")
-    if not math.isfinite(number) or (number < 0 and name in ("width", "height")):
-        fail(where, f"found {text!r}, expected a finite number, of a size none below 0", "correct this line")
-    return number
+    if name in ("frame", "camera", "type"):
+        return integer(text, where)
+    lowest = 0 if name in ("width", "height") else -FARTHEST
+    value = number(text, where)
+    if not lowest <= value <= FARTHEST:
+        fail(where, f"found {text!r}, expected {lowest:g} to {FARTHEST:g} pixels", "correct this line")
+    return value
