@@ -284,8 +284,8 @@ def _not_an_alias(name: str, card: Card) -> Card:
     if not (own / f"{name}.toml").is_file():
         for path in sorted(own.glob("[!.]*.toml")):
             if name in read(path).aliases:
-                raise CardError(f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; rename "
-                                "that one, or give it by its file")  # fmt: skip
+                raise CardError(f"{name!r}: an alias of the shipped card {path.stem!r}, and the name of another; "
+                                "rename that one, or give it by its file")  # fmt: skip
     return card
 
 
@@ -302,8 +302,8 @@ def read(path: Path) -> Card:
     except SchemaError as error:
         raise CardError(f"{error}; see model_cards/README.md") from error
     if not NAME.fullmatch(path.stem):
-        raise CardError(f"{path}: {path.stem!r} is not a model's name, expected letters, digits and _ . + -; rename the "
-                        "file")  # fmt: skip
+        raise CardError(f"{path}: {path.stem!r} is not a model's name, expected letters, digits and _ . + -; rename "
+                        "the file")  # fmt: skip
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
     if "path" in table:

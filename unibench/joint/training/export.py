@@ -86,9 +86,7 @@ def metadata(path: Path) -> tuple[str, object]:
         ) from error
 
 
-def _card(
-    system: System, network: nn.Module, training_sets: Sequence[TrainingSet], weights: Path
-) -> Card:
+def _card(system: System, network: nn.Module, training_sets: Sequence[TrainingSet], weights: Path) -> Card:
     data = ", ".join(one.name for one in training_sets)
     parameters = sum(one.numel() for one in network.parameters())
     return cards.joint(
