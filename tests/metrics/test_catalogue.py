@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tests.lagging import built_in, late
 from unibench.errors import UnibenchError
 from unibench.metrics import catalogue
 from unibench.metrics.catalogue import METRICS, Direction, show
@@ -14,10 +15,8 @@ from unibench.tasks.registry import FAMILIES
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_metric_of_every_scoring_has_an_entry_and_keeps_its_range(family):
-    task = registry.find(f"{family}/synthetic-easy")
-    _, truth = next(iter(registry.clips(task, frames=6)))
-    late = [truth.labels[max(0, frame - 2)] for frame in range(len(truth.labels))]
-    for prediction in (truth.labels, late):
+    _, truth = next(iter(registry.clips(built_in(family), frames=6)))
+    for prediction in (late(truth, 0), late(truth, 2)):
         for name, value in (
             FAMILIES[family].scoring.pool([FAMILIES[family].scoring.tally(truth, prediction)]).items()
         ):

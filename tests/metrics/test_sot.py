@@ -17,6 +17,11 @@ def clip(*frames):
     return tuple(boxes({1: frame}) if frame is not None else Labels() for frame in frames)
 
 
+def later(value):
+    """GOT-10k's metrics, which leave frame 0 out, all of one value."""
+    return dict.fromkeys(("AO", "SR50", "SR75"), value)
+
+
 def test_four_frames_counted_by_hand():
     truth = Truth(clip(*[square(0)] * 4))
     # given; exact; IoU 50 / 150, half a width off; far away
@@ -25,6 +30,42 @@ def test_four_frames_counted_by_hand():
     assert scores["P@20"] == 3 / 4
     assert scores["NormP"] == 2 / 4
     assert scores["SR.5"] == 2 / 4
+
+
+def test_got10k_leaves_frame_0_out_and_averages_over_the_frames_of_all_clips():
+    # IoU .5 exactly, 2/3, 4/5, 1; and a clip of its own: 0
+    long = Truth(clip(square(0), *[(0, 0, 10, 10)] * 4))
+    said = clip(square(500), (0, 0, 10, 5), (0, 0, 10, 15), (0, 0, 10, 8), (0, 0, 10, 10))
+    short = Truth(clip(square(0), square(0)))
+    scores = sot.pool([sot.tally(long, said), sot.tally(short, clip(None, None))])
+    assert scores["AO"] == pytest.approx((1 / 2 + 2 / 3 + 4 / 5 + 1 + 0) / 5)
+    assert (scores["SR50"], scores["SR75"]) == (3 / 5, 2 / 5)
+
+
+def test_got10k_metrics_are_those_of_its_toolkit_on_boxes_within_the_frame():
+    """The toolkit, written out: IoU of frames 1.. of all clips in one list; hidden frames are not in it."""
+    rng, tallies, ious = np.random.default_rng(8), [], []
+    for length in (5, 30, 12):
+        corner, side = rng.uniform(50, 80, (length, 2)), rng.uniform(5, 40, (length, 2))
+        true, visible = np.hstack([corner, corner + side]), rng.random(length) < 0.8
+        guess = true + rng.normal(0, 4, true.shape)
+        visible[0] = True
+        scored = tuple(np.flatnonzero(visible).tolist())
+        tallies.append(sot.tally(Truth(clip(*true), scored=scored), clip(*guess)))
+        sides = np.maximum(np.minimum(true[:, 2:], guess[:, 2:]) - np.maximum(true[:, :2], guess[:, :2]), 0)
+        shared, areas = (
+            sides.prod(axis=1),
+            [np.prod(one[:, 2:] - one[:, :2], axis=1) for one in (true, guess)],
+        )
+        ious.append((shared / (areas[0] + areas[1] - shared + np.finfo(float).eps))[1:][visible[1:]])
+    iou, scores = np.concatenate(ious), sot.pool(tallies)
+    assert scores["AO"] == pytest.approx(iou.mean(), abs=1e-12)
+    assert (scores["SR50"], scores["SR75"]) == ((iou > 0.5).mean(), (iou > 0.75).mean())
+
+
+def test_a_clip_of_one_frame_has_no_ao():
+    scores = sot.pool([sot.tally(Truth(clip(square(0))), clip(square(0)))])
+    assert [np.isnan(scores[name]) for name in ("AO", "SR50", "SR75")] == [True] * 3
 
 
 def test_overlap_must_be_strictly_larger_and_distance_may_be_equal():
@@ -38,13 +79,15 @@ def test_overlap_must_be_strictly_larger_and_distance_may_be_equal():
 def test_truth_as_prediction_scores_twenty_of_twenty_one():
     truth = Truth(clip(square(3.3), square(4.7), (0.1, 0.2, 17.3, 9.9)))
     scores = sot.pool([sot.tally(truth, truth.labels)])
-    assert scores == pytest.approx({"AUC": 20 / 21, "P@20": 1, "NormP": 1, "SR.5": 1})
+    assert scores == pytest.approx({"AUC": 20 / 21, "P@20": 1, "NormP": 1, "SR.5": 1, **later(1)})
 
 
 def test_a_tracker_that_says_nothing_has_the_first_frame():
     truth = Truth(clip(*[square(0)] * 5))
     scores = sot.pool([sot.tally(truth, [Labels()] * 5)])
-    assert scores == pytest.approx({"AUC": 20 / 21 / 5, "P@20": 1 / 5, "NormP": 1 / 5, "SR.5": 1 / 5})
+    assert scores == pytest.approx(
+        {"AUC": 20 / 21 / 5, "P@20": 1 / 5, "NormP": 1 / 5, "SR.5": 1 / 5, **later(0)}
+    )
 
 
 @pytest.mark.parametrize("bad", [(5, 5, 5, 20), (5, 5, 20, 5), (9, 9, 3, 3), NAN, None])
@@ -52,7 +95,9 @@ def test_a_frame_without_a_proper_truth_fails_whatever_is_said(bad):
     truth = Truth(clip(square(0), bad))
     for guess in (bad, square(0), None):
         scores = sot.pool([sot.tally(truth, clip(square(0), guess))])
-        assert scores == pytest.approx({"AUC": 20 / 21 / 2, "P@20": 1 / 2, "NormP": 1 / 2, "SR.5": 1 / 2})
+        assert scores == pytest.approx(
+            {"AUC": 20 / 21 / 2, "P@20": 1 / 2, "NormP": 1 / 2, "SR.5": 1 / 2, **later(0)}
+        )
 
 
 @pytest.mark.parametrize("corner", [0.0, -4.0])

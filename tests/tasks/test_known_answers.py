@@ -148,13 +148,21 @@ def test_sot_best_is_20_of_21_of_the_frames_with_a_box() -> None:
     flat = boxes({1: (5, 5, 5, 9)})
     truth = Truth((boxes({1: square(0)}), boxes({1: square(1)}), flat, Labels()))
     assert expected("sot", "truth", truth) == pytest.approx(
-        {"AUC": 20 / 21 / 2, "SR.5": 0.5, "P@20": 0.5, "NormP": 0.5}
+        {
+            "AUC": 20 / 21 / 2,
+            "SR.5": 0.5,
+            "P@20": 0.5,
+            "NormP": 0.5,
+            "AO": 1 / 3,
+            "SR50": 1 / 3,
+            "SR75": 1 / 3,
+        }
     )
     assert expected("sot", "empty", truth) == pytest.approx(
-        {"AUC": 20 / 21 / 4, "SR.5": 0.25, "P@20": 0.25, "NormP": 0.25}
+        {"AUC": 20 / 21 / 4, "SR.5": 0.25, "P@20": 0.25, "NormP": 0.25, "AO": 0, "SR50": 0, "SR75": 0}
     )
     assert expected("sot", "points", truth) == pytest.approx(
-        {"AUC": 20 / 21 / 4, "SR.5": 0.25, "P@20": 0.5, "NormP": 0.5}
+        {"AUC": 20 / 21 / 4, "SR.5": 0.25, "P@20": 0.5, "NormP": 0.5, "AO": 0, "SR50": 0, "SR75": 0}
     )
 
 

@@ -1,4 +1,4 @@
-"""GOT-10k: `val/<clip>/{00000001.jpg, groundtruth.txt, absence.label}`, 1-based boxes, 10 frames a second.
+"""GOT-10k: `val/<clip>/{00000001.jpg, groundtruth.txt, absence.label, cover.label}`, 1-based boxes, 10 frames a second.
 
 Reference:
     Huang, Zhao, Huang: GOT-10k, PAMI 2021 (layout; the truth of the test split is not public).
@@ -13,6 +13,7 @@ from unibench.datasets.files import (
     found_clips,
     inside,
     read_list,
+    read_table,
     require_folder,
     subfolders,
 )
@@ -53,5 +54,10 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     boxes = read_boxes(file)
     if len(boxes) != len(images):
         fail(file, f"{len(boxes)} boxes for {len(images)} frames", "the clip is incomplete; fetch it again")
-    absent = read_flags(folder / "absence.label", len(boxes))
-    return single_target(name, images, np.where(absent[:, None], np.nan, boxes), FPS, file)
+    hidden = read_flags(folder / "absence.label", len(boxes))
+    cover = folder / "cover.label"  # 0 (nothing of the target is visible) to 8; the toolkit scores by it
+    if cover.is_file():
+        hidden = read_table(cover, range(1, 2)).values[:, 0] == 0
+    if len(hidden) != len(boxes):
+        fail(cover, f"{len(hidden)} values for {len(boxes)} frames", "the clip is damaged; fetch it again")
+    return single_target(name, images, np.where(hidden[:, None], np.nan, boxes), FPS, file)

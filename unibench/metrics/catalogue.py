@@ -39,6 +39,7 @@ class Metric:
 
 _OTB = "Wu, Lim, Yang: Object Tracking Benchmark, PAMI 2015"
 _LASOT = "Fan et al.: LaSOT, CVPR 2019"
+_GOT = "Huang, Zhao, Huang: GOT-10k, PAMI 2021"
 _DAVIS = "Perazzi et al.: DAVIS, CVPR 2016; Pont-Tuset et al.: DAVIS Challenge, 2017"
 _CLEAR = "Bernardin, Stiefelhagen: CLEAR MOT, 2008"
 _ID = "Ristani et al.: Performance Measures, ECCVW 2016"
@@ -86,6 +87,9 @@ METRICS: dict[str, Metric] = {
     "P@20": _fraction("frames whose centre is at most 20 pixels off", _OTB),
     "NormP": _fraction("frames whose centre is off by at most 0.2 of the box's own size", _LASOT),
     "SR.5": _fraction("frames whose IoU is above 0.5", _OTB),
+    "AO": _fraction("IoU of the frames after the first, mean over all frames of all clips", _GOT),
+    "SR50": _fraction("frames after the first whose IoU is above 0.5, of all clips together", _GOT),
+    "SR75": _fraction("frames after the first whose IoU is above 0.75, of all clips together", _GOT),
     # video object segmentation
     "J&F": _fraction("mean of J-mean and F-mean", _DAVIS),
     "J-mean": _fraction("region IoU, mean over an object's frames, then over objects", _DAVIS),

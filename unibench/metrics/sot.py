@@ -1,10 +1,14 @@
-"""Single-object tracking, one-pass evaluation: success, precision and normalised precision.
+"""Single-object tracking, one-pass evaluation: success, precision and normalised precision; AO and SR of GOT-10k.
 
-Every frame counts, the first too. The metrics of a set are means over clips of per-clip means over frames. A
+Every frame counts, the first too, and the metrics of a set are means over clips of per-clip means over frames. A
 frame whose truth has no box, a box with a side that is not positive, or NaN counts as a failure, whatever is
 predicted; benchmarks that leave such frames out name the others in `Truth.scored`. (pysot also fails frames
 whose truth has a corner at 0 or below. That rule is for 1-based boxes; here a box that starts at x = 0 is a
 box.)
+
+GOT-10k's AO, SR50 and SR75 leave frame 0 out, which is given, and are means over the frames of all clips together. Its
+toolkit first cuts boxes off at the borders of the frame, which is not done here: a prediction that reaches out of the
+frame has a lower overlap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from unibench.errors import DataError, TrackerError
 from unibench.geometry.boxes import paired_iou
-from unibench.metrics.counts import Number, scored_frames, total
+from unibench.metrics.counts import Number, mean_counted, ratio, scored_frames, total
 from unibench.records import Labels, Truth
 
 THRESHOLDS = tuple(step / 20 for step in range(21))
@@ -34,7 +38,8 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool 
         first_from_truth: Replace the prediction of frame 0 by the truth, as the OTB toolkit does.
 
     Returns:
-        `success/<threshold>`, `P@20`, `NormP`, `SR.5`: fractions of frames; `clips`: 1.
+        `success/<threshold>`, `P@20`, `NormP`, `SR.5`: fractions of frames; `clips`: 1. `AO`, `SR50`, `SR75`: sums over
+        the frames after frame 0; `later`: their number.
 
     Raises:
         TrackerError: The number of frames is wrong, or a frame has more than one box.
@@ -42,7 +47,8 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool 
 
     Reference:
         Wu, Lim, Yang: Object Tracking Benchmark, PAMI 2015, section 4 (success, precision);
-        Fan et al.: LaSOT, CVPR 2019, section 4.1 (normalised precision).
+        Fan et al.: LaSOT, CVPR 2019, section 4.1 (normalised precision);
+        Huang, Zhao, Huang: GOT-10k, PAMI 2021, section 4.2, and its toolkit, got10k.experiments.got10k (AO, SR).
     """
     frames = scored_frames(truth, prediction)
     if not frames:
@@ -59,15 +65,29 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool 
     scores["P@20"] = _mean(valid & (np.hypot(*offset.T) <= PIXELS))
     scores["NormP"] = _mean(valid & (np.hypot(*(offset / size).T) <= NORMALISED))
     scores["SR.5"] = scores["success/0.50"]
-    return {**scores, "clips": 1.0}
+    later = np.clip(overlap[np.array(frames) > 0], 0.0, 1.0)
+    scores |= {
+        "AO": float(later.sum()),
+        "SR50": float((later > 0.5).sum()),
+        "SR75": float((later > 0.75).sum()),
+    }
+    return {**scores, "clips": 1.0, "later": float(len(later))}
 
 
 def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
-    """Mean over clips: AUC (mean over the 21 thresholds), P@20, NormP and SR.5, all from 0 to 1."""
+    """AUC (mean over the 21 thresholds), P@20, NormP and SR.5: means over clips; AO, SR50 and SR75: means over frames.
+
+    Returns:
+        Fractions; AO, SR50 and SR75 are NaN where no clip has a frame after frame 0.
+    """
     sums = total(tallies)
     success = sum(sums[f"success/{threshold:.2f}"] for threshold in THRESHOLDS) / len(THRESHOLDS)
     means = {name: sums[name] / sums["clips"] for name in ("P@20", "NormP", "SR.5")}
-    return {"AUC": success / sums["clips"], **means}
+    over_frames = {
+        name: mean_counted([ratio(sums[name], sums["later"])], [sums["later"]])
+        for name in ("AO", "SR50", "SR75")
+    }
+    return {"AUC": success / sums["clips"], **means, **over_frames}
 
 
 def _box(labels: Labels) -> Float[np.ndarray, " 4"]:

@@ -15,17 +15,35 @@ BEST_AUC = 20 / 21
 def _count_sot(truth: Truth, prediction: Sequence[Labels]) -> Tally:
     frames = scored_frames(truth)
     valid = [frame for frame in frames if _has_box(truth.labels[frame])]
-    return {"clips": 1.0, "valid": len(valid) / len(frames), "given": (0 in valid) / len(frames)}
+    later = [frame for frame in frames if frame > 0]
+    return {
+        "clips": 1.0, "valid": len(valid) / len(frames), "given": (0 in valid) / len(frames),
+        "later": float(len(later)), "valid later": float(len(set(valid) & set(later))),
+    }  # fmt: skip
 
 
 def _has_box(labels: Labels) -> bool:
     return len(labels.boxes) > 0 and bool((labels.boxes[0, 2:] > labels.boxes[0, :2]).all())
 
 
+<<<<<<< HEAD
 def _sot(overlaps: str, centred: str, sums: Tally) -> Expected:
     """Scores where a share `overlaps` of the frames has the truth's box, and a share `centred` its centre."""
     overlap, centre = sums[overlaps] / sums["clips"], sums[centred] / sums["clips"]
     return {"AUC": BEST_AUC * overlap, "SR.5": overlap, "P@20": centre, "NormP": centre}
+=======
+def _sot(success: str, place: str, sums: Tally) -> Expected:
+    """Scores where a share `success` of the frames has the truth's box, and a share `place` its centre."""
+    later = sums["valid later"] / sums["later"] if success == "valid" else 0.0
+    overlap, centre = sums[success] / sums["clips"], sums[place] / sums["clips"]
+    return {
+        "AUC": BEST_AUC * overlap,
+        "SR.5": overlap,
+        "P@20": centre,
+        "NormP": centre,
+        **dict.fromkeys(("AO", "SR50", "SR75"), later),
+    }
+>>>>>>> report
 
 
 def _lost_boxes(truth: Truth) -> list[Labels]:
@@ -51,7 +69,7 @@ KNOWN_ANSWERS = Answers(
     ),
     (
         "overlap 1 is never exceeded (the threshold is strict), so the best AUC is 20/21 = 0.952",
-        "frame 0 is given and counts, so an empty prediction has 1 frame of each clip right",
+        "frame 0 is given and counts, so an empty prediction has 1 frame of each clip right; AO and SR leave it out",
         "a frame whose truth has no box with an area fails, whatever is predicted",
         "points: a box without an area overlaps nothing, but its centre may be right",
     ),
