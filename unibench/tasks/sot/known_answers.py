@@ -26,16 +26,10 @@ def _has_box(labels: Labels) -> bool:
     return len(labels.boxes) > 0 and bool((labels.boxes[0, 2:] > labels.boxes[0, :2]).all())
 
 
-<<<<<<< HEAD
 def _sot(overlaps: str, centred: str, sums: Tally) -> Expected:
     """Scores where a share `overlaps` of the frames has the truth's box, and a share `centred` its centre."""
+    later = sums["valid later"] / sums["later"] if overlaps == "valid" else 0.0
     overlap, centre = sums[overlaps] / sums["clips"], sums[centred] / sums["clips"]
-    return {"AUC": BEST_AUC * overlap, "SR.5": overlap, "P@20": centre, "NormP": centre}
-=======
-def _sot(success: str, place: str, sums: Tally) -> Expected:
-    """Scores where a share `success` of the frames has the truth's box, and a share `place` its centre."""
-    later = sums["valid later"] / sums["later"] if success == "valid" else 0.0
-    overlap, centre = sums[success] / sums["clips"], sums[place] / sums["clips"]
     return {
         "AUC": BEST_AUC * overlap,
         "SR.5": overlap,
@@ -43,7 +37,6 @@ def _sot(success: str, place: str, sums: Tally) -> Expected:
         "NormP": centre,
         **dict.fromkeys(("AO", "SR50", "SR75"), later),
     }
->>>>>>> report
 
 
 def _lost_boxes(truth: Truth) -> list[Labels]:
