@@ -1,7 +1,7 @@
 """Reconstruction similarity of two sets of objects: how well is each rebuilt from the points of another?"""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,14 @@ from torch.nn import functional
 
 INVERSE_TEMPERATURE = 100.0
 VARIANTS = ("paper", "as-coded", "mass", "pooled")
+PRODUCTS = 2**24
+"""Inner products that are held at a time, 64 MiB in float32: so much memory is taken, however many objects there are."""
 _TINY = 1e-12  # a shorter vector counts as zero, as in torch's `normalize`
+_VANISHED = -73.0
+"""Logit below which a weight counts as zero: it is 2e-32, far too short to be seen beside `_TINY`, and its products are
+denormal numbers, with which processors compute ten times slower."""
+_RAISED = 2.0**43
+"""Lengths are computed as so many times themselves, and their squares do not become denormal either; exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +26,21 @@ class _Objects:
 
     points: Float[Tensor, "point channel"]
     sizes: list[int]
+    longest: int
+    """Points of the largest object of the side, which may not be among these."""
 
     def pooled(self, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         """Reduce the points of each object to one row."""
         return torch.stack([reduce(points) for points in torch.split(self.points, self.sizes)])
+
+    def parts(self, most: int) -> "Iterator[_Objects]":
+        """Split into runs of objects with at most so many points together; a larger object is alone."""
+        start, first, count = 0, 0, 0
+        for last, size in enumerate([*self.sizes, most + 1]):
+            if count + size > most and last > first:
+                yield _Objects(self.points[start : start + count], self.sizes[first:last], self.longest)
+                start, first, count = start + count, last, 0
+            count += size
 
 
 def similarity(
@@ -66,11 +84,22 @@ def similarity(
     if variant == "pooled":
         means = [functional.normalize(side.pooled(_mean), dim=1) for side in (first, second)]
         return (means[0] @ means[1].T).clamp(-1, 1)
-    first, second = (_Objects(functional.normalize(s.points, dim=1), s.sizes) for s in (first, second))
-    affinity = first.points @ second.points.T
-    forward = _directed(affinity.T, second, first, variant)
-    backward = _directed(affinity, first, second, variant)
+    first, second = (
+        replace(side, points=functional.normalize(side.points, dim=1)) for side in (first, second)
+    )
+    if len(first.points) * len(second.points) <= PRODUCTS:
+        affinity = first.points @ second.points.T
+        forward = _directed(affinity.T.contiguous(), second, first, variant)
+        backward = _directed(affinity, first, second, variant)
+    else:  # products that cannot be held are taken twice: each soft-max needs whole columns
+        forward, backward = _in_parts(second, first, variant), _in_parts(first, second, variant)
     return ((forward.T + backward) / 2).clamp(-1, 1)
+
+
+def _in_parts(keys: _Objects, queries: _Objects, variant: str) -> Float[Tensor, "keys queries"]:
+    """As `_directed`, for a few query objects at a time."""
+    parts = queries.parts(max(PRODUCTS // len(keys.points), 1))
+    return torch.cat([_directed(keys.points @ part.points.T, keys, part, variant) for part in parts], dim=1)
 
 
 def _directed(
@@ -81,41 +110,41 @@ def _directed(
     The reconstructions themselves, (query points x key objects x channels), are never formed. With the
     weights P of a block, its affinity A, and the Gram matrix G = K K^T of the key object's points K, the
     inner product of a query point with its reconstruction is sum(P * A), the latter's squared length P G P^T.
-    Blocks go one by one and in one piece, small enough for a core's cache; the sum of the soft-max, which
-    none of them knows, is divided by at the end.
+    Blocks go one by one; the sum of the soft-max, which none of them knows, is divided by at the end.
     """
     padding = _padding(keys) if variant == "as-coded" else 0  # zeros, whose logits are 0
     peak = affinity.amax(0).clamp(min=0) if padding else affinity.amax(0)
-    sums = []
-    for rows, points in zip(
-        *(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True
-    ):
-        alike = rows.contiguous()
-        weight = (alike - peak).mul_(INVERSE_TEMPERATURE).exp_()
-        square = ((points @ points.T) @ weight).mul_(weight).sum(0)
-        sums.append(torch.stack([(weight * alike).sum(0), square, weight.sum(0)]))
-    inner, square, mass = torch.stack(sums, dim=1)
+    sums = affinity.new_empty(3, len(keys.sizes), affinity.shape[1])
+    blocks = zip(*(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True)
+    for number, (alike, points) in enumerate(blocks):
+        logits = (alike - peak).mul_(INVERSE_TEMPERATURE)
+        weight = functional.threshold_(logits, _VANISHED, -torch.inf).exp_()
+        square = ((points @ points.T).mul_(_RAISED**2) @ weight).mul_(weight)
+        for total, by_key in zip(sums, (weight * alike, square, weight), strict=True):
+            torch.sum(by_key, 0, out=total[number])
+    inner, square, mass = sums
     whole = mass.sum(0) + padding * torch.exp(-INVERSE_TEMPERATURE * peak)
     by_point = torch.stack([inner / whole, square / whole.square(), mass / whole])
     by_object = torch.split(by_point, queries.sizes, dim=2)
     inner, square, mass = torch.stack([points.sum(2) for points in by_object], dim=2)
     if variant == "as-coded":
-        square = square + _padded_square(keys, queries)
+        square = square + _RAISED**2 * _padded_square(keys, queries)
     length = queries.pooled(torch.linalg.vector_norm).clamp(min=_TINY)
-    cosine: Tensor = inner / length / square.clamp(min=0).sqrt().clamp(min=_TINY)
+    rebuilt = square.clamp(min=0).sqrt() / _RAISED
+    cosine: Tensor = inner / length / rebuilt.clamp(min=_TINY)
     if variant == "mass":
         cosine = cosine * mass / mass.new_tensor(queries.sizes).clamp(min=1)
     return cosine
 
 
 def _padding(objects: _Objects) -> int:
-    return len(objects.sizes) * max(objects.sizes) - sum(objects.sizes)
+    return len(objects.sizes) * objects.longest - sum(objects.sizes)
 
 
 def _padded_square(keys: _Objects, queries: _Objects) -> Float[Tensor, "keys queries"]:
     """Squared length that the padded queries add: each attends evenly to all keys, the padded ones too."""
-    missing = queries.points.new_tensor([max(queries.sizes) - size for size in queries.sizes])
-    evenly = keys.pooled(lambda points: points.sum(0)) / (len(keys.sizes) * max(keys.sizes))
+    missing = queries.points.new_tensor([queries.longest - size for size in queries.sizes])
+    evenly = keys.pooled(lambda points: points.sum(0)) / (len(keys.sizes) * keys.longest)
     return evenly.square().sum(1)[:, None] * missing
 
 
@@ -142,5 +171,6 @@ def _gather(
         points = torch.cat([like[:0], *side]).to(dtype)
         if not points.isfinite().all():
             raise ValueError(f"rsm: a {name} has features that are not finite; check the network's output")
-        sides.append(_Objects(points, [len(item) for item in side]))
+        sizes = [len(item) for item in side]
+        sides.append(_Objects(points, sizes, max(sizes, default=0)))
     return sides[0], sides[1]

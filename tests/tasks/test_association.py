@@ -9,6 +9,7 @@ from unibench.errors import DataError, TrackerError, UnknownNameError
 from unibench.geometry import masks
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
+from unibench.tasks.association.observations import MOST_DETECTIONS
 from unibench.tasks.association.tracker import AssociationOptions, track
 
 STUDY_KNOBS = {"motion_weight": 1.0, "gate": False}
@@ -246,6 +247,13 @@ def test_a_letter_box_gives_the_same_answer_as_the_frame_itself():
 def test_detections_of_another_kind_are_refused(detections, options, message):
     with pytest.raises(DataError, match=message):
         list(track(clip([CROSSING[0]], lambda _: detections), Counting().model(), ["fine"], options))
+
+
+def test_more_detections_than_can_be_compared_are_refused_before_they_are():
+    many = [(0, 0, 0)] * (MOST_DETECTIONS + 1)
+    message = f"frame 0: {len(many)} detections with a score of at least 0.5, expected at most {MOST_DETECTIONS}; raise"
+    with pytest.raises(DataError, match=message):
+        list(track(clip([many], as_boxes), Counting().model(), LAYERS, BOXES))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from unibench.records import Frame, Labels
 
 OBSERVATIONS = ("box", "mask", "pose")
 WRITTEN = ("detection", "kalman")
+MOST_DETECTIONS = 2000
+"""Of one frame. Every object is compared with every other one, so that 1000 boxes take a minute a frame on one core."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,17 @@ def observe(
         options: The protocol.
 
     Raises:
-        DataError: Not all detections are of the kind that is asked for.
+        DataError: Not all detections are of the kind that is asked for, or there are too many.
     """
     scores = _scores(frame, options)
     rows = np.flatnonzero(scores >= options.min_score)
     if not len(rows):
         return {layer: Observed(rows, ()) for layer in grids}
+    if len(rows) > MOST_DETECTIONS:
+        raise DataError(
+            f"frame {frame.index}: {len(rows)} detections with a score of at least {options.min_score}, expected at most "
+            f"{MOST_DETECTIONS}; raise the protocol's min_score or thin the detections out"
+        )
     classes = frame.detections.classes
     if not len(classes):
         classes = np.zeros(len(scores), dtype=np.int64)
