@@ -72,7 +72,7 @@ def test_a_track_that_is_not_seen_switches_when_it_comes_back_as_another() -> No
 def test_a_frame_without_anybody_of_the_class_is_no_gap() -> None:
     assert count_tracks(paired([("a", 1)], [], [("a", 1)]))["gaps"] == 0
     other: Pair = ((1, 9), (1, 9))
-    frames = [[*frame, other] for frame in seen([("a", 1)], [], [("a", 1)])]
+    frames = [[*frame, other] for frame in paired([("a", 1)], [], [("a", 1)])]
     assert count_tracks(frames)["gaps"] == 0
 
 
