@@ -1,6 +1,7 @@
 """Workers that are killed at random moments, or do the same work at once: nothing is lost, torn or different."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -80,3 +81,33 @@ def test_two_workers_on_the_same_work_do_no_harm(
     assert [worker.wait() for worker in workers] == [0, 0]
     finish("merge", "-o", tmp_path)
     assert sweeps.left(tmp_path) == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_workers_and_says_so_in_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    data, out = sweeps.davis(tmp_path / "data", CLIPS), tmp_path / "out"
+    same = ["run", "-m", "lab-colour", "-t", "vos/davis2016", "--data", data, "-o", out, "--workers", 2]
+    run = subprocess.Popen(
+        command(*same), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with run:
+        while not list(out.rglob("clips/*.json")):
+            time.sleep(MOMENT)
+            assert run.poll() is None
+        run.send_signal(number)
+        _, said = run.communicate(timeout=60)
+    line = "unibench: interrupted; clips that were scored are kept, the same command goes on\n"
+    assert (run.returncode, said) == (2, line)
+    assert len(list(out.rglob("clips/*.json"))) < CLIPS
+    start = time.perf_counter()
+    while _group_lives(run.pid):
+        assert time.perf_counter() - start < 30, "a worker outlives the run"
+        time.sleep(MOMENT)
+
+
+def _group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True

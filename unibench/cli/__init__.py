@@ -1,5 +1,9 @@
 """The command line. Commands import what they need when they run: `unibench --help` loads neither torch nor pandas."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any
 
 import click
@@ -23,10 +27,24 @@ from unibench.errors import UnibenchError
 threads.wait_briefly()
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which schedulers and `timeout` send, end a command as Ctrl-C does: workers first, then one line."""
+    if current_thread() is not main_thread():  # no other may set what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _ended_by_sigterm():
+                return super().invoke(ctx)
         except UnibenchError as error:
             raise OneLine(str(error)) from error
         except KeyboardInterrupt as error:

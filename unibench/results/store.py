@@ -299,7 +299,8 @@ def _clip_path(out: Path, key: UnitKey) -> Path:
 
 def _checksum(record: Mapping[str, Any]) -> str:
     """Hash over a clip's result: it tells an accident or an edit by hand, not an attack."""
-    return hashlib.sha256(_json(record)).hexdigest()[:16]
+    text = json.dumps(record, sort_keys=True, allow_nan=False)  # without an indent it is made in C
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _quote(name: str) -> str:

@@ -126,8 +126,8 @@ def observe(
         return {layer: Observed(rows, ()) for layer in grids}
     if len(rows) > MOST_DETECTIONS:
         raise DataError(
-            f"frame {frame.index}: {len(rows)} detections with a score of at least {options.min_score}, expected at most "
-            f"{MOST_DETECTIONS}; raise the protocol's min_score or thin the detections out"
+            f"frame {frame.index}: {len(rows)} detections with a score of at least {options.min_score}, expected at "
+            f"most {MOST_DETECTIONS}; raise the protocol's min_score or thin the detections out"
         )
     classes = frame.detections.classes
     if not len(classes):
