@@ -193,7 +193,7 @@ def test_names_and_folders_that_are_not_there_are_errors(tmp_path: Path) -> None
 def test_the_command_says_ok_and_why() -> None:
     done = unibench("-t", "sot/synthetic*")
     assert done.exit_code == 0, done.output
-    assert done.output.count("ok (16 values)") == 3
+    assert done.output.count("ok (28 values)") == 3
     assert "truth 0.952, empty 0.060" in done.output
     assert "sot: overlap 1 is never exceeded" in done.output
 

@@ -192,6 +192,13 @@ def test_hashes_that_begin_alike_are_shown_as_far_as_it_takes_to_tell_them_apart
     assert [one.name for one in board.models] == ["a 1a2b3c4d5e6", "a 1a2b3c4d5ef"]
 
 
+def test_rows_of_rounded_maps_say_so():
+    board = arrange(
+        [score("a", weights_hash=one) for one in ("1a2b3c4d5e6f", "1a2b3c4d5e6f+features=float16")]
+    )
+    assert [one.name for one in board.models] == ["a 1a2b3c4d", "a 1a2b3c4d+features=float16"]
+
+
 def test_a_metric_that_the_catalogue_does_not_know_is_refused():
     with pytest.raises(UnibenchError, match=r"metric 'mine': no entry in unibench.metrics.catalogue.METRICS"):
         arrange([score(metric="mine")])

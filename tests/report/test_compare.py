@@ -219,6 +219,13 @@ def test_of_two_models_of_one_name_each_is_compared_by_its_hash(tmp_path):
     assert standings(tmp_path) == {("tdt 1a2b3c4d", VOS): "behind", ("tdt 99aabbcc", VOS): "best"}
 
 
+def test_a_hash_in_full_is_meant_even_if_another_begins_so(tmp_path):
+    store(tmp_path, "tdt", draws(12), weights="1a2b3c4d5e6f")
+    store(tmp_path, "tdt", draws(12, shift=0.05), weights="1a2b3c4d5e6f+features=float16")
+    (found,) = compare(tmp_path, "tdt@1a2b3c4d5e6f", "tdt 1a2b3c4d+features=float16")
+    assert found.paired.second - found.paired.first == pytest.approx(0.05)
+
+
 def two(out):
     store(out, "a", draws(10))
     store(out, "b", draws(10))

@@ -28,6 +28,8 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 SIZES = ("all", "small", "medium", "large")
 MOST = (1, 10, 100)
 """Detections of a class that count in one image, the best ones."""
+RECALL_KEYS = (*(("all", most) for most in MOST), *((size, MOST[-1]) for size in SIZES[1:]))
+"""Size and number of detections of each average recall, as `ORDER` has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,19 +138,18 @@ def pool(tallies: Sequence[Tally]) -> dict[str, float]:
     """
     if not tallies:
         raise DataError("metrics: no clip to pool; score at least one clip")
-    names = sorted({int(key.partition("/")[0]) for one in tallies for key in one})
-    curves = {
-        (size, most): [_Curves.of(one, size, most) for one in (_of_class(tallies, name) for name in names)]
-        for size, most in (*((size, MOST[-1]) for size in SIZES), *(("all", most) for most in MOST[:-1]))
-    }
-    precision = {size: [one.precision for one in curves[size, MOST[-1]] if one] for size in SIZES}
-    recall = {key: _mean([one.recall for one in found if one]) for key, found in curves.items()}
+    by_class: dict[str, list[Mapping[str, Any]]] = {}
+    for one in tallies:
+        for name, entries in _classes(one).items():
+            by_class.setdefault(name, []).append(entries)
+    found = [_rank(by_class[name]) for name in sorted(by_class, key=int)]
+    precision = {size: [one.precision[size] for one in found if size in one.precision] for size in SIZES}
+    recall = {key: _mean([one.recall[key] for one in found if key in one.recall]) for key in RECALL_KEYS}
     values = (
         _mean(precision["all"]),
         *(_mean([one[level] for one in precision["all"]]) for level in (0, 5)),
         *(_mean(precision[size]) for size in SIZES[1:]),
-        *(recall["all", most] for most in MOST),
-        *(recall[size, MOST[-1]] for size in SIZES[1:]),
+        *recall.values(),
     )
     return dict(zip(ORDER, values, strict=True))
 
@@ -159,40 +160,55 @@ def score(truth: Sequence[Annotated], prediction: Sequence[Labels]) -> dict[str,
 
 
 @dataclass(frozen=True, eq=False)
-class _Curves:
-    """What average precision and recall of one class and size are read off."""
+class _Ranked:
+    """What the metrics of one class are means of; sizes of which the truth has no object are not there."""
 
-    precision: Float[np.ndarray, "threshold level"]
-    recall: Float[np.ndarray, " threshold"]
+    precision: dict[str, Float[np.ndarray, "threshold level"]]
+    recall: dict[tuple[str, int], Float[np.ndarray, " threshold"]]
 
-    @classmethod
-    def of(cls, tallies: Sequence[Mapping[str, Any]], size: str, most: int) -> "_Curves | None":
-        """None where the truth has no such object."""
+
+def _rank(tallies: Sequence[Mapping[str, Any]]) -> _Ranked:
+    """Rank the detections of one class in all clips by score; equal scores keep their order."""
+
+    def together(key: str) -> np.ndarray:
+        return np.concatenate([np.asarray(one[key], dtype=float) for one in tallies])
+
+    order = np.argsort(-together("scores"), kind="stable")
+    ranks = together("ranks")[order]
+    found = _Ranked({}, {})
+    for size in SIZES:
         objects = sum(one[f"{size}/objects"] for one in tallies)
         if not objects:
-            return None
-        scores, ranks, matched, ignored = (
-            np.concatenate([np.asarray(one[key], dtype=float) for one in tallies])
-            for key in ("scores", "ranks", f"{size}/matched", f"{size}/ignored")
-        )
-        kept = np.flatnonzero(ranks < most)
-        kept = kept[np.argsort(-scores[kept], kind="stable")]
-        hit, counted = _from_bits(matched[kept]), ~_from_bits(ignored[kept])
-        right = np.cumsum(hit & counted, axis=1, dtype=float)
-        wrong = np.cumsum(~hit & counted, axis=1, dtype=float)
-        recall = right / objects
-        precision = right / (right + wrong + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        padded = np.hstack([envelope, np.zeros((THRESHOLDS, 1))])  # precision is 0 beyond the last recall
-        levels = np.stack([padded[t, np.searchsorted(recall[t], RECALLS)] for t in range(THRESHOLDS)])
-        return cls(levels, recall[:, -1] if len(kept) else np.zeros(THRESHOLDS))
+            continue
+        hit, ignored = (_from_bits(together(f"{size}/{key}")[order]) for key in ("matched", "ignored"))
+        right, wrong = hit & ~ignored, ~(hit | ignored)
+        found.precision[size] = _precision_at_levels(right, wrong, objects)
+        for key in RECALL_KEYS:
+            if key[0] == size:
+                found.recall[key] = right[:, ranks < key[1]].sum(axis=1) / objects
+    return found
 
 
-def _of_class(tallies: Sequence[Tally], name: int) -> list[dict[str, Any]]:
-    """The entries of one class in the tallies that have them."""
-    prefix = f"{name}/"
-    found = ({k.removeprefix(prefix): v for k, v in one.items() if k.startswith(prefix)} for one in tallies)
-    return [one for one in found if one]
+def _precision_at_levels(
+    right: Bool[np.ndarray, "threshold detection"],
+    wrong: Bool[np.ndarray, "threshold detection"],
+    objects: float,
+) -> Float[np.ndarray, "threshold level"]:
+    """The best precision at each recall of RECALLS or beyond; 0 where recall does not come so far."""
+    hits, alarms = (np.cumsum(one, axis=1, dtype=float) for one in (right, wrong))
+    precision = hits / (hits + alarms + np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    padded, recall = np.hstack([best, np.zeros((THRESHOLDS, 1))]), hits / objects
+    return np.stack([padded[t, np.searchsorted(recall[t], RECALLS)] for t in range(THRESHOLDS)])
+
+
+def _classes(tally: Tally) -> dict[str, dict[str, Any]]:
+    """The entries of a tally class by class, without the class in their keys."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in tally.items():
+        name, _, rest = key.partition("/")
+        found.setdefault(name, {})[rest] = value
+    return found
 
 
 def _as_bits(images: Sequence[np.ndarray]) -> Float[np.ndarray, " detection"]:

@@ -7,9 +7,9 @@ the others; ignored regions swallow joints of both sides. MOTA, MOTP, precision 
 summed over clips; IDF1 is a mean over clips; each is then a mean over joints. IDSW is the sum over joints and
 clips. Joints that the truth never labels are left out of the means.
 
-Two faults of poseval are not repeated: its MOTP also sums distances of pairs that are not matches, and a
-frame without predictions counts as one miss and one false alarm of each joint, whoever is there; here, as the
-misses that it is.
+Three faults of poseval are not repeated. Its MOTP also sums distances of pairs that are not matches. A frame without
+predictions counts as one miss and one false alarm of each joint, whoever is there; here, as the misses that it is. A
+joint that the truth never labels enters its mean of the precision as 0; here it is left out of every mean.
 """
 
 from collections import defaultdict
@@ -42,8 +42,7 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, drop_last: bool = True)
         drop_last: Leave the last counting frame out, as poseval does.
 
     Returns:
-        `<joint>/<count>`: motmetrics' counts, `distance` (sum over matches, head sizes), `idf1` of the clip
-            with
+        `<joint>/<count>`: motmetrics' counts, `distance` (sum over matches, head sizes), `idf1` of the clip with
         `clips` (1 where it is defined), and HOTA's counts. Empty if no frame counts.
 
     Raises:

@@ -25,9 +25,15 @@ def row_names(scores: Sequence[Score]) -> RowNames:
         hashes.setdefault(score.model, set()).add(score.weights_hash)
     names: dict[tuple[str, str], str] = {}
     for model, own in hashes.items():
-        digits = next(n for n in count(_DIGITS) if len({one[:n] for one in own}) == len(own))
-        names |= {(model, one): f"{model} {one[:digits]}" if len(own) > 1 else model for one in own}
+        digits = next(n for n in count(_DIGITS) if len({_short(one, n) for one in own}) == len(own))
+        names |= {(model, one): f"{model} {_short(one, digits)}" if len(own) > 1 else model for one in own}
     return names
+
+
+def _short(weights_hash: str, digits: int) -> str:
+    """The first digits of a hash, and how features were stored (`+features=float16`) where it says so."""
+    base, plus, features = weights_hash.partition("+")
+    return base[:digits] + plus + features
 
 
 def check_column(setting: str, rows: Sequence[Score], names: RowNames) -> None:

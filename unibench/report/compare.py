@@ -131,6 +131,8 @@ def _chosen_rows(scores: Sequence[Score], name: str, out: Path) -> list[Score]:
 def _models(rows: RowNames, word: str) -> list[tuple[str, str]]:
     """The models that a word means: `name`, `name@` and the first digits of the hash, or the name that boards show."""
     name, _, digits = word.rpartition("@")
+    if (name, digits) in rows:  # in full, while another may begin so
+        return [(name, digits)]
     return [
         (model, weights)
         for (model, weights), row in sorted(rows.items())
