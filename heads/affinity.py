@@ -197,12 +197,13 @@ def _products(
 ) -> Float[Tensor, "query key_row key_column"]:
     """All inner products, taken in the precision of the features, handed over in float32 or better.
 
-    float32 on the CPU goes through oneDNN, which uses all of a processor where torch's own product may not.
+    float32 on the CPU goes through oneDNN, which uses all of a processor where torch's own product may not. `F.linear`
+    would get there by way of oneDNN's own tensors, whose copies take as long as the product.
     """
     left, right = queries.flatten(0, 1), keys.flatten(0, 1)
     mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if mkldnn and left.device.type == "cpu" and left.dtype == torch.float32:
-        products = F.linear(left.to_mkldnn(), right).to_dense()
+        products = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
     else:
         products = (left @ right.T).to(torch.promote_types(left.dtype, torch.float32))
     return products.view(-1, *keys.shape[:2])

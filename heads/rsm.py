@@ -10,8 +10,8 @@ from torch.nn import functional
 
 INVERSE_TEMPERATURE = 100.0
 VARIANTS = ("paper", "as-coded", "mass", "pooled")
-PRODUCTS = 2**24
-"""Inner products that are held at a time, 64 MiB in float32, however many objects there are."""
+PRODUCTS = 2**23
+"""Inner products that are held at a time, 32 MiB in float32, however many objects there are."""
 _TINY = 1e-12  # a shorter vector counts as zero, as in torch's `normalize`
 _VANISHED = -73.0
 """Logit below which a weight counts as zero: it is 2e-32, far too short to be seen beside `_TINY`, and its products are
