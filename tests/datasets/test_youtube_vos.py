@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from tests.datasets import layouts
+from unibench import load_card, load_model
 from unibench.datasets import truncate, youtube_vos
 from unibench.errors import DataError
 from unibench.geometry import masks
-from unibench.models import cards, frozen
 from unibench.tasks import registry
 
 RED, GREEN = layouts.rectangle(2, 3, 10, 12), layouts.rectangle(14, 5, 24, 20)
@@ -59,12 +59,12 @@ def test_objects_that_come_later_are_tracked_and_scored(tmp_path):
     red, both = annotation((1, RED)), annotation((1, RED), (4, GREEN))
     split = tmp_path / "YouTube-VOS" / "train"
     write(split, range(0, 30, 5), {0: red, 5: red, 10: both, 15: both, 20: both, 25: both})
-    task, card = registry.find("vos/youtube-vos"), cards.find("lab-colour")
+    task, model = registry.find("vos/youtube-vos"), load_model(load_card("lab-colour"))
     ((clip, truth),) = registry.clips(task, tmp_path)
-    prediction = list(registry.bind(task, frozen.load(card), card.default_layer)(clip))
+    prediction = list(registry.bind(task, model)(clip))
     assert [labels.ids.tolist() for labels in prediction] == [[1], [1], [1, 4], [1, 4], [1, 4], [1, 4]]
-    assert task.tally(truth, prediction)["objects"] == 2
-    assert task.pool([task.tally(truth, truth.labels)])["J&F"] == 1
+    assert task.family.scoring.tally(truth, prediction)["objects"] == 2
+    assert task.family.scoring.pool([task.family.scoring.tally(truth, truth.labels)])["J&F"] == 1
 
 
 def test_prompts_alone_are_tracked_and_not_scored(tmp_path):

@@ -12,9 +12,9 @@ from unibench.datasets import (
     posetrack,
     youtube_vos,
 )
-from unibench.datasets.benchmark import GIVEN, MADE, Benchmark
+from unibench.datasets.benchmark import ORACLES, SOURCES, Benchmark
 from unibench.datasets.clips import truncate
-from unibench.datasets.detections import SOURCES, with_detections, without_detections
+from unibench.datasets.detections import with_detections, without_detections
 from unibench.datasets.synthetic import benchmark, shapes
 
 __all__ = ["BENCHMARKS", "SOURCES", "Benchmark", "truncate", "with_detections", "without_detections"]
@@ -64,17 +64,21 @@ _ROWS = (
         youtube_vos.load,
         "YouTube-VOS, its train split (the others' truth is not public), from https://youtube-vos.org; for research",
     ),
-    Benchmark("mot/mot15", "MOT15", motchallenge.names, motchallenge.load_mot15, f"MOT15 from {_MOT}", GIVEN),
-    Benchmark("mot/mot16", "MOT16", motchallenge.names, motchallenge.load, f"MOT16 from {_MOT}", GIVEN),
-    Benchmark("mot/mot17", "MOT17", motchallenge.names, motchallenge.load, f"MOT17 from {_MOT}", GIVEN),
-    Benchmark("mot/mot20", "MOT20", motchallenge.names, motchallenge.load_mot20, f"MOT20 from {_MOT}", GIVEN),
+    Benchmark(
+        "mot/mot15", "MOT15", motchallenge.names, motchallenge.load_mot15, f"MOT15 from {_MOT}", SOURCES
+    ),
+    Benchmark("mot/mot16", "MOT16", motchallenge.names, motchallenge.load, f"MOT16 from {_MOT}", SOURCES),
+    Benchmark("mot/mot17", "MOT17", motchallenge.names, motchallenge.load, f"MOT17 from {_MOT}", SOURCES),
+    Benchmark(
+        "mot/mot20", "MOT20", motchallenge.names, motchallenge.load_mot20, f"MOT20 from {_MOT}", SOURCES
+    ),
     Benchmark(
         "mot/dancetrack",
         "DanceTrack",
         motchallenge.names_val,
         motchallenge.load_val,
         "DanceTrack (val) from https://dancetrack.github.io; CC BY 4.0 labels, videos for research",
-        MADE,
+        ORACLES,
     ),
     Benchmark(
         "mot/sportsmot",
@@ -82,9 +86,9 @@ _ROWS = (
         motchallenge.names_val,
         motchallenge.load_val,
         "SportsMOT (val) from https://deeperaction.github.io/datasets/sportsmot.html; for research",
-        MADE,
+        ORACLES,
     ),
-    Benchmark("mots/mots20", "MOTS20", mots.names, mots.load, f"MOTS20 from {_MOT}", MADE),
+    Benchmark("mots/mots20", "MOTS20", mots.names, mots.load, f"MOTS20 from {_MOT}", ORACLES),
     Benchmark(
         "mots/kitti-mots",
         "KITTI_MOTS",
@@ -92,7 +96,7 @@ _ROWS = (
         kitti_mots.load,
         "images from https://www.cvlibs.net/datasets/kitti, truth from "
         "https://www.vision.rwth-aachen.de/page/mots; CC BY-NC-SA 3.0",
-        MADE,
+        ORACLES,
     ),
     Benchmark(
         "posetrack/posetrack18",
@@ -100,7 +104,7 @@ _ROWS = (
         posetrack.names,
         posetrack.load,
         "PoseTrack18 (val) from https://posetrack.net (often down); for research",
-        MADE,
+        ORACLES,
     ),
     Benchmark(
         "posetrack/bonn",
@@ -108,7 +112,7 @@ _ROWS = (
         posetrack.names,
         posetrack.load,
         "Bonn multi-person pose tracking data in PoseTrack18 JSON; for research",
-        MADE,
+        ORACLES,
     ),
     Benchmark(
         "pose/jhmdb",

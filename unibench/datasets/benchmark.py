@@ -7,10 +7,10 @@ from pathlib import Path
 from unibench.errors import DataError
 from unibench.records import Clip, Truth
 
-GIVEN = ("public", "oracle", "oracle+noise")
-"""Sources of detections of a benchmark that publishes its own."""
-MADE = ("oracle", "oracle+noise")
-"""Sources of detections of a benchmark that publishes none."""
+SOURCES = ("public", "oracle", "oracle+noise")
+"""Where detections can come from, where a benchmark publishes its own."""
+ORACLES = ("oracle", "oracle+noise")
+"""The same where it publishes none: the truth without ids, exact or spoilt."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class ImageFrames:
     size: tuple[int, int]
     """(height, width) in pixels, the same for all frames."""
     prompts: Mapping[int, Labels]
-    """Index of a frame -> what is given with it."""
+    """Index of a frame -> its prompt."""
     detections: tuple[Labels, ...] | None = None
     """Published detections of each frame; None where the benchmark has none."""
 
@@ -27,7 +27,7 @@ class ImageFrames:
         """Decode the frames one after the other.
 
         Raises:
-            DataError: a frame is missing, damaged or of another size than the first.
+            DataError: A frame is missing, damaged or of another size than the first.
         """
         return (self._frame(index) for index in range(len(self.paths)))
 
@@ -57,12 +57,12 @@ def image_clip(
     """Make a clip of image files; reads the first image's header only.
 
     Args:
-        name: the clip's name.
-        paths: its images, in order; at least one.
-        fps: frames per second.
-        prompt: what is given with frame 0, or with each of several frames.
-        detections: published detections of each frame, if there are any.
-        vocabulary: names of the object classes.
+        name: The clip's name.
+        paths: Its images, in order; at least one.
+        fps: Frames per second.
+        prompt: Of frame 0, or of each of several frames.
+        detections: Published detections of each frame, if there are any.
+        vocabulary: Names of the object classes.
     """
     height, width = image_size(paths[0])
     prompts = {0: prompt} if isinstance(prompt, Labels) else prompt or {}
@@ -81,12 +81,12 @@ def truncate(clip: Clip, truth: Truth, frames: int) -> tuple[Clip, Truth]:
     """Keep the first frames of a clip and of its truth; a shorter clip stays as it is.
 
     Args:
-        clip: what a tracker sees.
-        truth: what the scorer sees.
-        frames: number of frames to keep, at least 1.
+        clip: What a tracker sees.
+        truth: What the scorer sees.
+        frames: Number of frames to keep, at least 1.
 
     Raises:
-        DataError: no frame would be left.
+        DataError: No frame would be left.
     """
     if frames < 1:
         fail(
@@ -103,8 +103,8 @@ def truncate(clip: Clip, truth: Truth, frames: int) -> tuple[Clip, Truth]:
 
 def _first(frames: Callable[[], Iterator[Frame]], count: int) -> Callable[[], Iterator[Frame]]:
     if isinstance(frames, ImageFrames):
-        given = None if frames.detections is None else frames.detections[:count]
-        return replace(frames, paths=frames.paths[:count], detections=given)
+        detections = None if frames.detections is None else frames.detections[:count]
+        return replace(frames, paths=frames.paths[:count], detections=detections)
     return partial(_islice, frames, count)
 
 

@@ -30,7 +30,7 @@ def names_2016(root: Path) -> list[str]:
     annotations.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     return _names(root, "2016")
 
@@ -40,7 +40,7 @@ def names_2017(root: Path) -> list[str]:
     annotated.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     return _names(root, "2017")
 
@@ -49,11 +49,11 @@ def load_2016(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip with one object: whatever is not background.
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
+        root: The benchmark's folder.
+        name: Clip.
 
     Raises:
-        DataError: frames or annotations are missing, damaged, of another size, or frame 0 has no object.
+        DataError: Frames or annotations are missing, damaged, of another size, or frame 0 has no object.
     """
     return _load(root, name, binary=True)
 
@@ -63,11 +63,11 @@ def load_2017(root: Path, name: str) -> tuple[Clip, Truth]:
     officially.
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
+        root: The benchmark's folder.
+        name: Clip.
 
     Raises:
-        DataError: frames or annotations are missing, damaged, of another size, or frame 0 has no object.
+        DataError: Frames or annotations are missing, damaged, of another size, or frame 0 has no object.
     """
     return _load(root, name, binary=False)
 

@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unibench.datasets import motchallenge, mots, posetrack
+from unibench.datasets.benchmark import ORACLES, SOURCES
 from unibench.datasets.clips import ImageFrames, frame_numbers
 from unibench.datasets.files import fail, inside
 from unibench.errors import DataError
 from unibench.geometry import masks
 from unibench.records import Clip, Frame, Labels, Rle, Truth
 
-SOURCES = ("public", "oracle", "oracle+noise")
 Generator = np.random.Generator
 
 
@@ -52,20 +52,20 @@ def with_detections(clip: Clip, truth: Truth, source: str, noise: Noise | None =
       afterwards.
 
     Args:
-        clip: what a tracker sees.
-        truth: its truth.
-        source: one of the above.
-        noise: amounts for `oracle+noise`; None for the standard ones.
+        clip: What a tracker sees.
+        truth: Its truth.
+        source: One of the above.
+        noise: Amounts for `oracle+noise`; None for the standard ones.
 
     Raises:
-        DataError: the source does not exist, has nothing for this clip, or is malformed.
+        DataError: The source does not exist, has nothing for this clip, or is malformed.
     """
     if source == "public":
         if isinstance(clip.frames, ImageFrames) and clip.frames.detections is None:
             fail(
                 clip.name,
                 "no public detections",
-                f"there are: {', '.join(SOURCES[1:])}, or a folder of your own",
+                f"there are: {', '.join(ORACLES)}, or a folder of your own",
             )
         return clip
     if source == "oracle":
@@ -125,7 +125,7 @@ def _oracle(truth: Truth, name: str, index: int) -> Labels:
 
 
 def _pick(found: Labels, rows: Int[np.ndarray, " row"]) -> Labels:
-    """Observations of the given rows; fields that are not used stay empty."""
+    """The detections of some rows; fields that are not used stay empty."""
     return Labels(
         boxes=found.boxes[rows] if len(found.boxes) else found.boxes,
         masks=tuple(found.masks[row] for row in rows) if found.masks else (),
@@ -163,7 +163,7 @@ def _moved(
     noise: Noise,
     generator: Generator,
 ) -> Labels:
-    """Move every object a little, and false alarms, which are copies of objects, to any place."""
+    """Move every object a little, and false alarms, which are copies of objects, anywhere in the frame."""
     extents = _extents(found)
     sides = extents[:, 2:] - extents[:, :2]
     shifts = generator.normal(0, noise.shift, sides.shape) * sides
@@ -179,11 +179,11 @@ def _moved(
         steps = np.rint(shifts).astype(np.int64)
         moved = (_move_mask(*item) for item in zip(found.masks, steps, grown.tolist(), strict=True))
         return replace(found, masks=tuple(moved))
-    # every joint has its own error; a person who is really there stays in place as a whole
+    # every joint has its own error; a person who is really there does not move as a whole
     joints = generator.normal(0, noise.joint, found.keypoints[:, :, :2].shape) * sides[:, None]
     step = joints + np.where(is_false[:, None], shifts, 0)[:, None]
-    places, seen = found.keypoints[:, :, :2], found.keypoints[:, :, 2:]
-    return replace(found, keypoints=np.concatenate([places + step * (seen > 0), seen], axis=2))
+    points, visible = found.keypoints[:, :, :2], found.keypoints[:, :, 2:]
+    return replace(found, keypoints=np.concatenate([points + step * (visible > 0), visible], axis=2))
 
 
 def _extents(found: Labels) -> Float[np.ndarray, "row 4"]:
@@ -192,11 +192,11 @@ def _extents(found: Labels) -> Float[np.ndarray, "row 4"]:
         return found.boxes
     if found.masks:
         return np.stack([masks.box(mask) for mask in found.masks])
-    seen = found.keypoints[:, :, 2:] > 0
-    places = found.keypoints[:, :, :2]
-    low = np.where(seen, places, np.inf).min(axis=1)
-    high = np.where(seen, places, -np.inf).max(axis=1)
-    return np.where(seen.any(axis=1), np.concatenate([low, high], axis=1), 0.0)
+    visible = found.keypoints[:, :, 2:] > 0
+    points = found.keypoints[:, :, :2]
+    low = np.where(visible, points, np.inf).min(axis=1)
+    high = np.where(visible, points, -np.inf).max(axis=1)
+    return np.where(visible.any(axis=1), np.concatenate([low, high], axis=1), 0.0)
 
 
 def _move_mask(mask: Rle, shift: Int[np.ndarray, " 2"], growth: int) -> Rle:
@@ -212,9 +212,9 @@ def _move_mask(mask: Rle, shift: Int[np.ndarray, " 2"], growth: int) -> Rle:
     changed = change(part, iterations=abs(growth)) if growth else part
     rows, columns = np.nonzero(changed if changed.any() else part)
     rows, columns = rows + y1 - margin + shift[1], columns + x1 - margin + shift[0]
-    seen = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    within = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     moved = np.zeros_like(whole)
-    moved[rows[seen], columns[seen]] = True
+    moved[rows[within], columns[within]] = True
     return masks.encode(moved)
 
 

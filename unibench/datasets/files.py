@@ -25,7 +25,7 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A text file of numbers that remembers where each row stood."""
+    """A text file of numbers that knows the line of each row."""
 
     path: Path
     lines: Int[np.ndarray, " row"]
@@ -49,11 +49,11 @@ class Table:
         """A column as integers.
 
         Args:
-            column: counted from 0.
-            what: what it holds, for the message.
+            column: Counted from 0.
+            what: What it holds, for the message.
 
         Raises:
-            DataError: a value is no integer, or too large to be told from the next one.
+            DataError: A value is no integer, or too large to be told from the next one.
         """
         values = self.values[:, column]
         whole = np.isfinite(values) & (np.abs(values) < EXACT) & (np.floor(values) == values)
@@ -65,7 +65,7 @@ def fail(where: Path | str, found: str, hint: str) -> NoReturn:
     """Raise a DataError of the usual form.
 
     Raises:
-        DataError: always.
+        DataError: Always.
     """
     raise DataError(f"{where}: {found}; {hint}")
 
@@ -74,11 +74,11 @@ def inside(root: Path, name: str) -> Path:
     """Join a name that came from a user, a list or a JSON file to its root, refusing to leave the root.
 
     Args:
-        root: folder that must hold the result.
-        name: relative path, as it was found.
+        root: Folder that must hold the result.
+        name: Relative path, as it was found.
 
     Raises:
-        DataError: the path leaves the root (`..`, an absolute path, or a link).
+        DataError: The path leaves the root (`..`, an absolute path, or a link).
     """
     path = root / name
     if (
@@ -105,11 +105,11 @@ def require_folder(path: Path, what: str) -> Path:
     """Return the folder, or say what should have been there.
 
     Args:
-        path: folder.
-        what: what it should hold, for the message.
+        path: Folder.
+        what: What it should hold, for the message.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: There is no such folder.
     """
     if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         fail(
@@ -129,8 +129,8 @@ def visible(path: Path, pattern: str) -> list[Path]:
     """List what fits a pattern, sorted by path; what begins with a dot, such as macOS's `._name`, is left out.
 
     Args:
-        path: folder.
-        pattern: as `Path.glob` takes it.
+        path: Folder.
+        pattern: As `Path.glob` takes it.
     """
     found = sorted(path.glob(pattern))
     return [one for one in found if not any(part[0] == "." for part in one.relative_to(path).parts)]
@@ -140,12 +140,12 @@ def found_clips(names: list[str], root: Path, what: str) -> list[str]:
     """Return the clip names, or say that there are none.
 
     Args:
-        names: clips found.
-        root: folder that was searched.
-        what: what makes a clip, for the message.
+        names: Clips found.
+        root: Folder that was searched.
+        what: What makes a clip, for the message.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     if not names:
         fail(root, f"no clips, expected {what}", "`unibench data check` says what is there and how to get it")
@@ -156,7 +156,7 @@ def read_text(path: Path) -> str:
     """Read a text file.
 
     Raises:
-        DataError: it is missing, unreadable or not text.
+        DataError: It is missing, unreadable or not text.
     """
     try:
         return read_bytes(path).decode("utf-8-sig")
@@ -168,7 +168,7 @@ def read_bytes(path: Path) -> bytes:
     """Read a file.
 
     Raises:
-        DataError: it is missing, unreadable, or a pipe or a device.
+        DataError: It is missing, unreadable, or a pipe or a device.
     """
     try:
         return read_file(path)
@@ -182,7 +182,7 @@ def integer(text: str, where: str) -> int:
     """Read an integer in plain digits.
 
     Raises:
-        DataError: it is something else (`1_0`, `1.0`), or has more than 18 digits.
+        DataError: It is something else (`1_0`, `1.0`), or has more than 18 digits.
     """
     if not _INTEGER.fullmatch(text):
         fail(where, f"found {text[:80]!r}, expected an integer of at most 18 digits", "correct this line")
@@ -193,7 +193,7 @@ def number(text: str, where: str) -> float:
     """Read a number as files have it, `-1.5e3`; `nan` and `inf` are numbers here, what Python alone takes is none.
 
     Raises:
-        DataError: it is something else (`1_0`, `infinity`).
+        DataError: It is something else (`1_0`, `infinity`).
     """
     if not _NUMBER.fullmatch(text):
         fail(where, f"not a number in {text[:80]!r}", "correct this line")
@@ -209,11 +209,11 @@ def read_table(path: Path, columns: range) -> Table:
     """Read rows of numbers that are separated by commas, tabs or spaces.
 
     Args:
-        path: text file; blank lines are skipped.
-        columns: the numbers of columns that are allowed; what stands after the smallest of them is dropped.
+        path: Text file; blank lines are skipped.
+        columns: How many columns a row may have; those after the fewest are dropped.
 
     Raises:
-        DataError: a row has another number of columns, or something that is not a number.
+        DataError: A row has another number of columns, or something that is not a number.
     """
     values: list[list[float]] = []
     lines: list[int] = []
@@ -236,11 +236,11 @@ def frame_index(table: Table, numbers: tuple[int, ...]) -> Int[np.ndarray, " row
     """Turn the first column, the benchmark's frame number, into positions in the clip.
 
     Args:
-        table: rows that start with a frame number.
-        numbers: the number of every frame of the clip, as its files count.
+        table: Rows that start with a frame number.
+        numbers: The number of every frame of the clip, as its files count.
 
     Raises:
-        DataError: a frame number is not an integer, or there is no such frame.
+        DataError: A frame number is not an integer, or there is no such frame.
     """
     position = {number: index for index, number in enumerate(numbers)}
     index = np.array([position.get(number, -1) for number in table.values[:, 0].tolist()], dtype=np.int64)
@@ -252,8 +252,8 @@ def rows_by_frame(index: Int[np.ndarray, " row"], length: int) -> list[Int[np.nd
     """Group rows by frame, in their order; rows of frame -1 belong to none.
 
     Args:
-        index: frame of each row, -1 to leave it out.
-        length: number of frames.
+        index: Frame of each row, -1 to leave it out.
+        length: Number of frames.
 
     Returns:
         For each frame the positions of its rows.

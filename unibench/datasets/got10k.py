@@ -29,7 +29,7 @@ def names(root: Path) -> list[str]:
     """List the validation clips: those of `val/list.txt`, without it all that have truth.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     folder = require_folder(root / "val", "GOT-10k: val/<clip>/groundtruth.txt")
     if (folder / "list.txt").is_file():
@@ -42,11 +42,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip; frames in which the target is absent are not scored.
 
     Args:
-        root: the benchmark's folder.
-        name: clip, `GOT-10k_Val_000001`.
+        root: The benchmark's folder.
+        name: Clip, `GOT-10k_Val_000001`.
 
     Raises:
-        DataError: files are missing or malformed, or the numbers of boxes and of frames differ.
+        DataError: Files are missing or malformed, or the numbers of boxes and of frames differ.
     """
     folder = inside(root / "val", name)
     images = list_images(folder)

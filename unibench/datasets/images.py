@@ -41,7 +41,7 @@ def list_images(folder: Path) -> list[Path]:
     files is an error.
 
     Raises:
-        DataError: the folder or a frame is missing, a name has no number, or there are no images.
+        DataError: The folder or a frame is missing, a name has no number, or there are no images.
     """
     require_folder(folder, "the frames of a clip")
     images = [item for item in visible(folder, "*") if item.suffix.lower() in SUFFIXES]
@@ -63,7 +63,7 @@ def frame_number(path: Path) -> int:
     """Number at the end of an image's name: 300 for `0300.jpg`, 7 for `frame_000007.png`.
 
     Raises:
-        DataError: there is none.
+        DataError: There is none.
     """
     match = re.search(r"[0-9]+$", path.stem)
     if match is None:
@@ -75,7 +75,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     """Decode an image: (height, width, 3) RGB, 0 to 255; of 16-bit grey values the upper 8 bits.
 
     Raises:
-        DataError: it is missing, truncated, not an image of one of `FORMATS`, animated, or a line of pixels.
+        DataError: It is missing, truncated, not an image of one of `FORMATS`, animated, or a line of pixels.
     """
     with _opened(path) as image:
         if image.mode in _DEEP_MODES:  # Pillow's own conversion cuts values off at 255
@@ -90,7 +90,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Read an image's (height, width) in pixels from its header.
 
     Raises:
-        DataError: it is missing, not an image of one of `FORMATS`, animated, or a line of pixels.
+        DataError: It is missing, not an image of one of `FORMATS`, animated, or a line of pixels.
     """
     with _opened(path) as image:
         return image.height, image.width
@@ -100,11 +100,11 @@ def read_ids(path: Path, size: tuple[int, int]) -> Int[np.ndarray, "height width
     """Decode an annotation image: (height, width) palette index, grey value or 16-bit value of each pixel.
 
     Args:
-        path: annotation image; colour images are accepted if they are grey.
+        path: Annotation image; colour images are accepted if they are grey.
         size: (height, width) that it must have, in pixels.
 
     Raises:
-        DataError: it is missing, damaged, coloured, or has another size.
+        DataError: It is missing, damaged, coloured, or has another size.
     """
     with _opened(path) as image:
         plain = image.mode in _PLAIN_MODES
@@ -123,11 +123,11 @@ def read_objects(path: Path, size: tuple[int, int]) -> Int[np.ndarray, "height w
     """Decode an annotation image of several objects: (height, width) id of each pixel, 0 for background and void.
 
     Args:
-        path: annotation image.
+        path: Annotation image.
         size: (height, width) that it must have, in pixels.
 
     Raises:
-        DataError: as `read_ids`, or a value is neither `VOID` nor an id of at most `HIGHEST`.
+        DataError: As `read_ids`, or a value is neither `VOID` nor an id of at most `HIGHEST`.
     """
     values = read_ids(path, size)
     objects = np.where(values == VOID, 0, values)

@@ -26,7 +26,7 @@ from unibench.datasets.files import (
 from unibench.datasets.images import list_images
 from unibench.records import Clip, Labels, Truth
 
-FPS = 25.0  # not given by the benchmark
+FPS = 25.0  # the benchmark does not say
 JOINTS = 15
 _MAT = "joint_positions.mat"
 
@@ -36,7 +36,7 @@ def names(root: Path) -> list[str]:
     joints.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     require_folder(root, f"JHMDB: Rename_Images and joint_positions/<action>/<clip>/{_MAT}")
     splits = visible(root / "splits", "*_test_split1.txt")
@@ -52,11 +52,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip; images after the last annotated frame are left out.
 
     Args:
-        root: the benchmark's folder.
-        name: clip, `action/clip`.
+        root: The benchmark's folder.
+        name: Clip, `action/clip`.
 
     Raises:
-        DataError: joints or frames are missing or damaged.
+        DataError: Joints or frames are missing or damaged.
     """
     file = inside(root / "joint_positions", name) / _MAT
     joints = _joints(file)

@@ -30,7 +30,7 @@ def names(root: Path) -> list[str]:
     """List the official validation clips if all of them are there, else every clip with truth.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     folder = require_folder(root / "training" / "image_02", "KITTI-MOTS: training/image_02 and instances_txt")
     clips = [
@@ -49,11 +49,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip; the text form of the truth is preferred, as it needs no decoding.
 
     Args:
-        root: the benchmark's folder.
-        name: clip, four digits.
+        root: The benchmark's folder.
+        name: Clip, four digits.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     images = list_images(inside(root / "training" / "image_02", name))
     size = image_size(images[0])

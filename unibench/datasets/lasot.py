@@ -22,14 +22,14 @@ from unibench.datasets.images import list_images
 from unibench.datasets.otb import read_boxes, single_target
 from unibench.records import Clip, Truth
 
-FPS = 30.0  # not given by the benchmark
+FPS = 30.0  # the benchmark does not say
 
 
 def names(root: Path) -> list[str]:
     """List the clips: those of `testing_set.txt`, without it all that have truth.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     require_folder(root, "LaSOT: <class>/<clip>/img and groundtruth.txt")
     tested = root / "testing_set.txt"
@@ -43,11 +43,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip; frames in which the target is hidden or out of view are not scored.
 
     Args:
-        root: the benchmark's folder.
-        name: clip, `airplane-1`.
+        root: The benchmark's folder.
+        name: Clip, `airplane-1`.
 
     Raises:
-        DataError: files are missing or malformed, or the numbers of boxes and of frames differ.
+        DataError: Files are missing or malformed, or the numbers of boxes and of frames differ.
     """
     folder = inside(root, f"{name.rpartition('-')[0]}/{name}")
     images = list_images(folder / "img")
@@ -65,11 +65,11 @@ def read_flags(file: Path, length: int) -> Bool[np.ndarray, " frame"]:
     """Read one 0 or 1 for each frame, in one line or in many.
 
     Args:
-        file: text file.
-        length: number of frames.
+        file: Text file.
+        length: Number of frames.
 
     Raises:
-        DataError: there is another number of flags, or something else than 0 and 1.
+        DataError: There is another number of flags, or something else than 0 and 1.
     """
     flags = read_text(file).replace(",", " ").split()
     if len(flags) != length or not set(flags) <= {"0", "1"}:

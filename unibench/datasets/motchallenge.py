@@ -76,11 +76,11 @@ def names(root: Path, split: str = "train") -> list[str]:
     official scores; choose one detector by clip names.
 
     Args:
-        root: the benchmark's folder.
-        split: folder of the split.
+        root: The benchmark's folder.
+        split: Folder of the split.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     folder = require_folder(root / split, LAYOUT)
     clips = [clip.name for clip in subfolders(folder) if (clip / "gt" / "gt.txt").is_file()]
@@ -91,12 +91,12 @@ def load_mot15(root: Path, name: str, split: str = "train") -> tuple[Clip, Truth
     """Read a clip of MOT15, which has no classes: rows marked 0 are dropped, everything else is scored.
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
-        split: folder of the split.
+        root: The benchmark's folder.
+        name: Clip.
+        split: Folder of the split.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     folder = inside(root / split, name)
     images, info, numbers = open_sequence(folder)
@@ -117,13 +117,13 @@ def load(
     all the rest (they take part in the official scorer's matching and excuse nothing).
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
-        split: folder of the split.
-        distractors: classes on which a prediction does not count.
+        root: The benchmark's folder.
+        name: Clip.
+        split: Folder of the split.
+        distractors: Classes on which a prediction does not count.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     folder = inside(root / split, name)
     images, info, numbers = open_sequence(folder)
@@ -145,11 +145,11 @@ def load_mot20(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read a clip of MOT20: as `load`, with one more class of distractors.
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
+        root: The benchmark's folder.
+        name: Clip.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     return load(root, name, distractors=DISTRACTORS_MOT20)
 
@@ -158,7 +158,7 @@ def names_val(root: Path) -> list[str]:
     """List the clips of the validation split (DanceTrack, SportsMOT).
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     return names(root, "val")
 
@@ -167,11 +167,11 @@ def load_val(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read a clip of the validation split (DanceTrack, SportsMOT).
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
+        root: The benchmark's folder.
+        name: Clip.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     return load(root, name, "val")
 
@@ -180,12 +180,12 @@ def open_sequence(folder: Path) -> tuple[list[Path], SequenceInfo, tuple[int, ..
     """Find the frames of a clip.
 
     Args:
-        folder: the clip's folder, with `seqinfo.ini`; clips of MOT15, as first released, need none.
+        folder: The clip's folder, with `seqinfo.ini`; clips of MOT15, as first released, need none.
 
     Returns:
-        images: one for each frame, in order.
-        info: what `seqinfo.ini` says.
-        numbers: the number of each frame, as `gt.txt` and `det.txt` count.
+        images: One for each frame, in order.
+        info: What `seqinfo.ini` says.
+        numbers: The number of each frame, as `gt.txt` and `det.txt` count.
 
     Raises:
         DataError: `seqinfo.ini` is malformed, or frames are missing.
@@ -202,14 +202,14 @@ def read_detections(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
     """Read detections in MOTChallenge's rows: `frame,-1,left,top,width,height,score,...`.
 
     Args:
-        file: text file.
-        numbers: the number of each frame of the clip.
+        file: Text file.
+        numbers: The number of each frame of the clip.
 
     Returns:
         Boxes and scores of each frame, in the file's order.
 
     Raises:
-        DataError: a row is malformed, not finite, of negative size, or of a frame that does not exist.
+        DataError: A row is malformed, not finite, of negative size, or of a frame that does not exist.
     """
     table = _boxes(file, range(7, 11))
     index = frame_index(table, numbers)

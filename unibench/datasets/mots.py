@@ -26,7 +26,7 @@ def names(root: Path) -> list[str]:
     """List the clips of the training split.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     return motchallenge.names(root)
 
@@ -35,11 +35,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip.
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
+        root: The benchmark's folder.
+        name: Clip.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     folder = inside(root / "train", name)
     images, info, numbers = motchallenge.open_sequence(folder)
@@ -52,11 +52,11 @@ def truth_of(source: Path, frames: list[list[Row]]) -> Truth:
     """Make the truth of a clip: objects by id, and the region in which predictions are excused.
 
     Args:
-        source: where the rows come from, for the message.
-        frames: the rows of each frame.
+        source: Where the rows come from, for the message.
+        frames: The rows of each frame.
 
     Raises:
-        DataError: there is no object in any frame.
+        DataError: There is no object in any frame.
     """
     if not any(kind != IGNORE for rows in frames for _, kind, _ in rows):
         fail(
@@ -82,15 +82,15 @@ def read_rows(file: Path, numbers: tuple[int, ...], size: tuple[int, int]) -> li
     """Read rows `frame id class height width rle`.
 
     Args:
-        file: text file.
-        numbers: the number of each frame of the clip.
+        file: Text file.
+        numbers: The number of each frame of the clip.
         size: (height, width) of its frames in pixels.
 
     Returns:
         The rows of each frame, in the file's order.
 
     Raises:
-        DataError: a row is malformed, of another size, of a frame that does not exist, or repeats an id.
+        DataError: A row is malformed, of another size, of a frame that does not exist, or repeats an id.
     """
     position = {number: index for index, number in enumerate(numbers)}
     frames: list[list[Row]] = [[] for _ in numbers]
@@ -116,12 +116,12 @@ def read_detections(file: Path, numbers: tuple[int, ...], size: tuple[int, int])
     """Read detections in the same rows; ids only tell the rows of a frame apart, every score is 1.
 
     Args:
-        file: text file.
-        numbers: the number of each frame of the clip.
+        file: Text file.
+        numbers: The number of each frame of the clip.
         size: (height, width) of its frames in pixels.
 
     Raises:
-        DataError: as `read_rows`.
+        DataError: As `read_rows`.
     """
     frames = read_rows(file, numbers, size)
     return tuple(

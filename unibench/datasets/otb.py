@@ -19,7 +19,7 @@ from unibench.datasets.files import fail, found_clips, inside, read_table, requi
 from unibench.datasets.images import frame_number, list_images
 from unibench.records import Clip, Labels, Truth
 
-FPS = 30.0  # not given by the benchmark
+FPS = 30.0  # the benchmark does not say
 RANGES = {
     "BlurCar1": (247, 988),
     "BlurCar3": (3, 359),
@@ -39,7 +39,7 @@ def names(root: Path) -> list[str]:
     """List the clips: every `groundtruth_rect*.txt`.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     require_folder(root, "OTB: <clip>/img and <clip>/groundtruth_rect.txt")
     clips = [name for folder in subfolders(root) for name in _truth_files(folder)]
@@ -50,11 +50,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip; frames whose box is empty are not scored.
 
     Args:
-        root: the benchmark's folder.
-        name: clip, `David` or `Jogging-2`.
+        root: The benchmark's folder.
+        name: Clip, `David` or `Jogging-2`.
 
     Raises:
-        DataError: the clip or a frame is missing, or the numbers of boxes and of frames differ.
+        DataError: The clip or a frame is missing, or the numbers of boxes and of frames differ.
     """
     inside(root, name)
     folder, file = _find(root, name)
@@ -74,7 +74,7 @@ def read_boxes(file: Path) -> Float[np.ndarray, "frame 4"]:
     """Read one box a frame: x, y, width, height in pixels, NaN where there is none.
 
     Raises:
-        DataError: a line is malformed, or a box lies beyond `FARTHEST`.
+        DataError: A line is malformed, or a box lies beyond `FARTHEST`.
     """
     table = read_table(file, range(4, 5))
     table.refuse_far(table.values)
@@ -87,26 +87,26 @@ def single_target(
     """Make a clip with one target out of a list of rectangles.
 
     Args:
-        name: the clip's name.
-        images: one for each rectangle.
+        name: The clip's name.
+        images: One for each rectangle.
         rectangles: (frame, 4) x, y, width, height in pixels, 1-based; NaN or without area: not visible.
-        fps: frames per second.
-        file: where the rectangles come from, for messages.
+        fps: Frames per second.
+        file: Where the rectangles come from, for messages.
 
     Raises:
-        DataError: frame 0 has no target.
+        DataError: Frame 0 has no target.
     """
-    seen = np.isfinite(rectangles).all(axis=1) & (rectangles[:, 2:] > 0).all(axis=1)
-    if not seen.any() or not seen[0]:
-        fail(file, "no target in frame 0, expected x,y,width,height", "the tracker must be given a first box")
+    there = np.isfinite(rectangles).all(axis=1) & (rectangles[:, 2:] > 0).all(axis=1)
+    if not there.any() or not there[0]:
+        fail(file, "no target in frame 0, expected x,y,width,height", "a tracker starts from the first box")
     corner = rectangles[:, :2] - 1
     boxes = np.concatenate([corner, corner + rectangles[:, 2:]], axis=1)
     one = np.array([1], dtype=np.int64)
     labels = tuple(
         Labels(ids=one, boxes=box[None]) if present else Labels()
-        for box, present in zip(boxes, seen, strict=True)
+        for box, present in zip(boxes, there, strict=True)
     )
-    scored = None if seen.all() else tuple(np.flatnonzero(seen).tolist())
+    scored = None if there.all() else tuple(np.flatnonzero(there).tolist())
     return image_clip(name, images, fps, prompt=labels[0]), Truth(labels, scored=scored)
 
 

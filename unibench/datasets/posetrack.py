@@ -36,7 +36,7 @@ from unibench.errors import DataError
 from unibench.geometry import masks
 from unibench.records import EXCUSED, Clip, Labels, Rle, Truth
 
-FPS = 25.0  # not given by the benchmark
+FPS = 25.0  # the benchmark does not say
 JOINTS = (
     *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
     *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
@@ -89,7 +89,7 @@ class _Content:
 
 @dataclass(frozen=True)
 class _Annotation:
-    """One person, with the place of our 15 joints among its own keypoints."""
+    """One person, with the index of each of our 15 joints among its own keypoints."""
 
     where: str
     person: _Person
@@ -103,7 +103,7 @@ def names(root: Path) -> list[str]:
     """List the clips: the files in `annotations/val`, without it those in `annotations`.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     folder = _annotations(root)
     return found_clips([file.stem for file in visible(folder, "*.json")], folder, "<clip>.json")
@@ -115,11 +115,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     People without a single labelled joint are left out: no scorer can match them.
 
     Args:
-        root: the benchmark's folder.
-        name: clip.
+        root: The benchmark's folder.
+        name: Clip.
 
     Raises:
-        DataError: files are missing or malformed.
+        DataError: Files are missing or malformed.
     """
     file = inside(_annotations(root), f"{name}.json")
     content = _read(file)
@@ -146,10 +146,10 @@ def read_detections(file: Path, length: int) -> tuple[Labels, ...]:
 
     Args:
         file: JSON file whose `images` are the clip's frames, in order.
-        length: number of frames of the clip.
+        length: Number of frames of the clip.
 
     Raises:
-        DataError: the file is malformed or has another number of frames.
+        DataError: The file is malformed or has another number of frames.
     """
     content = _read(file)
     if len(content.images) != length:

@@ -1,7 +1,7 @@
 """YouTube-VOS: `JPEGImages/<clip>` and `Annotations/<clip>` (PNG) of one split, the folder that is named.
 
-Objects enter in any frame. An object is given in the first annotation that shows it (`meta.json` lists the same and
-is not read), and every annotated frame is scored. The published truth of `valid` and `test` is that of the prompts
+Objects enter in any frame. The prompt of an object is the first annotation that shows it (`meta.json` lists the same
+and is not read), and every annotated frame is scored. The published truth of `valid` and `test` is that of the prompts
 alone: these splits can be tracked, not scored; `train` has every frame, or every fifth one of all frames.
 
 Reference:
@@ -27,10 +27,10 @@ def names(root: Path) -> list[str]:
     """List the clips: the folders of `Annotations`.
 
     Args:
-        root: the split's folder.
+        root: The split's folder.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     folder = require_folder(root / "Annotations", _LAYOUT)
     return found_clips([clip.name for clip in subfolders(folder)], folder, "a folder for each clip")
@@ -40,11 +40,11 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read one clip; each object is in the prompt of one frame.
 
     Args:
-        root: the split's folder.
-        name: clip.
+        root: The split's folder.
+        name: Clip.
 
     Raises:
-        DataError: frames are missing, or an annotation is damaged, of another size, or of no frame; or none shows an
+        DataError: Frames are missing, or an annotation is damaged, of another size, or of no frame; or none shows an
             object.
     """
     images = list_images(inside(root / "JPEGImages", name))

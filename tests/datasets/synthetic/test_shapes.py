@@ -139,5 +139,5 @@ def test_boxes_alone_lose_identities():
 
 
 def test_an_unknown_clip_is_named():
-    with pytest.raises(UnknownNameError, match=r"no clip of mot/shapes 'shapes-9'; did you mean"):
+    with pytest.raises(UnknownNameError, match=r"no clip of the rendered shapes 'shapes-9'; did you mean"):
         shapes.benchmarks()["mot/shapes"].load(ROOT, "shapes-9")

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from unibench.datasets.benchmark import GIVEN, Benchmark
+from unibench.datasets.benchmark import SOURCES, Benchmark
 from unibench.datasets.detections import Noise, with_detections
 from unibench.datasets.synthetic.figure import JOINTS
 from unibench.datasets.synthetic.levels import DIFFICULTIES, Difficulty
@@ -86,7 +86,7 @@ def benchmarks() -> dict[str, Benchmark]:
             partial(_names, task),
             partial(_load, task, level),
             "nothing to obtain: rendered from a seed and the photographs of scikit-image",
-            () if family.prompted else GIVEN,
+            () if family.prompted else SOURCES,
         )
         for task, family in _FAMILIES.items()
         for level in DIFFICULTIES
@@ -100,7 +100,7 @@ def scene(task: str, level: str, name: str) -> Scene:
     Args:
         task: `sot`, `vos`, ...
         level: `synthetic`, `synthetic-easy` or `synthetic-hard`.
-        name: the clip's name.
+        name: The clip's name.
     """
     family = _FAMILIES[task]
     return family.make(f"{level}/{name}", family.length, family.pace, DIFFICULTIES[level])

@@ -61,9 +61,9 @@ def walk_cycle(
     """Joints of a walking figure of height 1 as seen from the front.
 
     Args:
-        phase: place in the walking cycle, radians.
-        facing: direction of the walk, radians: 0 to the viewer's right, pi/2 towards the viewer, pi to the left.
-        swing: how far thighs and arms swing, radians.
+        phase: Place in the walking cycle, radians.
+        facing: Direction of the walk, radians: 0 to the viewer's right, pi/2 towards the viewer, pi to the left.
+        swing: How far thighs and arms swing, radians.
 
     Returns:
         (frame, joint, 3): x to the viewer's right, y upwards from the ground, z towards the viewer.
@@ -96,7 +96,7 @@ def limbs(joints: Float[np.ndarray, "frame 15 3"]) -> tuple[Part, ...]:
     """The pieces between the joints: legs, arms, trunk, neck and head (the last one).
 
     Args:
-        joints: as `walk_cycle` gives them.
+        joints: As `walk_cycle` gives them.
     """
     parts = [
         _between(fabric, joints[:, first], joints[:, second], (thick, thin))

@@ -54,8 +54,8 @@ def silhouette(actor: Actor, index: int) -> Silhouette:
     """What the actor covers in frame `index`.
 
     Args:
-        actor: a figure or a rigid object.
-        index: the frame.
+        actor: A figure or a rigid object.
+        index: The frame.
     """
     stamps = _stamps(actor, index)
     left, top = min(stamp.left for stamp in stamps), min(stamp.top for stamp in stamps)
@@ -78,7 +78,7 @@ def images(scene: Scene) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Paint the scene, frame by frame.
 
     Args:
-        scene: what to paint.
+        scene: What to paint.
 
     Yields:
         (height, width, 3) RGB, 0 to 255.

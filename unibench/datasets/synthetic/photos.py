@@ -96,7 +96,7 @@ def read(photo: str) -> Image.Image:
     """Open a photograph of scikit-image; nothing is downloaded, and pixels are decoded when they are used.
 
     Raises:
-        DataError: the installed scikit-image has no such file.
+        DataError: The installed scikit-image has no such file.
     """
     path = resources.files("skimage.data").joinpath(f"{photo}.png")
     if not path.is_file():

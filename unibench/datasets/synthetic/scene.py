@@ -85,10 +85,10 @@ def crowd(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
     """People who cross each other's ways, leave and come back.
 
     Args:
-        seed: words that determine everything random.
-        length: number of frames, at most `PLANNED`.
-        pace: multiplies the difficulty's speed.
-        difficulty: the knobs.
+        seed: Words that determine everything random.
+        length: Number of frames, at most `PLANNED`.
+        pace: Multiplies the difficulty's speed.
+        difficulty: The knobs.
     """
     stage = _stage(seed, pace, difficulty)
     clothes = _wardrobe(stage, difficulty.people)
@@ -105,12 +105,12 @@ def objects(seed: str, length: int, pace: float, difficulty: Difficulty, targets
     """Rigid objects cut from photographs, and figures, among look-alikes; the targets stay in view.
 
     Args:
-        seed: words that determine everything random.
-        length: number of frames, at most `PLANNED`.
-        pace: multiplies the difficulty's speed.
-        difficulty: the knobs.
-        targets: number of rigid objects in the truth.
-        figures: number of figures in the truth.
+        seed: Words that determine everything random.
+        length: Number of frames, at most `PLANNED`.
+        pace: Multiplies the difficulty's speed.
+        difficulty: The knobs.
+        targets: Number of rigid objects in the truth.
+        figures: Number of figures in the truth.
     """
     calm = replace(difficulty, leaves=-0.9)
     stage = _stage(seed, pace, calm)
@@ -138,10 +138,10 @@ def solo(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
     """One person close to the camera, always whole in view, with passers-by behind.
 
     Args:
-        seed: words that determine everything random.
-        length: number of frames, at most `PLANNED`.
-        pace: multiplies the difficulty's speed.
-        difficulty: the knobs.
+        seed: Words that determine everything random.
+        length: Number of frames, at most `PLANNED`.
+        pace: Multiplies the difficulty's speed.
+        difficulty: The knobs.
     """
     stage = _stage(seed, pace, replace(difficulty, leaves=-1.4, pan=difficulty.pan / 2, posts=0))
     clothes = _wardrobe(stage, 1 + difficulty.distractors)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from unibench.datasets.benchmark import GIVEN, Benchmark
+from unibench.datasets.benchmark import SOURCES, Benchmark
 from unibench.datasets.detections import with_detections
 from unibench.datasets.synthetic.photos import BACKGROUNDS, cut
 from unibench.datasets.synthetic.scene import draws
@@ -80,7 +80,7 @@ def benchmarks() -> dict[str, Benchmark]:
     """List the benchmarks of the rendered clips: `mot/shapes` and, frame by frame, `det/shapes`."""
     obtain = "nothing to obtain: rendered from a seed"
     rows = (
-        Benchmark(TASK, "", _names, _load, obtain, GIVEN),
+        Benchmark(TASK, "", _names, _load, obtain, SOURCES),
         Benchmark("det/shapes", "", _names, _load_without_detections, obtain),
     )
     return {row.task: row for row in rows}
@@ -91,8 +91,8 @@ def scene(word: str, length: int) -> Scene:
     """Plan a clip.
 
     Args:
-        word: the seed; another word gives another clip with other identities.
-        length: number of frames.
+        word: The seed; another word gives another clip with other identities.
+        length: Number of frames.
     """
     rng = draws("shapes", word)
     hues = (np.arange(CAST) + rng.uniform(-0.25, 0.25, CAST)) / CAST + rng.random()
@@ -108,13 +108,13 @@ def paint(plan: Scene, index: int) -> tuple[UInt8[np.ndarray, "128 128 3"], Labe
     """Paint one frame; it depends on no other.
 
     Args:
-        plan: from `scene`.
-        index: number of the frame.
+        plan: From `scene`.
+        index: Number of the frame.
 
     Returns:
         image: RGB, 0 to 255.
-        labels: ids, boxes and classes of the shapes of which enough is to be seen.
-        ignored: boxes of the other shapes of which something is to be seen, class EXCUSED.
+        labels: Ids, boxes and classes of the shapes of which enough is to be seen.
+        ignored: Boxes of the other shapes of which something is to be seen, class EXCUSED.
     """
     left, top = plan.window[index].astype(np.int64).tolist()
     image = plan.background[top : top + SIZE, left : left + SIZE].copy()
@@ -138,8 +138,8 @@ def clip(word: str, length: int) -> tuple[Clip, Truth]:
     """Make a clip and its truth; it gives no detections.
 
     Args:
-        word: of the scene, and the clip's name.
-        length: number of frames.
+        word: Of the scene, and the clip's name.
+        length: Number of frames.
     """
     plan = scene(word, length)
     _, labels, ignored = zip(*(paint(plan, index) for index in range(length)), strict=True)
