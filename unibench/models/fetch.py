@@ -4,18 +4,24 @@ A file is looked for in the folder that the user gives, then in the caches: an h
 host and path, a file of the Hugging Face Hub in the hub's own cache.
 """
 
+import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copyfile
 from urllib.parse import urlsplit
 
-from unibench.errors import WeightsError
+from unibench.errors import OutputError, WeightsError
 from unibench.models.cards import Card
 from unibench.models.download import download, sha256
+from unibench.results.atomic import replace_file
+from unibench.schema import SchemaError, parse_json, read_file
 
+LOCK = "sha256.json"
+"""In the cache: source -> sha256 of its file when it was first used."""
 SUFFIX = re.compile(r"(\.safetensors|\.pth\.tar|\.\w+)$")
 
 
@@ -211,17 +217,50 @@ def obtain(card: Card, folder: Path | None) -> Path | None:
 
 
 def verify(card: Card, path: Path) -> Path:
-    """Check the sha256 of a card's weights, where the card says it.
+    """Check the sha256 of a card's weights: the card's, or that of their first use.
+
+    A file that was fetched, and whose card says no sha256, is noted in `LOCK` in the cache when it is first used.
 
     Raises:
         WeightsError: The file has another one.
     """
-    if card.weights.sha256 and (found := sha256(path)) != card.weights.sha256:
+    source = card.weights.source
+    remote = source.startswith(("hf:", "https:")) and not card.weights.sha256
+    if not card.weights.sha256 and not (remote and _was_fetched(card, path)):
+        return path
+    found, lock = sha256(path), cache() / LOCK
+    noted = _noted(lock) if remote else {}
+    expected = card.weights.sha256 or noted.get(source, found)
+    if found != expected:
+        where = f"card {card.name!r}" if card.weights.sha256 else f"{lock}, noted on first use"
         raise WeightsError(
-            f"{path}: sha256 is {found[:12]}..., expected {card.weights.sha256[:12]}... (card {card.name!r}); "
-            "the file is damaged or another one: fetch it again"
+            f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}... ({where}); the file is damaged or another "
+            f"one: fetch it again{'' if card.weights.sha256 else ', or take its line out where the change is meant'}"
         )
+    if remote and source not in noted:
+        with suppress(OutputError):  # a cache that is shared read-only: compared where it can be noted
+            replace_file(lock, json.dumps({**noted, source: found}, indent=1, sort_keys=True).encode())
     return path
+
+
+def _was_fetched(card: Card, path: Path) -> bool:
+    """Whether a file lies where one of the card's sources is cached."""
+    return any(place is not None and place == path for place in map(_cached, sources(card)))
+
+
+def _noted(lock: Path) -> dict[str, str]:
+    """Source -> sha256 of its file when it was first used."""
+    try:
+        held = parse_json(read_file(lock), str(lock))
+    except FileNotFoundError:
+        return {}
+    except (OSError, SchemaError) as error:
+        raise WeightsError(
+            f"{lock}: cannot be read ({error}), expected sources and their sha256; remove it"
+        ) from error
+    if not isinstance(held, dict) or not all(isinstance(value, str) for value in held.values()):
+        raise WeightsError(f"{lock}: expected sources and their sha256; remove it")
+    return held
 
 
 def missing(card: Card, given: Path | None) -> str:
