@@ -43,7 +43,7 @@ def test_a_draft_keeps_its_promises(tmp_path: Path, arch: str) -> None:
     head = tuple(card.architecture.head)
     backbone = [one for key, one in module.named_parameters() if not key.startswith(head)]
     assert card.architecture.parameters == sum(one.numel() for one in backbone) > 0
-    model = frozen.load(card, given=path)
+    model = frozen.load(card, weights_path=path)
     image = np.zeros((192, 256, 3), dtype=np.uint8)
     maps = model.network(model.prepare(image)[None], list(card.layers))
     for name, layer in card.layers.items():

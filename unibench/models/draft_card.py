@@ -240,10 +240,10 @@ def _probe(network: nn.Module) -> dict[str, Layer]:
 
 @torch.inference_mode()
 def _maps(network: nn.Module, height: int, width: int) -> list[torch.Tensor]:
-    given: list[torch.Tensor] = network.eval().forward_intermediates(  # type: ignore[operator]
+    maps: list[torch.Tensor] = network.eval().forward_intermediates(  # type: ignore[operator]
         torch.zeros(1, 3, height, width), intermediates_only=True, output_fmt="NCHW"
     )
-    return list(given)
+    return list(maps)
 
 
 def _patch_stems() -> tuple[type, ...]:

@@ -57,12 +57,12 @@ def _own_name(card: Card, path: str) -> str:
     return card.name + (suffix.group() if suffix else ".pth")
 
 
-def find(card: Card, given: Path | None) -> Path | None:
+def find(card: Card, weights_path: Path | None) -> Path | None:
     """Find the file with a card's weights on this machine: beside a card that was given by its path, else elsewhere.
 
     Args:
         card: The model; its weights come from a file (not `random`, not `none`).
-        given: The user's own file, or a folder that holds the file by one of its `names`; None: only the caches.
+        weights_path: The user's own file, or a folder that holds the file by one of its `names`; None: only the caches.
 
     Returns:
         The file; None: it is not here.
@@ -73,19 +73,21 @@ def find(card: Card, given: Path | None) -> Path | None:
     scheme, _, rest = card.weights.source.partition(":")
     if scheme == "package":
         return _in_package(card.name, rest)
+    if weights_path is not None and weights_path.is_file():  # a file that is named is the one that is meant
+        return weights_path
     beside = [card.path.parent / name for name in names(card)] if card.path else []
     if found := next((path for path in beside if path.is_file()), None):
         return found
-    if given is not None:
-        if given.is_file():
-            return given
-        if not given.is_dir():
-            raise WeightsError(f"{given}: no such file or folder; give one that is there with --weights")
+    if weights_path is not None:
+        if not weights_path.is_dir():
+            raise WeightsError(
+                f"{weights_path}: no such file or folder; give one that is there with --weights"
+            )
         for name in names(card):
-            if (given / name).is_file():
-                return given / name
-    places = (_cached(source) for source in sources(card))
-    return next((place for place in places if place is not None and place.is_file()), None)
+            if (weights_path / name).is_file():
+                return weights_path / name
+    cached = (_cached(source) for source in sources(card))
+    return next((one for one in cached if one is not None and one.is_file()), None)
 
 
 def _in_package(name: str, rest: str) -> Path:
@@ -152,7 +154,7 @@ def fetch(card: Card, folder: Path | None = None) -> Path:
 
 
 @dataclass(frozen=True)
-class Standing:
+class WeightsStatus:
     """Where a card's weights are."""
 
     here: bool
@@ -162,22 +164,22 @@ class Standing:
     path: Path | None = None
 
 
-def standing(card: Card, given: Path | None) -> Standing:
+def status(card: Card, weights_path: Path | None) -> WeightsStatus:
     """Say where a card's weights are, or else how to get them; nothing is fetched.
 
     Args:
         card: The model.
-        given: A weights file, or the folder that holds it; None: only the caches.
+        weights_path: A weights file, or the folder that holds it; None: only the caches.
     """
     if card.weights.source in ("random", "none"):
-        return Standing(True, "needs no file")
+        return WeightsStatus(True, "needs no file")
     try:
-        path = find(card, given)
+        path = find(card, weights_path)
     except WeightsError as error:
-        return Standing(False, str(error))
+        return WeightsStatus(False, str(error))
     if path is not None:
-        return Standing(True, f"here: {path}", path)
-    return Standing(False, _how_to_get(card))
+        return WeightsStatus(True, f"here: {path}", path)
+    return WeightsStatus(False, _how_to_get(card))
 
 
 def _how_to_get(card: Card) -> str:
@@ -245,7 +247,7 @@ def verify(card: Card, path: Path) -> Path:
 
 def _was_fetched(card: Card, path: Path) -> bool:
     """Whether a file lies where one of the card's sources is cached."""
-    return any(place is not None and place == path for place in map(_cached, sources(card)))
+    return any(one == path for one in map(_cached, sources(card)))
 
 
 def _noted(lock: Path) -> dict[str, str]:
@@ -263,10 +265,10 @@ def _noted(lock: Path) -> dict[str, str]:
     return held
 
 
-def missing(card: Card, given: Path | None) -> str:
+def missing(card: Card, weights_path: Path | None) -> str:
     """What to say where the weights are not here and no program can fetch them."""
     name = _path(card.weights.source)
-    where = given if given is not None else "no folder given"
+    where = weights_path if weights_path is not None else "no folder weights_path"
     how = f"; to get them: {card.weights.obtain}" if card.weights.obtain else ""
     return (
         f"model {card.name!r}: weights {name!r} not found ({where}); "
