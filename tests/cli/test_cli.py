@@ -164,7 +164,7 @@ def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["-m", "udt", "-t", "vos/synthetic"], "model 'udt': weights 'udt_vid_unsupervised.pth' not found"),
         (["-m", "no-*", "-t", "vos/synthetic"], "no model card 'no-*'; "),
         (["-t", "vos/synthetic"], "no model; name one with -m"),
-        (["-t", "vos/synthetic", "--checkpoint", "x.pth"], "--checkpoint and --arch go together"),
+        (["-t", "vos/synthetic", "--checkpoint", "x.pth"], "--checkpoint goes with --arch or --like"),
         (["-t", "vos/synthetic", "--checkpoint", "x.pth", "--arch", "resnet18"], "x.pth: no such file"),
         (["-m", "hog", "-t", "mot/synthetic", "--detections", "oracl"], "detections 'oracl': no such folder"),
         (["-m", "hog", "-t", "vos/synthetic", "--device", "gpu"], "no device 'gpu'; "),

@@ -123,7 +123,7 @@ def test_every_shipped_card_builds() -> None:
 def test_gated_weights_say_where_to_ask() -> None:
     card = cards.find("mine")
     gated = replace(card, weights=replace(card.weights, source="hf:o/r/f.bin", gated=True))
-    text = fetch.standing(gated, None).text
+    text = fetch.status(gated, None).text
     assert text == "gated: ask for access at https://huggingface.co/o/r, then unibench models download mine"
 
 
@@ -174,5 +174,5 @@ def test_convert_refuses_what_is_not_byols(tmp_path: Path) -> None:
 def test_a_converted_file_is_found_by_the_cards_name(tmp_path: Path) -> None:
     network = torchvision.models.resnet18()
     safetensors.torch.save_file(network.state_dict(), tmp_path / "weights" / "mine.safetensors")
-    model = frozen.load(cards.find("mine"), given=tmp_path / "weights")
+    model = frozen.load(cards.find("mine"), weights_path=tmp_path / "weights")
     assert model.name == "mine"

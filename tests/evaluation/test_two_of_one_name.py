@@ -98,7 +98,7 @@ def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_each_card_finds_the_weights_beside_its_own_file(networks: list[str]) -> None:
     for name in networks:
         path = Path(name).resolve().with_name("mine.pth")
-        assert fetch.standing(cards.find(name), None).path == path
+        assert fetch.status(cards.find(name), None).path == path
         assert str(path) in command("models", "show", name).output.replace("\n", "")
     made = unibench.evaluate(networks, [TASK], output="out", frames=FRAMES)
     assert not made.failed

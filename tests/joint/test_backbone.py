@@ -41,7 +41,7 @@ def test_the_card_is_written_once_and_is_valid(written: Path) -> None:
 
 
 def test_its_maps_are_those_inside_the_tracker(written: Path) -> None:
-    model = frozen.load(cards.find("toy-backbone"), given=written.parents[1] / "weights")
+    model = frozen.load(cards.find("toy-backbone"), weights_path=written.parents[1] / "weights")
     network = systems.build(cards.find("toy"), written.parents[1] / "weights/toy.safetensors")[2]
     image = torch.randint(0, 256, (64, 96, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     maps = model.network(model.prepare(image.numpy())[None], ["c2", "c3"])

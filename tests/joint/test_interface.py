@@ -296,7 +296,7 @@ def test_what_needs_a_frozen_model_says_so(home: Path) -> None:
     with pytest.raises(
         CardError, match="model 'toy': a joint tracker, expected a frozen model; to use its backbone"
     ):
-        models.load(cards.find("toy"), given=home / "weights")
+        models.load(cards.find("toy"), weights_path=home / "weights")
 
 
 def test_lists_and_checks_show_joint_trackers(home: Path) -> None:

@@ -1,9 +1,11 @@
 """Weights files: found where they lie, fetched whole or not at all, never when the network is off."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +35,9 @@ class Server:
     breaks: list[int] = field(default_factory=list)
     """Bytes after which the next connections break off."""
     ranges: bool = True
+    content: bytes = CONTENT
+    pause: float = 0.0
+    """Seconds before each further 10,000 bytes."""
     statuses: list[int] = field(default_factory=list)
     """Statuses of the next answers, in place of 200."""
     heads: dict[str, str] = field(default_factory=dict)
@@ -62,17 +67,21 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         state, asked = self.server.state, self.headers["Range"]
         state.asked.append((self.command, self.path, asked))
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and state.ranges else 0
+        content = state.content
+        same = self.headers["If-Range"] in (None, state.heads.get("ETag"))
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and state.ranges and same else 0
         if state.statuses:
             self.head(state.statuses.pop(0), {"Content-Length": "0"})
-        elif start >= len(CONTENT):
-            self.head(416, {"Content-Length": "0", "Content-Range": f"bytes */{len(CONTENT)}"})
+        elif start >= len(content):
+            self.head(416, {"Content-Length": "0", "Content-Range": f"bytes */{len(content)}"})
         else:
-            there = {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
-            self.head(206 if start else 200, {"Content-Length": str(len(CONTENT) - start), **there})
+            there = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+            self.head(206 if start else 200, {"Content-Length": str(len(content) - start), **there})
             if body:
-                stop = state.breaks.pop(0) if state.breaks else len(CONTENT)
-                self.wfile.write(CONTENT[start : start + stop])
+                stop = state.breaks.pop(0) if state.breaks else len(content)
+                for first in range(start, min(start + stop, len(content)), 10_000):
+                    time.sleep(state.pause)
+                    self.wfile.write(content[first : min(first + 10_000, start + stop)])
 
     def head(self, status: int, heads: dict[str, str]) -> None:
         self.send_response(status)
@@ -352,3 +361,105 @@ class TestHub:
 def test_finding_and_fetching_load_no_torch() -> None:
     code = "import sys, unibench.models.fetch; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})
+
+
+def test_a_file_that_changed_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    """Half of the old file and half of the new one were glued together."""
+    server.heads, server.breaks = {"ETag": '"one"'}, [70_000]
+    server.breaks += [0, 0]
+    with pytest.raises(WeightsError, match="what came so far is kept"):
+        download.download(f"{server.address}/x.pth", tmp_path / "x.pth")
+    assert (tmp_path / "x.pth.part").stat().st_size == 70_000
+    server.content, server.heads = bytes(reversed(CONTENT)), {"ETag": '"two"'}
+    path = download.download(f"{server.address}/x.pth", tmp_path / "x.pth")
+    assert path.read_bytes() == server.content
+    assert [one.name for one in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_a_part_of_an_unknown_version_is_not_resumed(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.pth.part").write_bytes(b"1" * 100)
+    assert download.download(f"{server.address}/x.pth", tmp_path / "x.pth").read_bytes() == CONTENT
+    assert server.ranges_asked() == [None]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\n<!DOCTYPE html><html><body>Please sign in</body></html>", "a web page"),
+        (b"<html>" + "é".encode() * 400, "a web page"),
+        (b'{"error": "quota"}', "a text"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a text"),
+    ],
+)
+def test_a_web_page_is_no_weights_file(server: Server, tmp_path: Path, content: bytes, told: str) -> None:
+    server.content = content
+    with pytest.raises(WeightsError, match=rf"x\.pth: the answer is {told}, expected weights"):
+        download.download(f"{server.address}/x.pth", tmp_path / "x.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_takes_a_limited_time(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LIMIT", 0.3)
+    server.pause = 0.1
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=r"not whole after 0\.3 s\); what came so far is kept"):
+        download.download(f"{server.address}/x.pth", tmp_path / "x.pth")
+    assert time.monotonic() - start < 2
+
+
+def test_a_redirect_loop_is_one_line(server: Server, tmp_path: Path) -> None:
+    server.statuses, server.heads = [302] * 50, {"Location": f"{server.address}/x"}
+    with pytest.raises(WeightsError, match=r"cannot be fetched \(HTTP 302 [^\n]*infinite loop[^\n]*\)$"):
+        download.download(f"{server.address}/x", tmp_path / "x")
+
+
+@pytest.mark.parametrize("url", ["https://[::1/", "https://h:99999/x", "https://", "https:///x", "//x", ""])
+def test_what_is_no_address_is_one_line(server: Server, tmp_path: Path, url: str) -> None:
+    with pytest.raises(WeightsError, match=r"not an (https )?address[^\n]*$"):
+        download.download(url, tmp_path / "x")
+    server.statuses, server.heads = [302] * 3, {"Location": url or "https://[::1/"}
+    with pytest.raises(WeightsError, match=r"[^\n]+$"):
+        download.download(f"{server.address}/x", tmp_path / "x")
+
+
+def test_the_sha256_of_the_first_use_is_compared_from_then_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reachable(monkeypatch, server)
+    card = model(source="https://upstream.test/a/x.pth")
+    path = weights.locate(card, None)
+    assert path is not None
+    assert json.loads((fetch.cache() / fetch.LOCK).read_bytes()) == {card.weights.source: SHA256}
+    assert weights.locate(card, None) == path
+    path.write_bytes(CONTENT[::-1])
+    with pytest.raises(WeightsError, match=r"sha256 is .*, expected .*sha256\.json, noted on first use"):
+        weights.locate(card, None)
+    path.unlink()
+    server.content = CONTENT[::-1]
+    with pytest.raises(WeightsError, match=r"noted on first use"):
+        weights.locate(card, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"a": 1}', b"\xff", b"[" * 100_000])
+def test_a_lock_that_cannot_be_read_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    reachable(monkeypatch, server)
+    fetch.cache().mkdir(parents=True)
+    (fetch.cache() / fetch.LOCK).write_bytes(content)
+    with pytest.raises(
+        WeightsError, match=r"sha256\.json: [^\n]*expected sources and their sha256; remove it$"
+    ):
+        weights.locate(model(source="https://upstream.test/a/x.pth"), None)
+
+
+def test_a_file_is_hashed_once(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1")
+    download._sha256.cache_clear()
+    first = download.sha256(tmp_path / "x")
+    assert download.sha256(tmp_path / "x") == first
+    assert download._sha256.cache_info().misses == 1
+    (tmp_path / "x").write_bytes(b"22")
+    assert download.sha256(tmp_path / "x") != first

@@ -21,7 +21,7 @@ FRAMES = 40
 
 def supervised_resnet(folder):
     """The card's ImageNet ResNet-50; its last map is remembered, so that trackers in step can share it."""
-    model = frozen.load(cards.find("resnet50-imagenet-v1"), given=folder)
+    model = frozen.load(cards.find("resnet50-imagenet-v1"), weights_path=folder)
     last: list = []
 
     def network(images, layers):

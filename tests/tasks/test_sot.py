@@ -282,7 +282,7 @@ def test_the_2021_codes_scores(case: str, preset: str, shared_data, gold) -> Non
     expected = json.loads((gold / "unitrack_real_clips/expected.json").read_text())[case]["AUC"]
     _, name, frames = case.split("/")
     options = make_options(BoxTrackerOptions, tasks.FAMILY.presets[preset].knobs)
-    model = frozen.load(cards.find("resnet50-imagenet-v1"), given=shared_data / "weights")
+    model = frozen.load(cards.find("resnet50-imagenet-v1"), weights_path=shared_data / "weights")
     clip, truth = truncate(*otb.load(shared_data / "OTB", name), int(frames))
     prediction = [labels["layer3"] for labels in track(clip, model, ["layer3"], options)]
     assert sot.pool([sot.tally(truth, prediction)])["AUC"] == pytest.approx(expected, abs=0.002)  # 1 of 525

@@ -466,7 +466,7 @@ def test_an_object_is_given_once():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), [("dog", 0.8753451618), ("libby", 0.8152085375)])
 def test_unitracks_code_of_2021_on_real_clips(shared_data, name, expected):
-    model = frozen.load(cards.find("resnet50-imagenet-v1"), given=shared_data / "weights")
+    model = frozen.load(cards.find("resnet50-imagenet-v1"), weights_path=shared_data / "weights")
     clip, labels = truncate(*davis.load_2016(shared_data / "DAVIS2016", name), 20)
     overlaps = [
         rle.iou(written["layer3"].masks, true.masks)[0, 0]

@@ -28,7 +28,7 @@ def probe(
 
     card = cards.find(name)
     images = probing.find_images(folder)
-    model = frozen.load(card, given=weights, place=device)
+    model = frozen.load(card, weights_path=weights, device=device)
     probed = probing.probe(model, layer or probing.deepest(card), images, watch=_watch)
     click.echo(f"{card.name}: {probed.top1:.1%}  {probing.describe(probed)}")
     click.echo(

@@ -37,8 +37,13 @@ if TYPE_CHECKING:
     click.option("--cache", type=DIRECTORY, metavar="DIR",
                  help="Keep feature maps there, as float16, and run no network for those that are there."),
     BUDGET,
-    click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch."),
+    click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch or --like."),
     click.option("--arch", help="Its architecture, as torchvision or timm name it."),
+    click.option("--like", metavar="CARD", help="A model of the same training: architecture, preprocessing and layers "
+                                                "are its card's."),
+    click.option("--allow-random", multiple=True, metavar="PATTERN",
+                 help="Backbone tensors that may stay random where the checkpoint lacks them ('conv1.*'); rows say so. "
+                      "Repeatable."),
     click.option("--save-card", metavar="NAME", help="Keep that model as model_cards/NAME.toml."),
     OFFLINE,
     PLUGIN,
@@ -47,13 +52,14 @@ def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
     layers: str, frames: int | None, detections: str | None, dtype: str | None, compiled: bool, device: str,
     overwrite: str, executor: str, workers: int | None, cache: Path | None, budget: int, checkpoint: Path | None,
-    arch: str | None, save_card: str | None,
+    arch: str | None, like: str | None, allow_random: tuple[str, ...], save_card: str | None,
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
     from unibench.cli import progress
     from unibench.features.cache import FeatureCache
 
-    drafted = _draft(checkpoint, arch, save_card) if checkpoint or arch or save_card else []
+    asked = checkpoint or arch or like or allow_random or save_card is not None
+    drafted = _draft(checkpoint, arch, like, allow_random, save_card) if asked else []
     chosen = select(models, tasks, layers, detections, dtype, compiled=compiled, drafted=drafted)
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
@@ -62,15 +68,23 @@ def run(
     )  # fmt: skip
 
 
-def _draft(checkpoint: Path | None, arch: str | None, name: str | None) -> "list[Card]":
+def _draft(
+    checkpoint: Path | None,
+    arch: str | None,
+    like: str | None,
+    allow_random: tuple[str, ...],
+    name: str | None,
+) -> "list[Card]":
     from unibench.cli import progress
-    from unibench.models import draft_card
+    from unibench.models import cards, draft_card
 
-    if not checkpoint or not arch:
-        raise OneLine("--checkpoint and --arch go together; give both")
-    card, report = draft_card.draft(checkpoint, arch, name)
+    if not checkpoint or not (arch or like):
+        raise OneLine("--checkpoint goes with --arch or --like; give both")
+    card, report = draft_card.draft(
+        checkpoint, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
+    )
     progress.say(f"{card.name}: {report}")
-    if name:
+    if name is not None:
         progress.say(f"card written: {draft_card.save(card)}")
     return [card]
 

@@ -34,13 +34,13 @@ def check(card: Card, weights_path: Path | None) -> Availability:
         card: The model.
         weights_path: A weights file, or the folder that holds it; None: only the caches.
     """
-    standing = fetch.standing(card, weights_path)
+    standing = fetch.status(card, weights_path)
     if standing.path is not None and card.weights.sha256:
         try:
             fetch.verify(card, standing.path)
             standing = replace(standing, text=f"{standing.text}, sha256 as the card says")
         except UnibenchError as error:
-            standing = fetch.Standing(False, str(error))
+            standing = fetch.WeightsStatus(False, str(error))
     try:
         problem = models.open(card, weights_path).network_problem(standing.path)
     except UnibenchError as error:

@@ -169,7 +169,7 @@ def _models(
     """Each model, to be built when it is first run, and its units."""
     for group in by_model(units):
         card = group[0].card
-        load = partial(frozen.load, card, given=weights_path, place=device)
+        load = partial(frozen.load, card, weights_path=weights_path, device=device)
         yield frozen.defer(card, load, group[0].fingerprint, device), group
 
 

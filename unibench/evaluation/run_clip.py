@@ -69,7 +69,7 @@ def execute(
         UnibenchError: A model's weights are missing or do not fit, the device is not there, or results cannot be
             written; what was computed before is kept.
     """
-    frozen.device(device)
+    frozen.find_device(device)
     for group in by_model(units):
         model = models.open(group[0].card, weights_path, device, features)
         yield from run_model(group, model, out, overwrite=overwrite)

@@ -98,7 +98,7 @@ def draft(card: Card, weights_path: Path | None = None) -> Card:
         pretraining=card.pretraining,
         layers=layers,
     )
-    frozen.load(made, given=path)
+    frozen.load(made, weights_path=path)
     return made
 
 

@@ -80,7 +80,10 @@ def load(options: EmbedderOptions, device: str = "cpu") -> Embedder:
     """
     card, layer, weights_path = _card(options)
     return Embedder(
-        frozen.load(card, given=weights_path, place=device), layer, card.layers[layer].channels, options
+        frozen.load(card, weights_path=weights_path, device=device),
+        layer,
+        card.layers[layer].channels,
+        options,
     )
 
 

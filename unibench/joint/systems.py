@@ -71,7 +71,7 @@ def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> J
         WeightsError: The file is missing or damaged, or is not that of a tracker of this system.
     """
     path = weights.locate(card, weights_path)
-    torch_device = frozen.device(device)
+    torch_device = frozen.find_device(device)
     system, config, network = build(card, path)
     network = network.to(torch_device)
 
@@ -166,7 +166,7 @@ def detect(
             f"model {card.name!r}: a frozen model, expected a joint tracker; frozen models detect nothing"
         )
     system, config, network = build(card, weights.locate(card, weights_path))
-    return evaluate.score(system, config, network.to(frozen.device(device)), data, limit=limit)
+    return evaluate.score(system, config, network.to(frozen.find_device(device)), data, limit=limit)
 
 
 def _config(system: System, path: Path) -> Any:

@@ -4,18 +4,24 @@ A file is looked for in the folder that the user gives, then in the caches: an h
 host and path, a file of the Hugging Face Hub in the hub's own cache.
 """
 
+import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copyfile
 from urllib.parse import urlsplit
 
-from unibench.errors import WeightsError
+from unibench.errors import OutputError, WeightsError
 from unibench.models.cards import Card
 from unibench.models.download import download, sha256
+from unibench.results.atomic import replace_file
+from unibench.schema import SchemaError, parse_json, read_file
 
+LOCK = "sha256.json"
+"""In the cache: source -> sha256 of its file when it was first used."""
 SUFFIX = re.compile(r"(\.safetensors|\.pth\.tar|\.\w+)$")
 
 
@@ -51,12 +57,12 @@ def _own_name(card: Card, path: str) -> str:
     return card.name + (suffix.group() if suffix else ".pth")
 
 
-def find(card: Card, given: Path | None) -> Path | None:
+def find(card: Card, weights_path: Path | None) -> Path | None:
     """Find the file with a card's weights on this machine: beside a card that was given by its path, else elsewhere.
 
     Args:
         card: The model; its weights come from a file (not `random`, not `none`).
-        given: The user's own file, or a folder that holds the file by one of its `names`; None: only the caches.
+        weights_path: The user's own file, or a folder that holds the file by one of its `names`; None: only the caches.
 
     Returns:
         The file; None: it is not here.
@@ -67,19 +73,21 @@ def find(card: Card, given: Path | None) -> Path | None:
     scheme, _, rest = card.weights.source.partition(":")
     if scheme == "package":
         return _in_package(card.name, rest)
+    if weights_path is not None and weights_path.is_file():  # a file that is named is the one that is meant
+        return weights_path
     beside = [card.path.parent / name for name in names(card)] if card.path else []
     if found := next((path for path in beside if path.is_file()), None):
         return found
-    if given is not None:
-        if given.is_file():
-            return given
-        if not given.is_dir():
-            raise WeightsError(f"{given}: no such file or folder; give one that is there with --weights")
+    if weights_path is not None:
+        if not weights_path.is_dir():
+            raise WeightsError(
+                f"{weights_path}: no such file or folder; give one that is there with --weights"
+            )
         for name in names(card):
-            if (given / name).is_file():
-                return given / name
-    places = (_cached(source) for source in sources(card))
-    return next((place for place in places if place is not None and place.is_file()), None)
+            if (weights_path / name).is_file():
+                return weights_path / name
+    cached = (_cached(source) for source in sources(card))
+    return next((one for one in cached if one is not None and one.is_file()), None)
 
 
 def _in_package(name: str, rest: str) -> Path:
@@ -146,7 +154,7 @@ def fetch(card: Card, folder: Path | None = None) -> Path:
 
 
 @dataclass(frozen=True)
-class Standing:
+class WeightsStatus:
     """Where a card's weights are."""
 
     here: bool
@@ -156,22 +164,22 @@ class Standing:
     path: Path | None = None
 
 
-def standing(card: Card, given: Path | None) -> Standing:
+def status(card: Card, weights_path: Path | None) -> WeightsStatus:
     """Say where a card's weights are, or else how to get them; nothing is fetched.
 
     Args:
         card: The model.
-        given: A weights file, or the folder that holds it; None: only the caches.
+        weights_path: A weights file, or the folder that holds it; None: only the caches.
     """
     if card.weights.source in ("random", "none"):
-        return Standing(True, "needs no file")
+        return WeightsStatus(True, "needs no file")
     try:
-        path = find(card, given)
+        path = find(card, weights_path)
     except WeightsError as error:
-        return Standing(False, str(error))
+        return WeightsStatus(False, str(error))
     if path is not None:
-        return Standing(True, f"here: {path}", path)
-    return Standing(False, _how_to_get(card))
+        return WeightsStatus(True, f"here: {path}", path)
+    return WeightsStatus(False, _how_to_get(card))
 
 
 def _how_to_get(card: Card) -> str:
@@ -211,23 +219,56 @@ def obtain(card: Card, folder: Path | None) -> Path | None:
 
 
 def verify(card: Card, path: Path) -> Path:
-    """Check the sha256 of a card's weights, where the card says it.
+    """Check the sha256 of a card's weights: the card's, or that of their first use.
+
+    A file that was fetched, and whose card says no sha256, is noted in `LOCK` in the cache when it is first used.
 
     Raises:
         WeightsError: The file has another one.
     """
-    if card.weights.sha256 and (found := sha256(path)) != card.weights.sha256:
+    source = card.weights.source
+    remote = source.startswith(("hf:", "https:")) and not card.weights.sha256
+    if not card.weights.sha256 and not (remote and _was_fetched(card, path)):
+        return path
+    found, lock = sha256(path), cache() / LOCK
+    noted = _noted(lock) if remote else {}
+    expected = card.weights.sha256 or noted.get(source, found)
+    if found != expected:
+        where = f"card {card.name!r}" if card.weights.sha256 else f"{lock}, noted on first use"
         raise WeightsError(
-            f"{path}: sha256 is {found[:12]}..., expected {card.weights.sha256[:12]}... (card {card.name!r}); "
-            "the file is damaged or another one: fetch it again"
+            f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}... ({where}); the file is damaged or another "
+            f"one: fetch it again{'' if card.weights.sha256 else ', or take its line out where the change is meant'}"
         )
+    if remote and source not in noted:
+        with suppress(OutputError):  # a cache that is shared read-only: compared where it can be noted
+            replace_file(lock, json.dumps({**noted, source: found}, indent=1, sort_keys=True).encode())
     return path
 
 
-def missing(card: Card, given: Path | None) -> str:
+def _was_fetched(card: Card, path: Path) -> bool:
+    """Whether a file lies where one of the card's sources is cached."""
+    return any(one == path for one in map(_cached, sources(card)))
+
+
+def _noted(lock: Path) -> dict[str, str]:
+    """Source -> sha256 of its file when it was first used."""
+    try:
+        held = parse_json(read_file(lock), str(lock))
+    except FileNotFoundError:
+        return {}
+    except (OSError, SchemaError) as error:
+        raise WeightsError(
+            f"{lock}: cannot be read ({error}), expected sources and their sha256; remove it"
+        ) from error
+    if not isinstance(held, dict) or not all(isinstance(value, str) for value in held.values()):
+        raise WeightsError(f"{lock}: expected sources and their sha256; remove it")
+    return held
+
+
+def missing(card: Card, weights_path: Path | None) -> str:
     """What to say where the weights are not here and no program can fetch them."""
     name = _path(card.weights.source)
-    where = given if given is not None else "no folder given"
+    where = weights_path if weights_path is not None else "no folder weights_path"
     how = f"; to get them: {card.weights.obtain}" if card.weights.obtain else ""
     return (
         f"model {card.name!r}: weights {name!r} not found ({where}); "

@@ -51,40 +51,40 @@ class FrozenModel:
     """Frames that trackers put into one pass, where a pass needs nothing of the frames before."""
 
 
-def device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     """Check that a device is there.
 
     Raises:
         UnknownNameError: torch does not know it, or this machine does not have it.
     """
     try:
-        place = torch.device(name)
-        torch.empty(1, device=place)
+        found = torch.device(name)
+        torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
         there = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         there += ["mps"] if torch.backends.mps.is_available() else []
         raise UnknownNameError("device", name, there) from error
-    return place
+    return found
 
 
-def load(card: Card, *, given: Path | None = None, place: str = "cpu") -> FrozenModel:
+def load(card: Card, *, weights_path: Path | None = None, device: str = "cpu") -> FrozenModel:
     """Build a card's network, load its weights and freeze it.
 
     Args:
         card: The model.
-        given: A weights file, or the folder that holds it; None: only the card's own source.
-        place: A torch device.
+        weights_path: A weights file, or the folder that holds it; None: only the card's own source.
+        device: A torch device.
 
     Raises:
         CardError: The card is that of a joint tracker.
         UnknownNameError: The card names a loader or an architecture that does not exist.
         WeightsError: The weights are missing, damaged, or do not fit.
     """
-    path = weights.locate(card, given)
+    path = weights.locate(card, weights_path)
     module, report = build(card, path)
     if report is not None:
         weights.require(report, f"{path} for model {card.name!r}")
-    return freeze(card, module, path, device(place))
+    return freeze(card, module, path, find_device(device))
 
 
 def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
@@ -105,46 +105,48 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
     return module.eval().requires_grad_(False), report
 
 
-def freeze(card: Card, module: nn.Module, path: Path | None, place: torch.device) -> FrozenModel:
+def freeze(card: Card, module: nn.Module, path: Path | None, device: torch.device) -> FrozenModel:
     """Wrap a built network as the appearance model that the heads know."""
-    network = LOADERS[card.architecture.loader].extract(card, module.to(place).to(memory_format=LAYOUT))
-    return _frozen(card, _running(network, card, place), fingerprint(card, path), place)
+    network = LOADERS[card.architecture.loader].extract(card, module.to(device).to(memory_format=LAYOUT))
+    return _frozen(card, _running(network, card, device), fingerprint(card, path), device)
 
 
-def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, place: str = "cpu") -> FrozenModel:
+def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, device: str = "cpu") -> FrozenModel:
     """Describe a model without building it.
 
     Args:
         card: The model.
         load: Builds it; called once, when its network is first run.
         fingerprint: Hash of the model.
-        place: A torch device.
+        device: A torch device.
     """
     built = cache(load)
-    return _frozen(card, lambda images, layers: built().network(images, layers), fingerprint, device(place))
-
-
-def _frozen(card: Card, network: Network, fingerprint: str, place: torch.device) -> FrozenModel:
-    return FrozenModel(
-        name=card.name,
-        prepare=_preparation(card.preprocessing, place),
-        network=network,
-        strides={name: layer.stride for name, layer in card.layers.items()},
-        offsets={name: layer.offset for name, layer in card.layers.items()},
-        device=place,
-        fingerprint=fingerprint,
-        batch=1 if place.type == "cpu" else BATCH,
+    return _frozen(
+        card, lambda images, layers: built().network(images, layers), fingerprint, find_device(device)
     )
 
 
-def _running(network: Network, card: Card, place: torch.device) -> Network:
+def _frozen(card: Card, network: Network, fingerprint: str, device: torch.device) -> FrozenModel:
+    return FrozenModel(
+        name=card.name,
+        prepare=_preparation(card.preprocessing, device),
+        network=network,
+        strides={name: layer.stride for name, layer in card.layers.items()},
+        offsets={name: layer.offset for name, layer in card.layers.items()},
+        device=device,
+        fingerprint=fingerprint,
+        batch=1 if device.type == "cpu" else BATCH,
+    )
+
+
+def _running(network: Network, card: Card, device: torch.device) -> Network:
     """The network as it is run: frozen, in the card's precision, channels last."""
     dtype = getattr(torch, card.architecture.dtype)
 
     @torch.inference_mode()
     def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         try:
-            with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 found = network(images.contiguous(memory_format=LAYOUT), layers)
         except (UnibenchError, torch.OutOfMemoryError):
             raise
@@ -300,14 +302,14 @@ def _extract_intermediates(card: Card, module: nn.Module) -> Network:
     def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         indices = sorted({int(card.layers[name].node) for name in layers})
         try:
-            given = forward(
+            returned = forward(
                 images, indices=indices, intermediates_only=True, output_fmt="NCHW", stop_early=True
             )
         except AssertionError as error:
             if "feature index" not in str(error):
                 raise
             raise CardError(f"model {card.name!r}: {_line(error)}; correct the nodes of [layers]") from error
-        taken = {name: given[indices.index(int(card.layers[name].node))] for name in layers}
+        taken = {name: returned[indices.index(int(card.layers[name].node))] for name in layers}
         return {
             name: _normalised(module, one) if card.layers[name].norm else one for name, one in taken.items()
         }
@@ -347,10 +349,10 @@ def _extract_returned(card: Card, module: nn.Module) -> Network:
     forward = _compiled(card, module)
 
     def network(images: Tensor, layers: Sequence[str]) -> Any:  # judged by `maps.check`
-        given = forward(images)
-        if not isinstance(given, Mapping):
-            return given
-        return {name: given[node] for name in layers if (node := card.layers[name].node) in given}
+        returned = forward(images)
+        if not isinstance(returned, Mapping):
+            return returned
+        return {name: returned[node] for name in layers if (node := card.layers[name].node) in returned}
 
     return network
 

@@ -89,12 +89,13 @@ class LoadReport:
         return text
 
 
-def locate(card: Card, given: Path | None) -> Path | None:
+def locate(card: Card, weights_path: Path | None) -> Path | None:
     """Find the file with a card's weights, fetch it if it is not here, and check its sha256.
 
     Args:
         card: Its `weights.source` and `weights.mirrors` say where the file comes from.
-        given: The user's own file, or a folder that holds the file by its name; None: only the caches and the sources.
+        weights_path: The user's own file, or a folder that holds the file by its name; None: only the caches and the
+            sources.
 
     Returns:
         The file, or None where there is nothing to load (`random`, `none`).
@@ -104,7 +105,7 @@ def locate(card: Card, given: Path | None) -> Path | None:
     """
     if card.weights.source in ("random", "none"):
         return None
-    found = fetch.find(card, given)
+    found = fetch.find(card, weights_path)
     return fetch.verify(card, found or fetch.fetch(card))
 
 

@@ -38,7 +38,7 @@ def open_frozen(card: Card, weights_path: Path | None, device: str, features: Fe
         features: Where feature maps are kept: the network is then built only if one is missing. None: it is run for
             every frame.
     """
-    load = cache(lambda: frozen.load(card, given=weights_path, place=device))
+    load = cache(lambda: frozen.load(card, weights_path=weights_path, device=device))
 
     @cache
     def own_fingerprint() -> str:

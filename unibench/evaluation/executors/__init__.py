@@ -81,7 +81,7 @@ class Worker:
             plugins.load_installed()
             for name in job.plugins:
                 plugins.load(name)
-            frozen.device(device)
+            frozen.find_device(device)
         except UnibenchError as error:
             self.trouble = str(error)
 
