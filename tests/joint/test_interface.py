@@ -270,7 +270,7 @@ def test_a_feature_cache_leaves_joint_trackers_as_they_are(home: Path) -> None:
     assert left(home / "with") == left(home / "without")
 
 
-def test_building_a_cache_leaves_joint_trackers_out(home: Path) -> None:
+def test_building_a_cache_leaves_joint_trackers_out(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     command = ("cache", "build", "maps", "-t", "mot/synthetic-easy", "-t", "mot/synthetic-easy@private",
                "--frames", 2, "-m", "toy")  # fmt: skip
     done = unibench(*command)
@@ -279,7 +279,9 @@ def test_building_a_cache_leaves_joint_trackers_out(home: Path) -> None:
     assert "unibench: no frozen model; name one with -m" in done.output
     done = unibench(*command, "-m", "lab-colour")
     assert done.exit_code == 0, done.output
-    assert "mot/synthetic-easy@private: left out, it is for joint trackers" in done.output
+    assert (
+        "left out: lab-colour mot/synthetic-easy@private: protocol 'private' is not for frozen" in caplog.text
+    )
     assert "lab-colour, pooled: 2 clips, 4 frames" in done.output
 
 

@@ -1,5 +1,6 @@
 """Commands that score models."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ def _draft(
     progress.say(f"{card.name}: {report}")
     if name is not None:
         progress.say(f"card written: {draft_card.save(card)}")
-    return [card]
+    return [replace(card, path=checkpoint.resolve())]  # its weights lie there
 
 
 @click.command()

@@ -9,7 +9,7 @@ from unibench.evaluation.fingerprints import digest, unit_key
 from unibench.evaluation.units import Unit
 from unibench.records import Score
 from unibench.results import store
-from unibench.results.store import RunKey
+from unibench.results.store import ClipResult, RunKey
 from unibench.stats import bootstrap
 from unibench.tasks import protocols
 
@@ -28,8 +28,11 @@ def pool(units: Sequence[Unit], out: Path, provenance: Mapping[str, Any]) -> lis
             runs.setdefault(unit_key(unit, layer).run, []).append(unit)
     pooled: list[Score] = []
     for key, group in runs.items():
-        made = _pool_clips(group, key, out)
-        store.write_result(out, made)
+        results = [
+            one for unit in group if (one := store.read_clip(out, unit_key(unit, key.layer))) is not None
+        ]
+        made = _pool_clips(group, key, results)
+        store.write_result(out, made, [one.key.clip for one in results])
         store.write_run(out, key, _record(group[0], made[0], provenance))
         pooled += made
     return pooled
@@ -48,10 +51,9 @@ def _record(unit: Unit, first: Score, provenance: Mapping[str, Any]) -> dict[str
     }
 
 
-def _pool_clips(units: Sequence[Unit], key: RunKey, out: Path) -> list[Score]:
+def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult]) -> list[Score]:
     task = units[0].task
     scoring = task.family.scoring
-    results = [one for unit in units if (one := store.read_clip(out, unit_key(unit, key.layer))) is not None]
     tallies = [one.tally for one in results]
     values = scoring.pool(tallies)
     intervals = bootstrap.bootstrap(tallies, scoring.pool, additive=scoring.additive)

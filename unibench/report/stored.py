@@ -22,7 +22,7 @@ def scores(out: Path) -> list[Score]:
 
     Raises:
         OutputError: There are none, a file is damaged, or a result is not that of the clips beside it: it was edited,
-            or clips were added or removed since.
+            or clips were removed since.
         UnknownNameError: The plug-in that brings a family of tasks is not loaded.
     """
     found = read_scores(out)
@@ -71,8 +71,8 @@ def _check(path: Path, stored: Sequence[Score], of_clips: Sequence[ClipResult]) 
         here = len(of_clips), sum(one.frames for one in of_clips)
         if here != (score.clips, score.frames):
             raise OutputError(
-                f"{path}: {score.clips} clips with {score.frames} frames, but {here[0]} with {here[1]} lie beside it; "
-                f"{advice}, or delete clips that are no longer part of it"
+                f"{path}: {score.clips} clips with {score.frames} frames, but {here[0]} with {here[1]} of them lie beside it; "
+                f"{advice}"
             )
     values = family_of(stored[0].task).scoring.pool([one.tally for one in of_clips])
     _check_values(path, {score.metric: score.value for score in stored}, values, advice)

@@ -146,7 +146,7 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
 
 
 def read_clips(out: Path, run: RunKey) -> list[ClipResult]:
-    """Read the results of all clips of one run.
+    """Read the results of the clips that the result of a run is pooled from; of all clips where it does not name them.
 
     Args:
         out: Root folder of the results.
@@ -158,7 +158,9 @@ def read_clips(out: Path, run: RunKey) -> list[ClipResult]:
     Raises:
         OutputError: A file is damaged, was edited, or belongs to another unit.
     """
-    names = sorted(unquote(path.stem) for path in (_folder(out, run) / "clips").glob("*.json"))
+    stored = {unquote(path.stem) for path in (_folder(out, run) / "clips").glob("*.json")}
+    pooled = _pooled_clips(result_file(out, run))
+    names = sorted(stored.intersection(pooled) if pooled else stored)
     found = [read_clip(out, UnitKey(**asdict(run), clip=name)) for name in names]
     return [one for one in found if one is not None]
 
@@ -179,12 +181,13 @@ def find_runs(out: Path, task: str, protocol: str) -> list[RunKey]:
     ]
 
 
-def write_result(out: Path, scores: Sequence[Score]) -> Path:
+def write_result(out: Path, scores: Sequence[Score], clips: Sequence[str] = ()) -> Path:
     """Write the pooled scores of one (model, task, protocol, layer), in one step.
 
     Args:
         out: Root folder of the results.
         scores: One per metric, in the order in which a board shall show them.
+        clips: Names of the clips that they are pooled from; others may lie beside them.
 
     Returns:
         The file written.
@@ -196,7 +199,7 @@ def write_result(out: Path, scores: Sequence[Score]) -> Path:
     assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
     path = result_file(out, runs.pop())
     records = [{**asdict(score), **_numbers(path, score)} for score in scores]
-    return replace_file(path, _json({"scores": records}))
+    return replace_file(path, _json({"clips": list(clips), "scores": records}))
 
 
 def result_file(out: Path, run: RunKey) -> Path:
@@ -276,7 +279,7 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
 
 def _read_result(path: Path) -> list[Score]:
     record = _load(path)
-    _check(path, record, {"scores": list})
+    _check(path, record, {"clips": list, "scores": list})
     assert record is not None
     kinds = {field.name: field.type for field in fields(Score)}
     scores = []
@@ -285,6 +288,16 @@ def _read_result(path: Path) -> list[Score]:
         numbers = {name: _value(path, f"{name} of {entry['metric']}", entry[name]) for name in _NUMBERS}
         scores.append(Score(**{**entry, **numbers}))
     return scores
+
+
+def _pooled_clips(path: Path) -> list[str]:
+    record = _load(path)
+    if record is None:
+        return []
+    _check(path, record, {"clips": list, "scores": list})
+    if wrong := [name for name in record["clips"] if not isinstance(name, str)]:
+        raise OutputError(f"{path}: clips has {wrong[0]!r}, expected names of clips; {_ADVICE}")
+    return list(record["clips"])
 
 
 def _folder(out: Path, run: RunKey) -> Path:
