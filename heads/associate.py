@@ -61,7 +61,7 @@ def step(
     after = CascadeState(
         tracked=_by_id(seen | new if sure else seen),
         unconfirmed=() if sure else _by_id(new),
-        lost=tuple(track for track in missed if now - track.seen <= longest),
+        lost=tuple(_alone(track, now) for track in missed if now - track.seen <= longest),
         frames=now + 1,
         next_id=state.next_id + len(new),
     )
@@ -210,6 +210,13 @@ def _extended(
         for track, one, box, motion in zip(tracks, found, boxes, motions, strict=True)
     ]
     return dict(zip(claims, seen, strict=True))
+
+
+def _alone(track: Track, now: int) -> Track:
+    """A track that is lost now keeps its points, and no longer the features of all objects that they were cut from."""
+    if track.seen < now - 1:
+        return track
+    return replace(track, points=tuple(points.clone() for points in track.points))
 
 
 def _births(

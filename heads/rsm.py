@@ -123,7 +123,9 @@ def _directed(
         for total, by_key in zip(sums, (weight * alike, square, weight), strict=True):
             torch.sum(by_key, 0, out=total[number])
     inner, square, mass = sums
-    whole = mass.sum(0) + padding * torch.exp(-INVERSE_TEMPERATURE * peak)
+    whole = mass.sum(0)
+    if padding:  # else the peak may be so low that this is infinite
+        whole = whole + padding * torch.exp(-INVERSE_TEMPERATURE * peak)
     by_point = torch.stack([inner / whole, square / whole.square(), mass / whole])
     by_object = torch.split(by_point, queries.sizes, dim=2)
     inner, square, mass = torch.stack([points.sum(2) for points in by_object], dim=2)

@@ -281,3 +281,15 @@ def test_assign_prefers_one_cheap_pair_to_two_dear_ones():
 def test_options_that_make_no_sense_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         CascadeOptions(**change)
+
+
+def test_a_lost_track_does_not_keep_the_features_of_other_objects_alive():
+    frames = []
+    for time in range(20):
+        features = torch.rand(50, 1, 8, generator=torch.Generator().manual_seed(time))
+        frames.append(
+            [replace(thing(0, 0, label=time), points=features[0])]
+        )  # each of its own class: all are lost
+    _, state = play(frames, replace(STUDY, confirm_at_birth=True))
+    assert len(state.lost) == 19
+    assert {track.points[0].untyped_storage().nbytes() for track in state.lost} == {8 * 4}

@@ -292,3 +292,15 @@ def test_objects_that_are_not_alike_take_no_longer_than_those_that_are() -> None
         return min(times)
 
     assert cpu_seconds(0.0) < 4 * cpu_seconds(3.0)
+
+
+@pytest.mark.parametrize("variant", RECONSTRUCTIVE)
+def test_objects_that_are_opposites_have_a_similarity(variant: str) -> None:
+    points = objects([6], seed=0)[0]
+    alike = torch.ones(3, 2)
+    assert similarity([alike], [-alike], variant).item() == pytest.approx(-1, abs=1e-6)
+    assert (
+        similarity([points, alike @ torch.ones(2, 16)], [-alike @ torch.ones(2, 16)], variant)
+        .isfinite()
+        .all()
+    )

@@ -1,3 +1,4 @@
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -148,6 +149,23 @@ def test_a_frame_without_detections_ages_the_tracks():
     predictions = list(track(clip(scene, as_boxes), Counting().model(), ["fine"], options))
     assert ids(predictions) == [[1], [], [], [1], [], [], [], [], [2]]
     assert len(predictions[1]["fine"].boxes) == 0
+
+
+def test_memory_does_not_grow_with_the_clip():
+    """Objects come, are lost and come again all the time, each frame with other sizes of what is compared."""
+    scene = [[(t % 4, 30 * (t // 4 % 4), 5 * (t % 9)) for _ in range(1 + t % 3)] for t in range(300)]
+    labels = track(
+        clip(scene, as_boxes), Counting().model(), LAYERS[:1], replace(BOXES, letterbox=None, cascade=BORN)
+    )
+    alive = []
+    for time, _ in enumerate(labels):
+        if time in (150, 294):  # the scene repeats itself after 144 frames
+            gc.collect()
+            tensors = [one for one in gc.get_objects() if type(one) is torch.Tensor]
+            storages = [one.untyped_storage() for one in tensors]
+            alive.append(sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
+    before, after = alive
+    assert 0 < after <= 1.05 * before
 
 
 def test_ids_start_at_1_in_every_clip():
