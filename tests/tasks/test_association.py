@@ -151,6 +151,13 @@ def test_a_frame_without_detections_ages_the_tracks():
     assert len(predictions[1]["fine"].boxes) == 0
 
 
+def tensor_bytes():
+    """Of the memory of all tensors that are alive."""
+    gc.collect()
+    storages = [one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor]
+    return sum({one.data_ptr(): one.nbytes() for one in storages}.values())
+
+
 def test_memory_does_not_grow_with_the_clip():
     """Objects come, are lost and come again all the time, each frame with other sizes of what is compared."""
     scene = [[(t % 4, 30 * (t // 4 % 4), 5 * (t % 9)) for _ in range(1 + t % 3)] for t in range(300)]
@@ -160,10 +167,7 @@ def test_memory_does_not_grow_with_the_clip():
     alive = []
     for time, _ in enumerate(labels):
         if time in (150, 294):  # the scene repeats itself after 144 frames
-            gc.collect()
-            tensors = [one for one in gc.get_objects() if type(one) is torch.Tensor]
-            storages = [one.untyped_storage() for one in tensors]
-            alive.append(sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
+            alive.append(tensor_bytes())
     before, after = alive
     assert 0 < after <= 1.05 * before
 
