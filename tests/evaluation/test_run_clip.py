@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from unibench import models
+from unibench.datasets import BENCHMARKS
 from unibench.errors import DataError, UnknownNameError, WeightsError
 from unibench.evaluation import pool_clips, run_clip
 from unibench.evaluation.evaluate import evaluate

@@ -174,7 +174,7 @@ def test_a_benchmark_of_a_plug_in_needs_a_family(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(BENCHMARKS, "depth/mine", strange)
     done = unibench("-t", "depth/mine")
     assert done.exit_code == 2
-    assert "no family of tasks 'depth'; there are: det, mot, mots, pose" in done.output
+    assert "no family of tasks 'depth'; did you mean 'det'? see: unibench tasks" in done.output
 
 
 def test_a_truth_without_anything_to_score_is_a_problem() -> None:

@@ -4,7 +4,7 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -138,7 +138,7 @@ def _change(path, **changes):
 def _sign(path, record):
     """Write a record with the checksum that `write_clip` would give it."""
     record.pop("checksum")
-    text = json.dumps(record, sort_keys=True, indent=1) + "\n"
+    text = json.dumps(record, sort_keys=True)
     record["checksum"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     path.write_text(json.dumps(record))
 
@@ -300,3 +300,13 @@ def test_reading_results_loads_neither_torch_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_result_is_of_the_clips_that_it_names(tmp_path):
+    """A clip that was added, or one of another run that lies in the folder, is not a part of it."""
+    run = run_of(SCORE)
+    for name in ("cat", "dog"):
+        write_clip(tmp_path, replace(RESULT, key=UnitKey(**asdict(run), clip=name)))
+    assert [one.key.clip for one in read_clips(tmp_path, run)] == ["cat", "dog"]
+    write_result(tmp_path, [SCORE], ["dog"])
+    assert [one.key.clip for one in read_clips(tmp_path, run)] == ["dog"]

@@ -240,7 +240,7 @@ class _Watch:
             if pulled > self.yielded + limit:
                 raise TrackerError(
                     f"clip {clip.name!r}: frame {pulled} was pulled before the labels of frame {self.yielded} "
-                    f"were given, expected at most {limit} frames ahead; the protocol is online"
+                    f"were given, expected at most {limit:g} frames ahead; the protocol is online"
                 )
             yield frame
 

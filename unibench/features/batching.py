@@ -29,7 +29,7 @@ PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Steps(Generic[Options, State]):
-    """A tracker in steps, which `follow` takes: its network may run on frames beyond the one it labels, its head cannot.
+    """A tracker in steps, which `follow` takes: its network may read frames beyond the one it labels, its head cannot.
 
     Called with a clip, a model, its layers and options, it yields the labels of each frame and layer.
     """

@@ -1,15 +1,13 @@
 """Areas and overlaps of boxes: xyxy in any unit, NumPy arrays and torch tensors alike."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from pycocotools import mask as coco
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Boxes = TypeVar("Boxes", np.ndarray, "Tensor")
+Boxes = Any
+"""NumPy array or torch tensor; a function gives what it takes."""
 
 
 def iou(first: Boxes, second: Boxes, *, over_first: bool = False) -> Boxes:

@@ -71,7 +71,7 @@ def _check(path: Path, stored: Sequence[Score], of_clips: Sequence[ClipResult]) 
         here = len(of_clips), sum(one.frames for one in of_clips)
         if here != (score.clips, score.frames):
             raise OutputError(
-                f"{path}: {score.clips} clips with {score.frames} frames, but {here[0]} with {here[1]} of them lie beside it; "
+                f"{path}: {score.clips} clips with {score.frames} frames, but {here[0]} with {here[1]} lie beside it; "
                 f"{advice}"
             )
     values = family_of(stored[0].task).scoring.pool([one.tally for one in of_clips])
