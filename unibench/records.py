@@ -7,6 +7,7 @@ run-length encodings (`unibench.geometry.masks` encodes and decodes). Scores and
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -75,6 +76,8 @@ class Clip:
     """Starts a fresh pass over the video; images are decoded one by one as they are asked for."""
     vocabulary: tuple[str, ...] = ()
     """Names of the object classes; `Labels.classes` indexes it."""
+    files: tuple[Path, ...] = ()
+    """The frames' image files, one a frame; empty where they are rendered."""
 
 
 @dataclass(frozen=True, eq=False)

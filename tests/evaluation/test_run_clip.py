@@ -2,15 +2,18 @@
 
 import json
 import math
+import platform
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.evaluation import sweeps
 from unibench import models
 from unibench.datasets import BENCHMARKS
 from unibench.errors import DataError, UnknownNameError, WeightsError
@@ -22,7 +25,7 @@ from unibench.models import cards, frozen
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
 from unibench.results import provenance, store
-from unibench.tasks import registry
+from unibench.tasks import protocols, registry
 from unibench.tasks.registry import FAMILIES
 
 FRAMES = 4
@@ -397,9 +400,16 @@ def test_the_provenance_is_complete(tmp_path: Path) -> None:
     pool_clips.pool(units, tmp_path, record)
     stored = json.loads(next(tmp_path.rglob("run.json")).read_text())
     assert stored["command"] == ["unibench", "run"]
-    assert stored["protocol"]["hash"]
-    assert stored["packages"]["torch"] != "not installed"
-    assert {"start", "end", "device", "git", "machine", "weights", "data"} <= set(stored)
+    score = store.read_scores(tmp_path)[0]
+    assert stored["protocol"]["hash"] == score.protocol_hash == protocols.fingerprint(units[0].task.protocol)
+    assert stored["protocol"]["knobs"]["propagation"]["topk"] == 10
+    assert (stored["weights"], stored["data"]) == (units[0].fingerprint, score.data_hash)
+    assert (stored["scoring"], stored["dtype"], stored["compiled"]) == ("1", "float32", False)
+    assert (stored["device"], stored["machine"]["threads"]) == ("cpu", 1)
+    assert stored["machine"]["python"] == platform.python_version()
+    assert stored["packages"]["torch"] == version("torch")
+    assert stored["start"] <= stored["end"] <= datetime.now(UTC).isoformat(timespec="seconds")
+    assert isinstance(stored["git"], str)
     assert stored["statistics"] == {
         "interval": "studentized bootstrap over clips", "level": 0.95, "repetitions": 2000, "seed": 0,
         "fewest_clips": 20,
@@ -437,3 +447,16 @@ def test_ten_lines_of_python() -> None:
         prediction = list(tracker(clip))
         tallies.append(task.family.scoring.tally(truth, prediction))
     assert 0.1 < task.family.scoring.pool(tallies)["J-mean"] <= 1
+
+
+def test_frames_that_changed_are_tracked_again(tmp_path: Path) -> None:
+    """Also where the file keeps its name and its number of bytes."""
+    data, out = sweeps.davis(tmp_path / "data", clips=1, frames=3), tmp_path / "out"
+    units = sweeps.units(data, ["lab-colour"])
+    assert [one.seconds > 0 for one in run_clip.execute(units, out)] == [True]
+    assert [one.seconds > 0 for one in run_clip.execute(units, out)] == [False]
+    frame = sorted((data / "DAVIS2016").rglob("JPEGImages/**/*.jpg"))[1]
+    pixels = bytearray(frame.read_bytes())
+    pixels[-20] ^= 0x55  # in the coded pixels of the last rows
+    frame.write_bytes(bytes(pixels))
+    assert [one.seconds > 0 for one in run_clip.execute(units, out)] == [True]

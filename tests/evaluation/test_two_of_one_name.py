@@ -166,7 +166,7 @@ def test_a_release_leaves_results_valid_and_another_version_of_a_protocol_or_sco
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (unit, *_) = list_units([cards.find("lab-colour")], [registry.find(TASK)], None, frames=FRAMES)
-    _, truth = registry.load_clip(unit.task, unit.root, unit.clip, FRAMES)
+    clip, truth = registry.load_clip(unit.task, unit.root, unit.clip, FRAMES)
 
     def fingerprint(**changes: str) -> str:
         family, protocol = unit.task.family, unit.task.protocol
@@ -175,7 +175,7 @@ def test_a_release_leaves_results_valid_and_another_version_of_a_protocol_or_sco
         if "protocol" in changes:
             protocol = replace(protocol, version=changes["protocol"])
         task = replace(unit.task, family=family, protocol=protocol)
-        return result_fingerprint(replace(unit, task=task), "pooled", truth)
+        return result_fingerprint(replace(unit, task=task), "pooled", clip, truth)
 
     now = fingerprint()
     monkeypatch.setattr(metadata, "version", lambda name: "99.0.0")

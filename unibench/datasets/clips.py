@@ -1,5 +1,7 @@
 """Clips made of image files: frames decoded one by one, and clips cut short."""
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +11,9 @@ from pathlib import Path
 from unibench.datasets.files import fail
 from unibench.datasets.images import frame_number, image_size, read_image
 from unibench.records import Clip, Frame, Labels, Truth
+
+TAIL = 64
+"""Bytes at the end of each frame's file that `hash_files` reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,28 @@ def image_clip(
     height, width = image_size(paths[0])
     prompts = {0: prompt} if isinstance(prompt, Labels) else prompt or {}
     frames = ImageFrames(tuple(paths), (height, width), prompts, detections)
-    return Clip(name, height, width, fps, len(paths), frames, vocabulary)
+    return Clip(name, height, width, fps, len(paths), frames, vocabulary, tuple(paths))
+
+
+def hash_files(clip: Clip) -> str:
+    """Hash by which changed frames are noticed without decoding them; empty for rendered clips.
+
+    It covers name, size and last `TAIL` bytes of every file: a PNG ends with the checksum of its pixels, and a JPEG
+    whose pixels change hardly keeps its length.
+
+    Raises:
+        DataError: A file is missing or cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in clip.files:
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL))
+                found.update(f"{path.name} {size} ".encode() + file.read())
+        except OSError as error:
+            fail(path, f"cannot be read ({error.strerror})", "the data set is incomplete; fetch it again")
+    return found.hexdigest() if clip.files else ""
 
 
 def frame_numbers(clip: Clip) -> tuple[int, ...]:
@@ -98,7 +124,7 @@ def truncate(clip: Clip, truth: Truth, frames: int) -> tuple[Clip, Truth]:
         return clip, truth
     scored = None if truth.scored is None else tuple(index for index in truth.scored if index < frames)
     short = Truth(truth.labels[:frames], truth.ignored[:frames], truth.scales[:frames], scored)
-    return replace(clip, length=frames, frames=_first(clip.frames, frames)), short
+    return replace(clip, length=frames, frames=_first(clip.frames, frames), files=clip.files[:frames]), short
 
 
 def _first(frames: Callable[[], Iterator[Frame]], count: int) -> Callable[[], Iterator[Frame]]:

@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import numpy as np
 
+from unibench.datasets.clips import hash_files
 from unibench.evaluation.units import Unit
-from unibench.records import Labels, Truth
+from unibench.records import Clip, Labels, Truth
 from unibench.results.store import UnitKey
 from unibench.tasks import protocols
 
@@ -17,19 +18,22 @@ def unit_key(unit: Unit, layer: str) -> UnitKey:
     return UnitKey(*unit.model, unit.task.name, protocols.label(unit.task.protocol), layer, unit.clip)
 
 
-def result_fingerprint(unit: Unit, layer: str, truth: Truth) -> str:
+def result_fingerprint(unit: Unit, layer: str, clip: Clip, truth: Truth) -> str:
     """Hash over everything that the result depends on and that is known before the frames are read.
 
+    The frames take part by name, size and end of their files, so that a changed frame is noticed before it is decoded.
     The versions of the protocol and of the scoring take part, unibench's own does not: a release leaves results valid.
 
     Args:
         unit: The clip and the task.
         layer: The model's layer.
+        clip: Its frames are not decoded.
         truth: The clip's truth.
     """
     return digest(
         unit.fingerprint, layer, unit.task.name, protocols.fingerprint(unit.task.protocol),
         unit.task.family.scoring.version, unit.clip, str(unit.frames), hash_labels(*truth.labels, *truth.ignored),
+        hash_files(clip),
     )  # fmt: skip
 
 

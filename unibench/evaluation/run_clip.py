@@ -135,7 +135,7 @@ def _jobs(units: Sequence[Unit], out: Path, *, overwrite: bool) -> list[_Job]:
     clip, truth = registry.load_clip(first.task, first.root, first.clip, first.frames)
     jobs = []
     for unit in units:
-        fingerprints = {layer: result_fingerprint(unit, layer, truth) for layer in unit.layers}
+        fingerprints = {layer: result_fingerprint(unit, layer, clip, truth) for layer in unit.layers}
         missing = {
             layer: one
             for layer, one in fingerprints.items()
