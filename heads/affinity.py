@@ -203,7 +203,7 @@ def _products(
     left, right = queries.flatten(0, 1), keys.flatten(0, 1)
     mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if mkldnn and left.device.type == "cpu" and left.dtype == torch.float32:
-        products = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+        products: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
     else:
         products = (left @ right.T).to(torch.promote_types(left.dtype, torch.float32))
     return products.view(-1, *keys.shape[:2])
