@@ -118,7 +118,7 @@ def _directed(
     blocks = zip(*(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True)
     for number, (alike, points) in enumerate(blocks):
         logits = (alike - peak).mul_(INVERSE_TEMPERATURE)
-        weight = functional.threshold_(logits, _VANISHED, -torch.inf).exp_()  # type: ignore[attr-defined]
+        weight = torch.threshold_(logits, _VANISHED, -torch.inf).exp_()
         square = ((points @ points.T).mul_(_RAISED**2) @ weight).mul_(weight)
         for total, by_key in zip(sums, (weight * alike, square, weight), strict=True):
             torch.sum(by_key, 0, out=total[number])

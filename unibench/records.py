@@ -129,6 +129,10 @@ class Model:
     """Loads the weights and says what became of them; raises WeightsError where they do not fit."""
     has_maps: bool
     """Whether it gives feature maps, which a cache can keep and a probe can read."""
+    warning: Callable[[], str] = lambda: ""
+    """What is suspicious of the maps that were computed since `share_passes`; empty: nothing."""
+    caveat: str = ""
+    """What every reader of its scores must know, such as parameters that stay random; empty: nothing."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -159,3 +163,5 @@ class Score:
     protocol_hash: str
     weights_hash: str
     data_hash: str
+    note: str = ""
+    """What casts doubt on the score: parameters that stay random, constant feature maps; empty: nothing."""

@@ -78,6 +78,18 @@ def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult
             protocol_hash=protocols.fingerprint(task.protocol),
             weights_hash=key.fingerprint,
             data_hash=digest(*(f"{one.key.clip} {one.data}" for one in results)),
+            note=_note(results),
         )
         for metric, value in values.items()
     ]
+
+
+def _note(results: Sequence[ClipResult]) -> str:
+    """What is said of the clips; of those that differ, the first and how many more there are."""
+    notes = [one.note for one in results if one.note]
+    if len(notes) == len(results) and len(set(notes)) == 1:
+        return notes[0]
+    if not notes:
+        return ""
+    first = next(one for one in results if one.note)
+    return f"{first.note} (clip {first.key.clip}; {len(notes)} of {len(results)} clips have notes)"

@@ -209,8 +209,10 @@ def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Ite
     for layer, fingerprint in job.fingerprints.items():
         tally = unit.task.family.scoring.tally(job.truth, predictions[layer])
         partial = unit.frames is not None
+        note = "; ".join(filter(None, (model.caveat, model.warning())))
         store.write_clip(
-            out, ClipResult(unit_key(unit, layer), clip.length, partial, fingerprint, data, tally)
+            out,
+            ClipResult(unit_key(unit, layer), clip.length, partial, fingerprint, data, tally, note),
         )
 
 

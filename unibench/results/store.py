@@ -80,6 +80,8 @@ class ClipResult:
     data: str
     """Hash over the pixels, the detections and the truth that were read."""
     tally: Tally
+    note: str = ""
+    """What casts doubt on it, as `Score.note`."""
 
 
 def write_clip(out: Path, result: ClipResult) -> Path:
@@ -102,6 +104,7 @@ def write_clip(out: Path, result: ClipResult) -> Path:
         "partial": bool(result.partial),
         "fingerprint": result.fingerprint,
         "data": result.data,
+        "note": result.note,
         "tally": {name: _stored(path, name, value) for name, value in result.tally.items()},
     }
     return replace_file(path, _json({**record, "checksum": _checksum(record)}))
@@ -134,6 +137,7 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
             "fingerprint": str,
             "data": str,
             "tally": dict,
+            "note": str,
             "checksum": str,
         },
     )
@@ -142,7 +146,9 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
     if record["key"] != asdict(key):
         raise OutputError(f"{path}: holds {record['key']}, expected {asdict(key)}; {_ADVICE}")
     tally = {name: _restored(path, name, value) for name, value in record["tally"].items()}
-    return ClipResult(key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally)
+    return ClipResult(
+        key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally, record["note"]
+    )
 
 
 def read_clips(out: Path, run: RunKey) -> list[ClipResult]:

@@ -4,6 +4,7 @@ A frozen model becomes a tracker through the head of the task; a joint tracker i
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from unibench.features import cache as feature_cache
 from unibench.features.batching import Steps
 from unibench.features.cache import FeatureCache
 from unibench.joint import systems
-from unibench.models import frozen, weights
+from unibench.models import frozen, maps, weights
 from unibench.models.cards import JOINT, Card
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Labels, Model
@@ -79,8 +80,10 @@ def _with_appearance(
         return lambda clip: tracker(clip, model, layers, options)
 
     def share_passes(layers: Sequence[str]) -> tuple[Model, Callable[[], None]]:
-        model, forget = batching.share_passes(appearance(), layers)
-        return _with_appearance(card, lambda: model, fingerprint, load_report), forget
+        counts: dict[str, maps.Count] = {}
+        shared, forget = batching.share_passes(appearance(), layers)
+        model = _with_appearance(card, lambda: maps.counted(shared, counts), fingerprint, load_report)
+        return replace(model, warning=lambda: maps.warning(counts)), forget
 
     return Model(
         name=card.name,
@@ -94,6 +97,7 @@ def _with_appearance(
         network_problem=lambda path: _network_problem(card),
         load_report=load_report,
         has_maps=True,
+        caveat=f"random parameters: {', '.join(card.weights.allow_random)}" if card.weights.allow_random else "",
     )
 
 
