@@ -1,11 +1,14 @@
 """Evaluation from Python: rows, failures, and what a folder of results may not mix."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from unibench import load_card
 from unibench.errors import OutputError
 from unibench.evaluation.evaluate import evaluate
+from unibench.models import maps
 
 TASK = "vos/synthetic-easy"
 
@@ -52,3 +55,19 @@ def test_progress_counts_every_clip_and_scores_are_a_table(tmp_path: Path) -> No
     assert set(table["model"]) == {"lab-colour", "hog"}
     assert table["headline"].sum() == 2
     assert ((table["value"] >= -1) & (table["value"] <= 1)).all()
+
+
+def test_constant_features_are_a_note_on_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps, "constant", lambda features: True)
+    made = evaluate(["lab-colour"], [TASK], output=tmp_path, frames=3)
+    (note,) = {row.note for row in made.rows}
+    assert "pooled: 3 of 3 feature maps are constant" in note
+    monkeypatch.undo()
+    assert {row.note for row in evaluate(["hog"], [TASK], output=tmp_path, frames=3).rows} == {""}
+
+
+def test_parameters_that_may_stay_random_are_a_note_on_every_row(tmp_path: Path) -> None:
+    card = load_card("random-resnet18")
+    allowed = replace(card, weights=replace(card.weights, allow_random=("conv1.*",)))
+    made = evaluate([allowed], ["pose/synthetic-easy"], output=tmp_path, frames=2)
+    assert {row.note for row in made.rows} == {"random parameters: conv1.*"}

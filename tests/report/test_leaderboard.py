@@ -51,6 +51,7 @@ def test_the_tidy_file_has_every_field_in_full_precision(tmp_path):
         "protocol_version": "1.0", "detections": "", "metric": "J-mean", "value": "0.30000000000000004",
         "ci_low": "", "ci_high": "", "clips": "30", "frames": "1999",
         "partial": "False", "headline": "True", "protocol_hash": "p1", "weights_hash": "w1", "data_hash": "d1",
+        "note": "",
     }  # fmt: skip
 
 
@@ -158,3 +159,16 @@ def test_reports_load_no_torch_and_no_pyplot(report):
     code = f"import sys, unibench.report.{report}; print(sorted({{'torch', 'matplotlib.pyplot'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_casts_doubt_on_a_row_stands_in_it_and_below_the_board(tmp_path):
+    doubtful = replace(SCORES[0], note="random parameters: conv1.weight")
+    board = arrange([doubtful, *SCORES[1:]], FACTS)
+    path, _ = leaderboard.write(board, tmp_path)
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["model"] for line in lines if line["note"]] == [doubtful.model]
+    assert {line["note"] for line in lines} == {"", "random parameters: conv1.weight"}
+    assert any(one.endswith(": random parameters: conv1.weight.") for one in leaderboard.notes(board, {}))
+    leaderboard.write(arrange(SCORES, FACTS), tmp_path)
+    assert "note" not in path.read_text().splitlines()[0].split(",")

@@ -64,6 +64,7 @@ def test_a_clip_file_is_plain_sorted_json_without_times(tmp_path):
         '  "protocol": "unitrack",\n'
         '  "task": "pose/jhmdb"\n'
         " },\n"
+        ' "note": "",\n'
         ' "partial": false,\n'
         ' "tally": {\n'
         '  "distance": 0.1,\n'

@@ -77,7 +77,8 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     only a part was run says so in its head. Behind a headline column stand its 95 % interval over clips and how each
     row stands to the best, where that is known; where rows were scored on other clips, how many all of them share,
     which the scores are of, and which clips a row lacks. Where there are joint trackers, a column `kind` tells them
-    from frozen models. `long.csv` has every field of every score, in full precision.
+    from frozen models; where anything casts doubt on a row, a column `note` says what. `long.csv` has every field of
+    every score, in full precision.
 
     Args:
         board: Scores in order.
@@ -99,6 +100,8 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
         ["layer", *(layer for _, layer in lines)],
         ["imagenet_top1", *(show("top-1", model.imagenet_top1) for model, _ in lines)],
     ]
+    if any(score.note for score in board.scores.values()):
+        columns.append(["note", *(_note(board, model.name, layer) for model, layer in lines)])
     kinds = ["joint" if trained(board, model.name) else "frozen" for model, _ in lines]
     if "joint" in kinds:
         columns.insert(1, ["kind", *kinds])
@@ -185,11 +188,25 @@ def notes(board: Board, ties: Ties) -> list[str]:
         ]
         if names:
             found.append(f"{words}: {', '.join(names)}.")
-    return found + [
-        f"{setting} is scored on the {len(shared.names)} of {shared.every} clips that all rows have; "
-        f"{'; '.join(_lacking(row, names) for row, names in shared.missing.items())}."
-        for setting, shared in board.shared.items()
-    ]
+    return (
+        found
+        + [
+            f"{setting} is scored on the {len(shared.names)} of {shared.every} clips that all rows have; "
+            f"{'; '.join(_lacking(row, names) for row, names in shared.missing.items())}."
+            for setting, shared in board.shared.items()
+        ]
+        + [
+            f"{model}/{layer} on {setting}: {score.note}."
+            for (model, layer, setting, _), score in board.scores.items()
+            if score.headline and score.note
+        ]
+    )
+
+
+def _note(board: Board, model: str, layer: str) -> str:
+    """What casts doubt on the scores of a row, each thing once."""
+    found = [score.note for key, score in board.scores.items() if key[:2] == (model, layer) and score.note]
+    return "; ".join(dict.fromkeys(found))
 
 
 def _lacking(row: tuple[str, str], names: Sequence[str]) -> str:

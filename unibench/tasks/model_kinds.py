@@ -97,7 +97,9 @@ def _with_appearance(
         network_problem=lambda path: _network_problem(card),
         load_report=load_report,
         has_maps=True,
-        caveat=f"random parameters: {', '.join(card.weights.allow_random)}" if card.weights.allow_random else "",
+        caveat=f"random parameters: {', '.join(card.weights.allow_random)}"
+        if card.weights.allow_random
+        else "",
     )
 
 
