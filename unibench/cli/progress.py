@@ -28,7 +28,6 @@ from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
 from unibench.features.cache import FeatureCache
 from unibench.models import cards
-from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
 from unibench.results import provenance
 from unibench.tasks import registry
 from unibench.tasks.registry import FAMILIES
@@ -148,6 +147,8 @@ def _end(done: Sequence[Done]) -> None:
 
 def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
+    from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
+
     scores = stored.scores(out)
     board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
     tied = compare.ties(board, out)
