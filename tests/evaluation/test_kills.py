@@ -13,7 +13,7 @@ import pytest
 
 from tests.evaluation import sweeps
 
-CLIPS = 60
+CLIPS = 24
 FEW = 4
 """Clips that a worker is at most allowed to finish before it is killed."""
 MOMENT = 0.05

@@ -27,7 +27,11 @@ from unibench.tasks.registry import FAMILIES
 
 FRAMES = 3
 MODEL = "random-resnet18"
-BUILT = [name for name, family in FAMILIES.items() if isinstance(plugins.resolve(family.tracker), Steps)]
+BUILT = [
+    name
+    for name, family in FAMILIES.items()
+    if family.tracker and isinstance(plugins.resolve(family.tracker), Steps)
+]
 
 
 def unibench(*arguments: object) -> Result:

@@ -4,7 +4,8 @@ import torch
 from pycocotools import mask as coco
 from torchvision.ops import box_iou
 
-from unibench.geometry.box_tensors import area, iou, paired_iou
+from unibench.geometry.box_tensors import area
+from unibench.geometry.boxes import iou, paired_iou
 
 
 def drawn(count, seed):

@@ -56,7 +56,7 @@ class Built:
 
 def can_build(task: Task) -> bool:
     """Whether what a network is shown depends on no tracker."""
-    return isinstance(plugins.resolve(task.family.tracker), Steps)
+    return bool(task.family.tracker) and isinstance(plugins.resolve(task.family.tracker), Steps)
 
 
 def needs(units: Sequence[Unit], weights_path: Path | None = None, device: str = "cpu") -> list[Need]:
