@@ -95,7 +95,7 @@ class CascadeState:
     tracked: tuple[Track, ...] = ()
     """Confirmed and seen in the last frame."""
     unconfirmed: tuple[Track, ...] = ()
-    """Seen for the first time in the last frame."""
+    """Born in the last frame."""
     lost: tuple[Track, ...] = ()
     """Confirmed, but not seen in the last frame."""
     frames: int = 0

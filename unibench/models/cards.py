@@ -105,7 +105,7 @@ class Weights:
     """`random`, `none` (nothing to load), `file:NAME`, `package:MODULE/PATH`, `hf:OWNER/REPO/FILE` (Hugging Face
     Hub) or an https URL."""
     verified: bool = False
-    """Whether this very file was loaded with this card, by whoever wrote the card."""
+    """Whether this very file was loaded with this card, by the card's author."""
     sha256: str = ""
     mirrors: tuple[str, ...] = ()
     """Other sources of the same file, tried in this order."""

@@ -115,7 +115,7 @@ SIGNS = {
 def _checked(like: Card | None, arch: str | None) -> Card | None:
     if like is None:
         return None
-    if like.kind != "frozen":
+    if not like.layers:
         raise CardError(f"--like {like.name}: a joint tracker, expected a frozen model")
     if arch not in (None, like.architecture.name):
         raise CardError(f"--like {like.name}: of the architecture {like.architecture.name!r}, expected {arch!r}; leave "
@@ -284,7 +284,7 @@ def write(card: Card, path: Path) -> Path:
         OutputError: It cannot be written.
     """
     table = _table(card)
-    for name in ("name", "path", *(cards.PLACEHOLDERS if card.kind == "joint" else ())):
+    for name in ("name", "path", *(() if card.layers else cards.PLACEHOLDERS)):
         table.pop(name, None)
     return replace_file(path, tomli_w.dumps(table).encode())
 

@@ -58,7 +58,7 @@ class Scoring:
 @dataclass(frozen=True)
 class Family:
     """Everything about tasks of one kind, whatever the benchmark. A text `module:name` is imported when it is used,
-    so that whoever reads a row (a board, a list) loads no torch.
+    so that a board or a list that reads a row loads no torch.
     """
 
     name: str

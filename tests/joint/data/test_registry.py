@@ -372,10 +372,10 @@ def test_classes_are_put_in_the_order_that_is_wanted():
         registry.align(small_set(), ("cat",))
 
 
-def test_lazy_pictures_are_a_sequence():
-    pictures = registry.Lazy(3, lambda row: replace(small_set().images[0], name=str(row)))
-    assert [one.name for one in pictures] == ["0", "1", "2"]
-    assert pictures[-1].name == "2"
-    assert [one.name for one in pictures[1:]] == ["1", "2"]
+def test_lazy_lazy_are_a_sequence():
+    lazy = registry.Lazy(3, lambda row: replace(small_set().images[0], name=str(row)))
+    assert [one.name for one in lazy] == ["0", "1", "2"]
+    assert lazy[-1].name == "2"
+    assert [one.name for one in lazy[1:]] == ["1", "2"]
     with pytest.raises(IndexError, match="3"):
-        pictures[3]
+        lazy[3]

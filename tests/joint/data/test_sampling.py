@@ -35,8 +35,8 @@ def video(name: str, length: int) -> list[AnnotatedImage]:
     return [picture(f"{name}/{index}", name, index, box=(index, 0, index + 4, 10)) for index in range(length)]
 
 
-def data(*pictures: AnnotatedImage) -> list[TrainingSet]:
-    return [TrainingSet("drawn", ("a", "b", "c"), list(pictures))]
+def data(*images: AnnotatedImage) -> list[TrainingSet]:
+    return [TrainingSet("drawn", ("a", "b", "c"), list(images))]
 
 
 def draw(

@@ -9,7 +9,7 @@ The truth is exact:
 - Masks are what is visible, so they never overlap.
 - Boxes of MOT are tight around the visible mask. Boxes of SOT are tight around the whole silhouette inside the
   frame, hidden parts included, as annotators draw them.
-- A person of whom less than a quarter is visible is not in the truth; predictions on what is visible are excused.
+- A person less than a quarter visible is not in the truth; predictions on what is visible are excused.
 - Joints (15, in poseval's order) are labelled where they are inside the frame and no other actor hides them.
 """
 

@@ -106,7 +106,7 @@ def assign(
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """Who overlaps whom most; of equal overlaps the first."""
+    """The pairs that overlap most; of equal overlaps the first."""
 
     overlap: Float[Tensor, " anchor"]
     """0 where there is no box."""

@@ -27,7 +27,7 @@ __all__ = ["AssociationOptions", "track"]
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Where a clip stands; each layer tracks on its own."""
+    """What is known after a frame of a clip; each layer tracks on its own."""
 
     options: AssociationOptions
     fps: float

@@ -55,7 +55,7 @@ class _Geometry:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Where a clip stands."""
+    """What is known after a frame of a clip."""
 
     clip: Clip
     model: FrozenModel

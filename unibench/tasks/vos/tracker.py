@@ -72,7 +72,7 @@ class MaskTrackerOptions:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Where a clip stands."""
+    """What is known after a frame of a clip."""
 
     clip: Clip
     options: MaskTrackerOptions
