@@ -97,6 +97,7 @@ def test_installed_plugins_are_loaded_when_a_command_runs(
         ("import no_such_thing", r"plug-in '.*broken\.py': ModuleNotFoundError: No module named 'no_such.* \(line 1"),
         ("x = 1\n1 / 0", r"ZeroDivisionError: division by zero \(line 2 of .*broken\.py\); correct it"),
         ("def f(:", r"SyntaxError: "),
+        ("import sys\nsys.exit(0)", r"SystemExit: 0 \(line 2 of .*broken\.py\); correct it"),
         ("CARDS = 'nowhere'", r"CARDS is 'nowhere', expected a folder beside the module"),
     ],
 )  # fmt: skip

@@ -85,7 +85,7 @@ def _from_file(path: Path) -> ModuleType:
 def _guarded(name: str, act: Callable[[], ModuleType]) -> ModuleType:
     try:
         return act()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f" (line {last.lineno} of {last.filename})" if last.filename.endswith(Path(name).name) else ""
         raise PluginError(f"plug-in {name!r}: {type(error).__name__}: {error}{where}; correct it") from error

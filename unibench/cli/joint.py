@@ -88,6 +88,8 @@ def _refuse_known(name: str, out: Path) -> None:
     """A model that has the name of another one would look like it on a board."""
     from unibench.models import cards
 
+    if not cards.NAME.fullmatch(name):
+        raise OneLine(f"--model {name!r}: no name, expected letters, digits and _ . + -; choose another")
     known = cards.paths().get(name)
     if known is not None and known.parent.resolve() != out.resolve():
         raise OneLine(f"model {name!r}: a model of this name exists already; choose another with --model")

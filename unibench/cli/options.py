@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+class _Folder(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty, expected a folder; '.' is the working directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+DIRECTORY = _Folder(file_okay=False, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 
 

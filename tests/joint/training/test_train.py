@@ -126,6 +126,8 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
     learn(tmp_path / "killed", config)
     learn(tmp_path / "whole", config)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    logs = [(tmp_path / name / training_log.FILE).read_bytes() for name in ("whole", "killed")]
+    assert logs[0] == logs[1]
 
 
 def test_another_config_is_refused_in_one_line(tmp_path: Path) -> None:

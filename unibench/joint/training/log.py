@@ -1,4 +1,8 @@
-"""The log of a training: `log.csv`, one row a step, and TensorBoard's files where TensorBoard is installed."""
+"""The log of a training: `log.csv`, one row a step, and TensorBoard's files where TensorBoard is installed.
+
+How long each step took stands in `seconds.csv`, so that the log of a training that was killed and resumed has the same
+bytes as that of one that was not.
+"""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +14,11 @@ from typing import IO, Any
 from unibench.errors import TrainingError
 
 FILE = "log.csv"
+SECONDS = "seconds.csv"
 BOARD = "tensorboard"
 
 Add = Callable[[int, Mapping[str, float]], None]
-"""Step, what it measured."""
+"""Step, what it measured; `seconds` goes to a file of its own."""
 
 
 @contextmanager
@@ -30,20 +35,25 @@ def writing(folder: Path, step: int) -> Iterator[Add]:
     Raises:
         TrainingError: The log cannot be written.
     """
-    path = folder / FILE
-    with _one_line_errors(path):
-        _cut(path, step)
-        stream = path.open(
-            "ab", buffering=0
-        )  # unbuffered: a row is on disk at once, and a full disk raises once
-    with stream, _board(folder, step) as board:
+    with (
+        _opened(folder / FILE, step) as log,
+        _opened(folder / SECONDS, step) as clock,
+        _board(folder, step) as board,
+    ):
 
         def add(step: int, values: Mapping[str, float]) -> None:
-            with _one_line_errors(path):
-                _add_row(stream, step, values)
+            with _one_line_errors(folder / FILE):
+                _add_row(log, step, {name: value for name, value in values.items() if name != "seconds"})
+                _add_row(clock, step, {name: value for name, value in values.items() if name == "seconds"})
             board(step, values)
 
         yield add
+
+
+def _opened(path: Path, step: int) -> IO[bytes]:
+    with _one_line_errors(path):
+        _cut(path, step)
+        return path.open("ab", buffering=0)  # a row is on disk at once, and a full disk raises once
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def start(network: nn.Module, path: Path) -> TransferReport:
 
     A tensor is taken over where the file has one of the same name and shape. The file may be of an earlier training of
     this network, of torchvision's RetinaNet, or of a torchvision ResNet (its names are those of `backbone.body`). A
-    network may name further targets of a tensor in an attribute `inherits`, a mapping from a beginning of its own names to one of
+    network may name further targets in an attribute `inherits`, a mapping from a beginning of its own names to one of
     the file's: such a tensor may be made of several copies of the file's, along its first axis.
 
     Args:
