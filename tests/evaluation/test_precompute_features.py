@@ -244,7 +244,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("build", "cache", "-t", "vos/synthetic-easy"), "no frozen model; name one with -m"),
+    (("build", "cache", "-t", "vos/synthetic-easy"), "no model; name one with -m"),
     (("build", "cache", "-m", "lab-colour", "-t", "vos/synthetic-easy", "--budget", "1K"),
      "to build beside 0 B of other models or layers, expected at most the budget of 1.0 KiB"),
     (("build", "cache", "-m", "lab-colour", "-t", "vos/synthetic-easy", "--budget", "1X"), "'1X' is not a size"),

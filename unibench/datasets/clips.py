@@ -79,21 +79,25 @@ def hash_files(clip: Clip) -> str:
     """Hash by which changed frames are noticed without decoding them; empty for rendered clips.
 
     It covers name, size and last `TAIL` bytes of every file: a PNG ends with the checksum of its pixels, and a JPEG
-    whose pixels change hardly keeps its length.
-
-    Raises:
-        DataError: A file is missing or cannot be read.
+    whose pixels change hardly keeps its length. What is no regular file, or cannot be read, is left to the decoder, which
+    says what is wrong with it.
     """
     found = hashlib.sha256()
     for path in clip.files:
-        try:
-            with path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - TAIL))
-                found.update(f"{path.name} {size} ".encode() + file.read())
-        except OSError as error:
-            fail(path, f"cannot be read ({error.strerror})", "the data set is incomplete; fetch it again")
+        found.update(path.name.encode() + _size_and_tail(path))
     return found.hexdigest() if clip.files else ""
+
+
+def _size_and_tail(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe might never end
+            return b" none "
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            return f" {size} ".encode() + file.read()
+    except OSError:
+        return b" none "
 
 
 def frame_numbers(clip: Clip) -> tuple[int, ...]:
