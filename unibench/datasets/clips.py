@@ -78,9 +78,9 @@ def image_clip(
 def hash_files(clip: Clip) -> str:
     """Hash by which changed frames are noticed without decoding them; empty for rendered clips.
 
-    It covers name, size and last `TAIL` bytes of every file: a PNG ends with the checksum of its pixels, and a JPEG whose
-    pixels change hardly keeps its length. What is no regular file, or cannot be read, is left to the decoder, which says
-    what is wrong with it.
+    It covers name, size and last `TAIL` bytes of every file: a PNG ends with the checksum of its pixels, and a JPEG
+    whose pixels change hardly keeps its length. What is no regular file, or cannot be read, is left to the decoder,
+    which says what is wrong with it.
     """
     found = hashlib.sha256()
     for path in clip.files:
