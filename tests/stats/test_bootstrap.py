@@ -247,7 +247,13 @@ def test_scores_depend_on_nothing_but_the_sum_of_the_tallies(family):
         assert row == pytest.approx(list(scoring.pool([tally]).values()), rel=1e-12, nan_ok=True)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=[] if row.scoring.additive else pytest.mark.slow)
+        for name, row in FAMILIES.items()
+    ],
+)
 def test_every_headline_has_an_interval_that_holds_the_score(family):
     tallies, scoring = list(islice(cycle(lagging(family)), 24)), FAMILIES[family].scoring
     value = scoring.pool(tallies)[scoring.headline]

@@ -3,6 +3,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import pytest
+
 from unibench.joint import systems
 from unibench.joint.data import registry
 from unibench.joint.retinatrack import SYSTEM
@@ -44,6 +46,7 @@ def identified(network, config):
     return float(mot.pool(tallies)["IDF1"])
 
 
+@pytest.mark.slow
 def test_a_minute_of_training_teaches_to_find_and_to_recognise(tmp_path):
     """Ten seeds, 0 to 9, gave an IDF1 of .424 .444 .407 .444 .431 .442 .485 .386 .389 .408; without embeddings .148.
 
