@@ -118,7 +118,7 @@ def _units(names: Sequence[str], card: Card, clip: Callable[[], Clip], truth: Tr
     found = [registry.find(name) for name in names]
     benchmark = replace(found[0].benchmark, load=lambda root, name: (clip(), truth))
     return [
-        Unit(card, "", (LAYER,), replace(task, benchmark=benchmark), Path(), "rendered", None)
+        Unit(card, "benchmark", (LAYER,), replace(task, benchmark=benchmark), Path(), "rendered", None)
         for task in found
     ]
 

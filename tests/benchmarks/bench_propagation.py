@@ -27,8 +27,10 @@ def cases(*, quick: bool = False) -> list[Case]:
     objects = torch.eye(4)[torch.arange(h * w) // 7 % 4].T.reshape(4, h, w)
     joints = torch.rand(1, 15, 3, generator=generator) * torch.tensor([w, h, 1.0])
     size = f"{h}x{w}, {channels} channels"
-    # Of small grids a window holds a larger part, and calls cost more beside products.
-    limit, search = (0.9, 1.7) if quick else (0.32, 1.0)
+    # Of small grids a window holds a larger part, and calls cost more beside products. The reference is the BLAS's own
+    # product without any allocation: the ratio of small grids is .8 on one processor and 2.5 on another (Intel,
+    # AVX-512), of the same code. So the quick limit finds gross losses only; the full size holds the aim.
+    limit, search = (2.7, 1.7) if quick else (0.32, 1.0)
     note = f"product of {h * w} x {channels} with {channels} x {len(past) * h * w}, written out"
 
     def dense() -> Tensor:
