@@ -94,6 +94,8 @@ class Truth:
     """Per frame (PoseTrack only): the head size of each person in pixels, 0.6 x the head box's diagonal."""
     scored: tuple[int, ...] | None = None
     """Indices of the frames that are annotated, where not all are."""
+    size: tuple[int, int] | None = None
+    """Height and width of the frames, pixels, where a metric reads them (GOT-10k's); None: not given."""
 
 
 Tracker = Callable[[Clip], Iterator[Labels]]

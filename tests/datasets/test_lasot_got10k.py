@@ -43,6 +43,7 @@ def test_got10k(tmp_path):
     assert got10k.names(tmp_path) == ["GOT-10k_Val_000001"]
     clip, truth = got10k.load(tmp_path, "GOT-10k_Val_000001")
     assert (clip.length, clip.fps, truth.scored) == (3, 10.0, (0, 1))
+    assert truth.size == (clip.height, clip.width)
     layouts.text(folder / "cover.label", "8\n0\n3\n")
     assert got10k.load(tmp_path, "GOT-10k_Val_000001")[1].scored == (0, 2)
     layouts.text(folder / "cover.label", "8\n0\n")

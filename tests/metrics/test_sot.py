@@ -1,6 +1,7 @@
 """Single-object tracking: tables counted by hand, loops written out, and mmtracking's published case."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,20 @@ def test_got10k_metrics_are_those_of_its_toolkit_on_boxes_within_the_frame():
     iou, scores = np.concatenate(ious), sot.pool(tallies)
     assert scores["AO"] == pytest.approx(iou.mean(), abs=1e-12)
     assert (scores["SR50"], scores["SR75"]) == ((iou > 0.5).mean(), (iou > 0.75).mean())
+
+
+def test_got10k_brings_boxes_into_the_frame_as_its_toolkit_does():
+    """`rect_iou(..., bound)`: a corner before 0 takes the box along; widths and heights end at the frame."""
+    truth = Truth(clip(square(0), (-1, -1, 9, 9), (60, 0, 80, 20), (60, 0, 80, 20)), size=(50, 80))
+    # the corner is moved from 1-based -9 to 0; beyond the right edge nothing is left; all of it lies outside
+    said = clip(square(0), (-10, -1, 0, 9), (60, 0, 100, 20), (90, 0, 110, 20))
+    scores = sot.pool([sot.tally(truth, said)])
+    assert scores["AO"] == pytest.approx((1 + 1 + 0) / 3)
+    unbounded = sot.pool([sot.tally(replace(truth, size=None), said)])
+    assert unbounded["AO"] == pytest.approx((10 / 190 + 1 / 2 + 0) / 3)
+    assert {name: scores[name] for name in ("AUC", "P@20", "NormP")} == {
+        name: unbounded[name] for name in ("AUC", "P@20", "NormP")
+    }
 
 
 def test_a_clip_of_one_frame_has_no_ao():

@@ -16,6 +16,7 @@ from unibench.metrics import sot
 from unibench.models import cards, frozen
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
+from unibench.tasks import registry
 from unibench.tasks import sot as tasks
 from unibench.tasks.family import make_options
 from unibench.tasks.sot.tracker import BoxTrackerOptions, crop, track, window_cells
@@ -291,3 +292,10 @@ def test_the_2021_codes_scores(case: str, preset: str, shared_data, gold) -> Non
 def test_the_aim_moves_the_windows_and_not_the_boxes() -> None:
     clip, boxes = scene([(60, 60), (60, 60), (60, 60)], [SIDE, SIDE, SIDE])
     np.testing.assert_allclose(follow(clip, replace(DCF, aim=-1.0)), boxes, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("sot/got10k", "AO"), ("sot/otb", "AUC"), ("mot/mot17", "IDF1")]
+)
+def test_models_are_ranked_by_the_metric_of_the_benchmark_s_authors(task, metric):
+    assert registry.find(task).headline == metric

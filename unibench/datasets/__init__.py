@@ -42,6 +42,7 @@ _ROWS = (
         got10k.names,
         got10k.load,
         "GOT-10k (val) from http://got-10k.aitestunion.com; not for commercial use",
+        headline="AO",
     ),
     Benchmark(
         "vos/davis2016",

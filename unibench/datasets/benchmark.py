@@ -31,6 +31,8 @@ class Benchmark:
     detections: tuple[str, ...] = ()
     """Sources of detections, best first: `public` (published with the data), `oracle`, `oracle+noise`; empty
     for prompted tasks."""
+    headline: str = ""
+    """The metric that its authors rank by, where it is not the family's."""
 
 
 def folder(benchmark: Benchmark, data: Path | None) -> Path:

@@ -127,7 +127,13 @@ def truncate(clip: Clip, truth: Truth, frames: int) -> tuple[Clip, Truth]:
     if frames >= clip.length:
         return clip, truth
     scored = None if truth.scored is None else tuple(index for index in truth.scored if index < frames)
-    short = Truth(truth.labels[:frames], truth.ignored[:frames], truth.scales[:frames], scored)
+    short = replace(
+        truth,
+        labels=truth.labels[:frames],
+        ignored=truth.ignored[:frames],
+        scales=truth.scales[:frames],
+        scored=scored,
+    )
     return replace(clip, length=frames, frames=_first(clip.frames, frames), files=clip.files[:frames]), short
 
 

@@ -107,7 +107,8 @@ def single_target(
         for box, present in zip(boxes, there, strict=True)
     )
     scored = None if there.all() else tuple(np.flatnonzero(there).tolist())
-    return image_clip(name, images, fps, prompt=labels[0]), Truth(labels, scored=scored)
+    clip = image_clip(name, images, fps, prompt=labels[0])
+    return clip, Truth(labels, scored=scored, size=(clip.height, clip.width))
 
 
 def _find(root: Path, name: str) -> tuple[Path, Path]:

@@ -74,7 +74,7 @@ def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult
             clips=len(results),
             frames=sum(one.frames for one in results),
             partial=len(results) < len(everything) or any(one.partial for one in results),
-            headline=metric == scoring.headline,
+            headline=metric == task.headline,
             protocol_hash=protocols.fingerprint(task.protocol),
             weights_hash=key.fingerprint,
             data_hash=digest(*(f"{one.key.clip} {one.data}" for one in results)),

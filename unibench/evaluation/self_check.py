@@ -80,7 +80,7 @@ def check(benchmark: Benchmark, root: Path, frames: int | None = None) -> Outcom
         names = benchmark.names(root)
     except DataError as error:
         return _unchecked(benchmark, str(error))
-    headline = family.scoring.headline
+    headline = benchmark.headline or family.scoring.headline
     problems: list[str] = []
     lengths: list[int] = []
     parts: dict[str, list[_Part]] = {case.name: [] for case in answers.cases}

@@ -7,8 +7,7 @@ whose truth has a corner at 0 or below. That rule is for 1-based boxes; here a b
 box.)
 
 GOT-10k's AO, SR50 and SR75 leave frame 0 out, which is given, and are means over the frames of all clips together. Its
-toolkit first cuts boxes off at the borders of the frame, which is not done here: a prediction that reaches out of the
-frame has a lower overlap.
+toolkit first brings boxes into the frame, and so do they where `Truth.size` is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +64,8 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, first_from_truth: bool 
     scores["P@20"] = _mean(valid & (np.hypot(*offset.T) <= PIXELS))
     scores["NormP"] = _mean(valid & (np.hypot(*(offset / size).T) <= NORMALISED))
     scores["SR.5"] = scores["success/0.50"]
-    later = np.clip(overlap[np.array(frames) > 0], 0.0, 1.0)
+    inside = [_in_frame(boxes, truth.size) for boxes in (true, predicted)]
+    later = np.where(valid, paired_iou(*inside), 0.0)[np.array(frames) > 0]
     scores |= {
         "AO": float(later.sum()),
         "SR50": float((later > 0.5).sum()),
@@ -88,6 +88,21 @@ def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
         for name in ("AO", "SR50", "SR75")
     }
     return {"AUC": success / sums["clips"], **means, **over_frames}
+
+
+def _in_frame(
+    boxes: Float[np.ndarray, "frame 4"], size: tuple[int, int] | None
+) -> Float[np.ndarray, "frame 4"]:
+    """Boxes as GOT-10k's toolkit brings them into the frame, of which it counts pixels from 1.
+
+    A box that begins before 0 is moved there with its width and height; then all end at the frame's last pixel.
+    """
+    if size is None:
+        return boxes
+    height, width = size
+    corner = np.clip(boxes[:, :2] + 1, 0, [width, height])
+    sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0, [width, height] - corner)
+    return np.hstack([corner, corner + sides])
 
 
 def _box(labels: Labels) -> Float[np.ndarray, " 4"]:

@@ -47,7 +47,7 @@ class Scoring:
     """Add the tallies of clips and divide: metric -> value. Given arrays of numbers, all of these divide theirs one by
     one: what takes a thousand draws pools them at once."""
     headline: str
-    """The metric that ranks models."""
+    """The metric that ranks models, where the benchmark names no other."""
     version: str = "1"
     """Changes whenever a tally or a score changes: stored results of another version are computed again."""
     additive: bool = True
@@ -87,6 +87,11 @@ class Task:
     protocol: Protocol
     any_protocol: bool = False
     """Whether no protocol was asked for, so that each model takes the first that it can run."""
+
+    @property
+    def headline(self) -> str:
+        """The metric that ranks models: the benchmark's own, or else the family's."""
+        return self.benchmark.headline or self.family.scoring.headline
 
 
 def by_name(*presets: Protocol) -> dict[str, Protocol]:

@@ -10,6 +10,6 @@ FAMILY = Family(
     tracker="unibench.tasks.sot.tracker:track",
     options="unibench.tasks.sot.tracker:BoxTrackerOptions",
     presets=PRESETS,
-    scoring=Scoring(sot.tally, sot.pool, headline="AUC", version="2"),
+    scoring=Scoring(sot.tally, sot.pool, headline="AUC", version="3"),
     known_answers="unibench.tasks.sot.known_answers:KNOWN_ANSWERS",
 )
