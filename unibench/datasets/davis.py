@@ -13,7 +13,15 @@ from jaxtyping import Int
 
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, read_list, require_folder, subfolders, visible
-from unibench.datasets.images import VOID, image_size, list_images, read_ids, read_objects, refuse_shades
+from unibench.datasets.images import (
+    VOID,
+    distinct,
+    image_size,
+    list_images,
+    read_ids,
+    read_objects,
+    refuse_shades,
+)
 from unibench.geometry import masks
 from unibench.records import Clip, Labels, Truth
 
@@ -99,13 +107,14 @@ def _load(root: Path, name: str, *, binary: bool) -> tuple[Clip, Truth]:
     size = image_size(images[0])
     files = [folder / f"{image.stem}.png" for image in images]
     read = _reader(files[0], size) if binary else read_objects
-    ids = np.setdiff1d(read(files[0], size), [0])
+    first = read(files[0], size)
+    ids = np.setdiff1d(distinct(first), [0])
     if not ids.size:
         only_void = (read_ids(files[0], size) == VOID).any()
         found = f"only {VOID}, which is void here" if only_void else "an empty annotation"
         fail(files[0], f"{found}, expected object ids 1, 2, ...",
              "frame 0 must show what to follow; masks of 0 and 255 are of the layout of vos/davis2016")  # fmt: skip
-    labels = tuple(_labels(read(file, size), ids) for file in files)
+    labels = (_labels(first, ids), *(_labels(read(file, size), ids) for file in files[1:]))
     return image_clip(name, images, FPS, prompt=labels[0]), Truth(labels)
 
 
@@ -113,14 +122,14 @@ def _reader(
     first: Path, size: tuple[int, int]
 ) -> Callable[[Path, tuple[int, int]], Int[np.ndarray, "height width"]]:
     """How a mask of one object is read: all of one value, 255 too, or, where frame 0 has other ids, all but void."""
-    if np.setdiff1d(read_ids(first, size), [0]).size <= 1:
+    if np.setdiff1d(distinct(read_ids(first, size)), [0]).size <= 1:
         return _one_value
     return lambda file, size: (read_objects(file, size) > 0).astype(np.int64)
 
 
 def _one_value(file: Path, size: tuple[int, int]) -> Int[np.ndarray, "height width"]:
     values = read_ids(file, size)
-    if np.setdiff1d(values, [0]).size > 1:
+    if np.setdiff1d(distinct(values), [0]).size > 1:
         refuse_shades(file, np.where(values == VOID, 0, values))
     return (values > 0).astype(np.int64)
 

@@ -16,7 +16,7 @@ import numpy as np
 from unibench.datasets import mots
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders
-from unibench.datasets.images import frame_number, image_size, list_images, read_ids
+from unibench.datasets.images import distinct, frame_number, image_size, list_images, read_ids
 from unibench.geometry import masks
 from unibench.records import Clip, Truth
 
@@ -72,7 +72,7 @@ def _text(root: Path, name: str) -> Path:
 
 def _read_png(file: Path, size: tuple[int, int]) -> list[mots.Row]:
     values = read_ids(file, size)
-    ids = np.setdiff1d(values, [0])
+    ids = np.setdiff1d(distinct(values), [0])
     kinds = ids // 1000
     if not np.isin(kinds, (1, 2, mots.IGNORE)).all():
         fail(

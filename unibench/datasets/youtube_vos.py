@@ -14,7 +14,7 @@ import numpy as np
 
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, require_folder, subfolders, visible
-from unibench.datasets.images import frame_number, image_size, list_images, read_objects
+from unibench.datasets.images import distinct, frame_number, image_size, list_images, read_objects
 from unibench.geometry import masks as rle
 from unibench.records import Clip, Labels, Truth
 
@@ -55,7 +55,7 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     ids: list[int] = []
     for index, file in annotated.items():
         objects = read_objects(file, size)
-        new = [number for number in np.unique(objects).tolist() if number and number not in ids]
+        new = [number for number in distinct(objects).tolist() if number and number not in ids]
         ids += new
         masks = {number: rle.encode(objects == number) for number in ids}
         labels[index] = Labels(ids=np.array(ids, dtype=np.int64), masks=tuple(masks.values()))
