@@ -16,6 +16,8 @@ _TINY = 1e-12  # a shorter vector counts as zero, as in torch's `normalize`
 _VANISHED = -73.0
 """Logit below which a weight counts as zero: it is 2e-32, far too short to be seen beside `_TINY`, and its products are
 denormal numbers, with which processors compute ten times slower."""
+_LEAST = 1.98e-32
+"""The weight of such a logit."""
 _RAISED = 2.0**43
 """Lengths are computed as so many times themselves, and their squares do not become denormal either; exact."""
 
@@ -117,8 +119,9 @@ def _directed(
     sums = affinity.new_empty(3, len(keys.sizes), affinity.shape[1])
     blocks = zip(*(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True)
     for number, (alike, points) in enumerate(blocks):
-        logits = (alike - peak).mul_(INVERSE_TEMPERATURE)
-        weight = torch.threshold_(logits, _VANISHED, -torch.inf).exp_()
+        # Zeros are put in after the exponential, which takes four times as long over infinite and denormal values.
+        logits = (alike - peak).mul_(INVERSE_TEMPERATURE).clamp_(min=_VANISHED)
+        weight = torch.threshold_(logits.exp_(), _LEAST, 0.0)
         square = ((points @ points.T).mul_(_RAISED**2) @ weight).mul_(weight)
         for total, by_key in zip(sums, (weight * alike, square, weight), strict=True):
             torch.sum(by_key, 0, out=total[number])
