@@ -34,8 +34,8 @@ DATA = click.option(
     click.option("--teacher-weights", type=ANY_PATH, help="Its weights, or their folder. Default: the caches."),
     click.option("--pretrained", type=ANY_PATH,
                  help="Weights to begin with: torchvision's RetinaNet or ResNet, or a training's."),
-    click.option("--seed", type=click.IntRange(min=0), help="In place of the config's."),
-    click.option("--steps", type=click.IntRange(min=1), help="In place of the config's."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="In place of the config's."),
+    click.option("--steps", type=click.IntRange(1, 1_000_000_000), help="In place of the config's."),
 )  # fmt: skip
 def train(
     system_name: str,

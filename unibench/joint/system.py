@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from unibench.joint.ranges import Name, Side
 from unibench.records import Clip, Labels
 
 if TYPE_CHECKING:
@@ -107,11 +108,11 @@ class Detections:
 class EmbedderOptions:
     """A frozen model, and the crop of an object that it embeds."""
 
-    card: str
+    card: Name
     """Name of a model card, or path of one (`.toml`)."""
     layer: str
     """The map whose mean over an object's crop is the embedding; empty: the card's default."""
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     """Height and width to which every crop is resized, pixels."""
     rectify: bool = False
     """Whether negative elements of the mean become 0: with OSNet's layer `embedding`, torchreid's embedding."""

@@ -65,24 +65,28 @@ def test_names_that_are_not_there_list_what_there_is(tmp_path: Path) -> None:
     [
         ("steps = 10", "step = 10", r"mine\.toml: train: unknown field 'step'; there are: steps, batch, "),
         ("steps = 10", "", r"mine\.toml: train: missing field 'steps'"),
-        ("steps = 10", "steps = 0", r"mine\.toml: train\.steps is 0, expected at least 1; correct it$"),
+        (
+            "steps = 10",
+            "steps = 0",
+            r"mine\.toml: train\.steps: found 0, expected int, at least 1, at most 10+; ",
+        ),
         ("batch = 2", "batch = 2.5", r"mine\.toml: train\.batch: found 2\.5, expected int"),
-        ("rate = 1", "rate = -1", r"train\.rate is -1\.0, expected more than 0"),
+        ("rate = 1", "rate = -1", r"train\.rate: found -1, expected float, more than 0"),
         ("rate = 1", "rate = nan", r"train\.rate: found nan, expected a finite number"),
         (
             "rate = 1",
             "rate = 1\noptimizer = 'lion'",
-            r"train\.optimizer is 'lion', expected one of sgd, adamw",
+            r"train\.optimizer: found 'lion', expected one of sgd, adamw",
         ),
         (
             "rate = 1",
             "rate = 1\nprecision = 'int8'",
-            r"train\.precision is 'int8', expected one of float32, bf",
+            r"train\.precision: found 'int8', expected one of float32, bf",
         ),
         (
             "[0.5, 2.0]",
             "[2.0, 0.5]",
-            r"sample\.scale is \[2\.0, 0\.5\], expected two factors, the smaller first",
+            r"sample: scale: found \[2\.0, 0\.5\], expected the smaller factor first",
         ),
         ("[train]", "[train", r"mine\.toml: not a readable TOML file \(.*\); correct it$"),
     ],
@@ -116,7 +120,7 @@ def test_the_rate_warms_up_and_follows_half_a_cosine() -> None:
     assert schedule.rate(9, flat) == pytest.approx(0.37)
 
 
-@pytest.mark.parametrize("name", configs.OPTIMIZERS)
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_biases_and_normalisations_do_not_decay(name: str) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     before = {key: value.clone() for key, value in network.state_dict().items()}

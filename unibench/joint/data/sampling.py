@@ -6,14 +6,17 @@ canvas and mirrored alike, so that motion stays as it is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from msgspec import Meta
 from torch import Tensor
 
 from unibench.errors import TrainingError
 from unibench.geometry.canvas import BORDER, draw_top_left
+from unibench.joint.ranges import Count, Factor, Share, Side
 from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, Targets, TrainingSet
 
 
@@ -21,25 +24,29 @@ from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, Targets, Train
 class ViewOptions:
     """The canvas on which a network sees an image: resized with its aspect kept, padded right and below."""
 
-    height: int
+    height: Side
     """Pixels."""
-    width: int
+    width: Side
 
 
 @dataclass(frozen=True)
 class SampleOptions:
     """How a clip for training is drawn from a training set."""
 
-    time: int = 1
+    time: Annotated[int, Meta(ge=1, le=1000)] = 1
     """Frames of a clip; 1: stills."""
-    gap: int = 1
+    gap: Count = 1
     """Frames of the video from one frame of the clip to the next; less where the video is shorter."""
-    flip: float = 0.5
+    flip: Share = 0.5
     """Share of clips that are mirrored left to right."""
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[Factor, Factor] = (1.0, 1.0)
     """Range of the factor on the size with which an image fits the canvas; what stands out is cut off."""
-    visible: float = 0.25
+    visible: Share = 0.25
     """An object that keeps less of its area on the canvas is ignored."""
+
+    def __post_init__(self) -> None:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: found {list(self.scale)}, expected the smaller factor first")
 
 
 @dataclass(frozen=True)
