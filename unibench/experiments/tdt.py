@@ -139,7 +139,7 @@ def _tracks(student: Trained) -> Figure:
 def _config(teacher: EmbedderOptions, seed: int, size: Size) -> TdtConfig:
     tiny: TdtConfig = configs.read("tiny", SYSTEM)
     distilled = replace(tiny, classes=CLASSES, teacher=teacher)
-    return replace(distilled, train=replace(tiny.train, seed=seed, steps=size.steps))
+    return replace(distilled, train=configs.with_steps(tiny.train, size.steps, seed=seed))
 
 
 def _rows(out: Path, best: EmbedderOptions, seed: int, size: Size) -> list[Row]:

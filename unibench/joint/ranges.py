@@ -11,6 +11,7 @@ from unibench.schema import UNIQUE
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Classes = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=10_000), UNIQUE]
+Modules = Annotated[tuple[Name, ...], Meta(min_length=0, max_length=1000), UNIQUE]
 
 Side = Annotated[int, Meta(ge=1, le=8192)]
 """Pixels."""
