@@ -35,7 +35,11 @@ DATA = click.option(
     click.option("--pretrained", type=ANY_PATH,
                  help="Weights to begin with: torchvision's RetinaNet or ResNet, or a training's."),
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="In place of the config's."),
-    click.option("--steps", type=click.IntRange(1, 1_000_000_000), help="In place of the config's."),
+    click.option("--steps", type=click.IntRange(1, 1_000_000_000), help="Of each stage, in place of the config's."),
+    click.option("--validate", "validation", metavar="KIND:PLACE",
+                 help="Annotated images to score on every train.evaluate steps of the config and at the end of each "
+                      "stage: OUT/validation.csv. The best weights of the last stage are kept in OUT/best.pt."),
+    click.option("--best", is_flag=True, help="Write the weights that scored best (AP), not the last ones."),
 )  # fmt: skip
 def train(
     system_name: str,

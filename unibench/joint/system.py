@@ -49,7 +49,7 @@ class AnnotatedImage:
     areas: Float[np.ndarray, " _object"] = field(default_factory=lambda: np.zeros(0))
     """Of the objects' masks, square pixels: COCO calls an object small or large by them. Empty: the boxes' areas."""
     masks: Callable[[], Sequence[Rle]] = tuple
-    """Encodes the mask of each object at the size of the image, one for each of `labels.boxes`; none: there are none."""
+    """Encodes the mask of each object at the size of the image, one for each of `labels.boxes`, or none."""
     ignored_classes: Int[np.ndarray, " _region"] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Class that each region is ignored for; only the scores use it. Empty: every class."""
     video: str = ""

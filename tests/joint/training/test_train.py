@@ -22,7 +22,7 @@ from unibench.joint.data.prefetch import prefetch
 from unibench.joint.system import Batch
 from unibench.joint.training import distributed, export
 from unibench.joint.training import log as training_log
-from unibench.joint.training.config import TrainOptions, fill
+from unibench.joint.training.config import Stage, TrainOptions, fill
 from unibench.joint.training.train import train
 from unibench.models import cards
 
@@ -336,3 +336,43 @@ def test_a_batch_that_processes_cannot_share_is_one_line(
     monkeypatch.setattr(distributed, "process_group", lambda device: nullcontext(three))
     with pytest.raises(TrainingError, match=r"train\.batch is 4, expected a multiple of the 3 processes"):
         learn(tmp_path)
+
+
+def in_stages() -> ToyConfig:
+    """All learn, with an average; then the last layer alone, from the averaged weights."""
+    stages = (
+        Stage("all", 20, 0.01, warmup=5, warmup_power=2, ema=0.9, floor=0.1, flat=3),
+        Stage("last", 15, 0.01, learnt=("4",)),
+    )
+    return ToyConfig(TrainOptions(stages, 2, accumulate=2, optimizer="adamw", checkpoint=6))
+
+
+@pytest.fixture(scope="module")
+def whole_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stages")
+    learn(out, in_stages())
+    return out
+
+
+@pytest.mark.parametrize("at", [7, 38, 40, 41, 57])
+def test_a_training_in_stages_goes_on_to_the_same_end(whole_stages: Path, tmp_path: Path, at: int) -> None:
+    """Two batches a step: it fails within a stage, in its last step, and in the first ones of the next."""
+    with pytest.raises(MemoryError, match="out of memory"):
+        train(replace(TOY, losses=stopping(at)), in_stages(), [SQUARES], tmp_path, name="toy")
+    learn(tmp_path, in_stages())
+    assert_same_end(whole_stages, tmp_path)
+    logs = [(out / training_log.FILE).read_bytes() for out in (whole_stages, tmp_path)]
+    assert logs[0] == logs[1]
+
+
+def test_what_does_not_learn_in_a_stage_stays_bit_identical(whole_stages: Path, tmp_path: Path) -> None:
+    """The averaged weights of the first stage go on; in the second only the last layer changes."""
+    config = in_stages()
+    with pytest.raises(MemoryError, match="out of memory"):
+        train(replace(TOY, losses=stopping(40)), config, [SQUARES], tmp_path, name="toy")
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 20
+    first, end = saved["states"]["network"], weights(whole_stages)
+    assert all(torch.equal(first[name], saved["states"]["mean"][name]) for name in first)
+    changed = {name for name in first if not torch.equal(first[name], end[name])}
+    assert changed == {"4.weight", "4.bias"}

@@ -329,9 +329,9 @@ def _masks(
             "sample.masks = true; give data with masks, or set it to false"
         )
     placed = torch.zeros(int(kept.sum()), canvas.height, canvas.width, dtype=torch.bool)
-    for mask, row in zip(placed, np.flatnonzero(kept), strict=True):
+    for place, row in enumerate(np.flatnonzero(kept)):
         grey = np.repeat(masks.decode(encoded[row])[..., None].astype(np.uint8) * 255, 3, axis=2)
-        mask |= _image(grey, warp, canvas, (0, 0, 0))[0] > 127
+        placed[place] = _image(grey, warp, canvas, (0, 0, 0))[0] > 127
     return placed
 
 

@@ -31,7 +31,7 @@ from unibench.joint.training.distributed import ProcessGroup
 from unibench.models.download import sha256
 
 
-def train(
+def train(  # noqa: PLR0913 - all that a training depends on
     system: System,
     config: Any,
     training_sets: Sequence[TrainingSet],
