@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -62,8 +62,11 @@ def leaves(system: str, kind: Any, path: tuple[str | int, ...] = ()) -> Iterator
             yield from leaves(system, hint, (*path, name))
     elif NoneType in get_args(bare):
         yield from leaves(system, next(one for one in get_args(bare) if one is not NoneType), path)
+    elif get_origin(bare) is Mapping:
+        yield from leaves(system, get_args(bare)[1], (*path, "some"))
     elif get_origin(bare) is tuple:
-        yield Leaf(system, path, kind)
+        if not dataclasses.is_dataclass(get_args(bare)[0]):
+            yield Leaf(system, path, kind)
         for place, hint in enumerate(one for one in get_args(bare) if one is not Ellipsis):
             yield from leaves(system, hint, (*path, place))
     else:
@@ -106,7 +109,11 @@ def changed(leaf: Leaf, value: object) -> Any:
     inner = table
     for name in leaf.path[:-1]:
         inner = inner[name]
-    inner[leaf.path[-1]] = value
+    last = leaf.path[-1]
+    if isinstance(last, int) and last == len(inner):  # an item of a list that is empty
+        inner.append(value)
+    else:
+        inner[last] = value
     return table
 
 
@@ -125,7 +132,7 @@ def test_a_value_out_of_range_is_refused_by_the_fields_name(leaf: Leaf) -> None:
     system = systems.find(leaf.system)
     known = json.loads(tiny(leaf.system))
     configs.fill(copy.deepcopy(known), system, "f")
-    name = r"\.".join(one for one in leaf.path if isinstance(one, str))
+    name = r"(\[\d\])?\.".join(one for one in leaf.path if isinstance(one, str))
     tried = list(outside(leaf.hint))
     assert tried
     for value in tried:

@@ -330,7 +330,7 @@ def _masks(
         )
     placed = torch.zeros(int(kept.sum()), canvas.height, canvas.width, dtype=torch.bool)
     for place, row in enumerate(np.flatnonzero(kept)):
-        grey = np.repeat(masks.decode(encoded[row])[..., None].astype(np.uint8) * 255, 3, axis=2)
+        grey = np.repeat(masks.decode(encoded[int(row)])[..., None].astype(np.uint8) * 255, 3, axis=2)
         placed[place] = _image(grey, warp, canvas, (0, 0, 0))[0] > 127
     return placed
 

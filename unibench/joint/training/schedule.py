@@ -65,8 +65,8 @@ def optimizer(network: nn.Module, stage: Stage, options: TrainOptions) -> torch.
 def rate(step: int, stage: Stage) -> float:
     """Learning rate of a step of a stage: a warm-up, a cosine, and a last part on which it stays."""
     if step < stage.warmup:
-        rise = (stage.rate - stage.warmup_rate) * step**stage.warmup_power
-        return stage.warmup_rate + rise / stage.warmup**stage.warmup_power
+        rise = (stage.rate - stage.warmup_rate) * float(step**stage.warmup_power)
+        return stage.warmup_rate + rise / float(stage.warmup**stage.warmup_power)
     share = min(1.0, (step - stage.warmup) / max(1, stage.steps - stage.flat - stage.warmup))
     low = stage.floor * stage.rate
     return low + (stage.rate - low) * (1 + math.cos(math.pi * share)) / 2

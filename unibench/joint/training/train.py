@@ -313,7 +313,7 @@ def _backward(run: _Run, batch: Batch, step: int) -> dict[str, float]:
     means = group.mean(torch.stack([total, *terms.values()]).detach())
     values = dict(zip(["loss", *terms], means, strict=True))
     _require_finite(step, values)
-    run.scaler.scale(total / options.accumulate).backward()  # type: ignore[no-untyped-call]
+    run.scaler.scale(total / options.accumulate).backward()
     return values
 
 
