@@ -1,31 +1,36 @@
 """What the association cascade is told and what it remembers: options and frozen records. `heads.associate` runs it."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
+from msgspec import Meta
 from torch import Tensor
 
 from heads import kalman
+
+Limit = Annotated[float, Meta(ge=0, le=1000)]
+"""A cost."""
 
 
 @dataclass(frozen=True)
 class CascadeOptions:
     """Every number of the cascade. A limit is the highest cost at which two objects may still be one."""
 
-    appearance_limit: float = 0.7
+    appearance_limit: Limit = 0.7
     """First stage: of 1 - similarity, motion mixed in. Also where `use_iou` is off, of unconfirmed tracks."""
-    iou_limit: float = 0.5
+    iou_limit: Limit = 0.5
     """Second stage: of 1 - IoU, tracks that were seen in the last frame only."""
-    confirm_limit: float = 0.7
+    confirm_limit: Limit = 0.7
     """Third stage: of 1 - IoU, tracks that were seen once only."""
-    duplicate_limit: float = 0.15
+    duplicate_limit: Limit = 0.15
     """Of a tracked and a lost track with 1 - IoU below it, the one that lived shorter is removed."""
-    motion_weight: float = 0.98
+    motion_weight: Annotated[float, Meta(ge=0, le=1)] = 0.98
     """Lambda: first-stage cost = lambda * (1 - similarity) + (1 - lambda) * Mahalanobis^2. 1: appearance only."""
     gate: bool = True
     """Whether a pair with Mahalanobis^2 above `gate_threshold` can match in the first stage."""
-    gate_threshold: float = 9.4877
+    gate_threshold: Annotated[float, Meta(ge=0, le=1e6)] = 9.4877
     """The 95 % quantile of the chi-square distribution with 4 degrees of freedom."""
     use_kalman: bool = True
     """Whether boxes are filtered and predicted. If not, a track's box is the one it was last seen in."""
@@ -35,11 +40,11 @@ class CascadeOptions:
     confirm_at_birth: bool = False
     """Whether a track counts from its first observation, or from its second if that is in the very next frame.
     The tracks of frame 0 always count."""
-    birth_score: float = 0.5
+    birth_score: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """An observation starts a track if its score is at least this."""
-    buffer: float = 30.0
+    buffer: Annotated[float, Meta(ge=0, le=1e6)] = 30.0
     """How long a track may be lost, in frames of a clip with 30 frames per second."""
-    memory: int = 1
+    memory: Annotated[int, Meta(ge=1, le=10_000)] = 1
     """How many of its last observations a track is compared with, as one set of points."""
 
     def __post_init__(self) -> None:

@@ -7,9 +7,11 @@ Reference: Lu et al., "RetinaTrack", CVPR 2020, section 3.5.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from msgspec import Meta
 
 Similarity = Float[np.ndarray, "track object"]
 
@@ -20,14 +22,14 @@ class StoreOptions:
 
     embeddings: bool
     """Similarity: half overlap, half cosine of the embeddings. False: overlap alone, the paper's IOU baseline."""
-    min_iou: float
+    min_iou: Annotated[float, Meta(ge=0, le=1)]
     """Overlap below it counts as none."""
-    min_cosine: float
+    min_cosine: Annotated[float, Meta(ge=-1, le=1)]
     """Epsilon of the paper: objects whose embeddings are less alike are never matched. Without effect if not
     `embeddings`."""
-    history: int
+    history: Annotated[int, Meta(ge=1, le=10_000)]
     """H of the paper: observations that a track remembers, each of which may match."""
-    patience: int
+    patience: Annotated[int, Meta(ge=0, le=1_000_000)]
     """Frames after its last observation in which a track can still be found again."""
 
 

@@ -2,6 +2,7 @@
 
 A record is a frozen dataclass. Its annotations are the whole schema: types are strict (no text is a number, no number a
 switch), and a range stands where the field is declared, `rate: Annotated[float, Meta(gt=0)]` with msgspec's `Meta`.
+Fields that must fit each other are the record's `__post_init__`, which raises ValueError.
 What no record needs to say holds for every file: numbers are finite, integers fit 64 bits, no key stands twice in
 a table, tables are at most `DEPTH` deep, and every text can be written as UTF-8.
 """
@@ -19,7 +20,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
+UNIQUE = Meta(extra_json_schema={"uniqueItems": True})
+"""Beside a tuple's type: no item may stand in it twice."""
 DEPTH = 32
 """Levels of tables in tables that a file may have."""
 INTEGERS = range(-(2**63), 2**63)
@@ -148,13 +152,13 @@ def _record(kind: Any, table: object, where: str, *, others: bool) -> Any:
         if one.default is MISSING and one.default_factory is MISSING and name not in table:
             raise SchemaError(f"{where}: missing field {name!r}")
     hints = _hints(kind)
-    return kind(
-        **{
-            name: _value(hints[name], table[name], _at(where, name), others)
-            for name in known
-            if name in table
-        }
-    )
+    values = {
+        name: _value(hints[name], table[name], _at(where, name), others) for name in known if name in table
+    }
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise SchemaError(f"{where}: {' '.join(str(error).split())}") from error
 
 
 @cache
@@ -172,6 +176,10 @@ def _value(hint: Any, value: object, where: str, others: bool) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return _record(hint, value, where, others=others)
+    if origin is Annotated and get_origin(arguments[0]) is tuple and isinstance(value, list):
+        items = _value(arguments[0], value, where, others)  # names the item that does not fit, not the list
+        if UNIQUE in hint.__metadata__ and len(set(items)) < len(items):
+            raise SchemaError(f"{where}: found {_quote(value)}, expected no item twice")
     if origin is Mapping and isinstance(value, dict):
         return {
             key: _value(arguments[1], item, f"{where}.{_short(key)}", others) for key, item in value.items()

@@ -19,8 +19,10 @@ from unibench.models import cards
 CONFIG = """
 classes = ["square"]
 [train]
-steps = 30
 batch = 2
+[[train.stages]]
+name = "all"
+steps = 30
 rate = 0.01
 """
 
@@ -59,7 +61,7 @@ def test_it_writes_a_card_the_weights_and_the_log(tmp_path: Path) -> None:
     assert log.read(out)["step"] == list(range(7))
     assert cards.find(str(out / "toy-small-trained.toml")).architecture.name == "toy"
     for more, changed in (
-        (["--steps", 8], "steps = 7, found 8"),
+        (["--steps", 8], "stages[0].steps = 7, found 8"),
         (["--steps", 7, "--seed", 1], "seed = 0, found 1"),
     ):
         again = unibench(*command, *more)

@@ -13,10 +13,14 @@ from unibench.geometry.boxes import iou
 from unibench.joint import detector
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
 from unibench.joint.system import Batch, Detections, System, Task
-from unibench.joint.training.config import TrainOptions
+from unibench.joint.training.config import Stage, TrainOptions
 from unibench.records import Clip, Labels
 
-VIEW, SAMPLE, TRAIN = ViewOptions(64, 64), SampleOptions(), TrainOptions(steps=1, batch=1, rate=0.1)
+VIEW, SAMPLE, TRAIN = (
+    ViewOptions(64, 64),
+    SampleOptions(),
+    TrainOptions((Stage("all", steps=1, rate=0.1),), batch=1),
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def track(network: nn.Module, config: ToyConfig, clip: Clip, task: Task) -> Iter
         yield Labels(ids=np.array(ids, dtype=np.int64), boxes=boxes.numpy().astype(np.float64))
 
 
-def losses(network: nn.Module, batch: Batch, config: ToyConfig) -> dict[str, Tensor]:
+def losses(network: nn.Module, batch: Batch, config: ToyConfig, stage: str) -> dict[str, Tensor]:
     raise NotImplementedError
 
 

@@ -34,8 +34,12 @@ DATA = click.option(
     click.option("--teacher-weights", type=ANY_PATH, help="Its weights, or their folder. Default: the caches."),
     click.option("--pretrained", type=ANY_PATH,
                  help="Weights to begin with: torchvision's RetinaNet or ResNet, or a training's."),
-    click.option("--seed", type=click.IntRange(min=0), help="In place of the config's."),
-    click.option("--steps", type=click.IntRange(min=1), help="In place of the config's."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="In place of the config's."),
+    click.option("--steps", type=click.IntRange(1, 1_000_000_000), help="Of each stage, in place of the config's."),
+    click.option("--validate", "validation", metavar="KIND:PLACE",
+                 help="Annotated images to score on every train.evaluate steps of the config and at the end of each "
+                      "stage: OUT/validation.csv. The best weights of the last stage are kept in OUT/best.pt."),
+    click.option("--best", is_flag=True, help="Write the weights that scored best (AP), not the last ones."),
 )  # fmt: skip
 def train(
     system_name: str,
@@ -51,8 +55,13 @@ def train(
     pretrained: Path | None,
     seed: int | None,
     steps: int | None,
+    validation: str | None,
+    best: bool,
 ) -> None:
     """Train the joint tracker NAME; the same command goes on after an interruption.
+
+    A config is a TOML file; its stages, [[train.stages]], follow one another: each has its own steps, rate, warm-up and
+    modules that learn. Those that come with unibench say what every field means.
 
     Several GPUs: torchrun --nproc-per-node 8 -m unibench train NAME ... --device cuda
     """
@@ -67,6 +76,8 @@ def train(
     config = _with_schedule(configs.read(config_name, system), seed, steps)
     if teacher or teacher_weights:
         config = _with_teacher(config, teacher, teacher_weights)
+    if best and not validation:
+        raise OneLine("--best: nothing to score on; name data with --validate, or leave it out")
     data = [registry.read(spec, config.classes) for spec in specs]
     if system.prepare is not None:
         folder = prepared or out / "prepared"
@@ -77,7 +88,10 @@ def train(
     elif only_prepare or prepared:
         raise OneLine(f"{system_name}: needs nothing beside the data; leave out --prepare and --prepared")
     try:
-        card = train_system(system, config, data, out, name=name, device=device, pretrained=pretrained)
+        card = train_system(
+            system, config, data, out, name=name, device=device, pretrained=pretrained, best=best,
+            validation=registry.read(validation, config.classes) if validation else None,
+        )  # fmt: skip
     except KeyboardInterrupt as error:
         raise OneLine(f"interrupted; the same command goes on from the last checkpoint in {out}") from error
     if os.environ.get("RANK", "0") == "0":
@@ -97,8 +111,10 @@ def _refuse_known(name: str, out: Path) -> None:
 
 def _with_schedule(config: Any, seed: int | None, steps: int | None) -> Any:
     """The config with the command line's seed and steps."""
-    changes = {name: value for name, value in (("seed", seed), ("steps", steps)) if value is not None}
-    return replace(config, train=replace(config.train, **changes))
+    from unibench.joint.training import config as configs
+
+    options = config.train if seed is None else replace(config.train, seed=seed)
+    return replace(config, train=options if steps is None else configs.with_steps(options, steps))
 
 
 def _with_teacher(config: Any, name: str | None, weights: Path | None) -> Any:

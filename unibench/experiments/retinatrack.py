@@ -156,7 +156,7 @@ def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
 
 
 def _seeded(config: RetinaTrackConfig, seed: int, steps: int) -> RetinaTrackConfig:
-    return replace(config, train=replace(config.train, seed=seed, steps=steps))
+    return replace(config, train=configs.with_steps(config.train, steps, seed=seed))
 
 
 def _scores(card: Path, ways: Mapping[str, TrackingOptions], size: Size) -> dict[str, dict[str, float]]:

@@ -29,7 +29,7 @@ from unibench.joint import systems
 from unibench.joint.data import registry
 from unibench.joint.system import Detections, EmbedderOptions, TrainingSet
 from unibench.joint.tdt import SYSTEM
-from unibench.joint.tdt.config import TdtConfig, TrackingOptions
+from unibench.joint.tdt.config import EmbedderName, TdtConfig, TrackingOptions
 from unibench.joint.tdt.tracker import advance, observer
 from unibench.joint.training import config as configs
 from unibench.joint.training import evaluate
@@ -139,7 +139,7 @@ def _tracks(student: Trained) -> Figure:
 def _config(teacher: EmbedderOptions, seed: int, size: Size) -> TdtConfig:
     tiny: TdtConfig = configs.read("tiny", SYSTEM)
     distilled = replace(tiny, classes=CLASSES, teacher=teacher)
-    return replace(distilled, train=replace(tiny.train, seed=seed, steps=size.steps))
+    return replace(distilled, train=configs.with_steps(tiny.train, size.steps, seed=seed))
 
 
 def _rows(out: Path, best: EmbedderOptions, seed: int, size: Size) -> list[Row]:
@@ -194,7 +194,7 @@ def _student(out: Path, size: Size, name: str, config: TdtConfig) -> Trained:
     return network, read
 
 
-def _embedding_by(student: Trained, embedder: str) -> Trained:
+def _embedding_by(student: Trained, embedder: EmbedderName) -> Trained:
     network, config = student
     limit = 0.0 if embedder == "none" else config.tracking.cascade.appearance_limit
     cascade = replace(config.tracking.cascade, appearance_limit=limit)

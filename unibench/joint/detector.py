@@ -13,6 +13,7 @@ from unibench.geometry import canvas
 from unibench.geometry.canvas import Placement
 from unibench.joint.data.sampling import ViewOptions
 from unibench.joint.layers import box_coder
+from unibench.joint.ranges import Count, Share
 from unibench.joint.system import Detections, Task
 
 PROTOCOLS: Mapping[str, bool] = {"private": True, "public": False}
@@ -23,13 +24,13 @@ PROTOCOLS: Mapping[str, bool] = {"private": True, "public": False}
 class DetectionOptions:
     """How the outputs of all anchors become objects."""
 
-    min_score: float
+    min_score: Share
     """Near zero for average precision."""
-    nms_iou: float
+    nms_iou: Share
     across_classes: bool
     """Each anchor has its best class alone, and objects suppress each other whatever their class."""
-    per_class: int
-    total: int
+    per_class: Count
+    total: Count
 
 
 def finds_objects(task: Task) -> bool:

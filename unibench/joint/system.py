@@ -7,14 +7,15 @@ image that a tensor holds.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from unibench.records import Clip, Labels
+from unibench.joint.ranges import Name, Side
+from unibench.records import Clip, Labels, Rle
 
 if TYPE_CHECKING:
     from unibench.tasks.family import Task as Task  # noqa: PLC0414 - joint's modules take it from here
@@ -23,6 +24,12 @@ else:
 
 UNKNOWN = -1
 """Identity of an object that has none."""
+Objective = Literal["mot", "sot"]
+"""What a batch teaches: to find all objects, or to find the one object again that is known in the first frame."""
+
+
+def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
+    return lambda: torch.zeros(shape, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,8 @@ class AnnotatedImage:
     """A teacher's embedding of each object, one row for each of `labels.boxes`; without a teacher (0, 0)."""
     areas: Float[np.ndarray, " _object"] = field(default_factory=lambda: np.zeros(0))
     """Of the objects' masks, square pixels: COCO calls an object small or large by them. Empty: the boxes' areas."""
+    masks: Callable[[], Sequence[Rle]] = tuple
+    """Encodes the mask of each object at the size of the image, one for each of `labels.boxes`, or none."""
     ignored_classes: Int[np.ndarray, " _region"] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Class that each region is ignored for; only the scores use it. Empty: every class."""
     video: str = ""
@@ -70,19 +79,18 @@ class Targets:
     embeddings: Float[Tensor, "object dim"]
     """A teacher's embedding of each object; dim 0 without a teacher."""
     ignored: Float[Tensor, "region 4"]
+    masks: Bool[Tensor, "_object height width"] = field(default_factory=_empty(0, 0, 0, dtype=torch.bool))
+    """True on the object, at the size of the canvas; length 0 if the config does not ask for masks."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one training step learns from: clips of one frame (stills) or a few."""
+    """What the losses see at a time: clips of one frame (stills) or a few."""
 
     images: UInt8[Tensor, "clip time 3 height width"]
     targets: tuple[tuple[Targets, ...], ...]
-    """[clip][time]"""
-
-
-def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
-    return lambda: torch.zeros(shape, dtype=dtype)
+    """[clip][time]; if the objective is `sot`, one object at time 0, and later the same one or none."""
+    objective: Objective = "mot"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +115,11 @@ class Detections:
 class EmbedderOptions:
     """A frozen model, and the crop of an object that it embeds."""
 
-    card: str
+    card: Name
     """Name of a model card, or path of one (`.toml`)."""
     layer: str
     """The map whose mean over an object's crop is the embedding; empty: the card's default."""
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     """Height and width to which every crop is resized, pixels."""
     rectify: bool = False
     """Whether negative elements of the mean become 0: with OSNet's layer `embedding`, torchreid's embedding."""
@@ -132,8 +140,8 @@ class System:
     """Holds `paper.toml`, `tiny.toml`, ..."""
     build: Callable[[Any], nn.Module]
     """Config -> network with random parameters."""
-    losses: Callable[[nn.Module, Batch, Any], dict[str, Tensor]]
-    """Network, batch, config -> named terms, weighted; their sum is minimised."""
+    losses: Callable[[nn.Module, Batch, Any, str], dict[str, Tensor]]
+    """Network, batch, config, name of the stage -> named terms, weighted; their sum is minimised."""
     detect: Callable[[nn.Module, Tensor, Any], list[Detections]]
     """Network, images (batch, 3, height, width), config -> the objects of each image."""
     track: Callable[[nn.Module, Any, Clip, Task], Iterator[Labels]]
@@ -143,6 +151,8 @@ class System:
     """The part that can enter as a frozen model: images, as `pyramid.normalise` gives them -> name -> map."""
     unsupported: Mapping[str, str]
     """Family of tasks -> why this system cannot do them; all others it can."""
+    objectives: tuple[Objective, ...] = ("mot",)
+    """What its losses can teach."""
     prepare: Callable[..., list[TrainingSet]] | None = None
     """Training sets, config, folder (keyword `device`) -> the training sets with what training needs beside the data.
     It is stored in the folder, so that it is made once."""

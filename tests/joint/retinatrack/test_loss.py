@@ -60,7 +60,7 @@ def batch(*clips):
 
 
 def losses(network, *clips, config=TINY):
-    return {name: float(one) for name, one in SYSTEM.losses(network, batch(*clips), config).items()}
+    return {name: float(one) for name, one in SYSTEM.losses(network, batch(*clips), config, "all").items()}
 
 
 def test_anchors_stand_for_objects_from_iou_a_half_on_and_for_identities_from_0_7_on():

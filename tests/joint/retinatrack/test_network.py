@@ -99,7 +99,7 @@ def test_gradients_reach_every_parameter():
     for name in VARIANTS:
         config = variant(name)
         network = build(config)
-        sum(SYSTEM.losses(network, a_batch(), config).values()).backward()
+        sum(SYSTEM.losses(network, a_batch(), config, "all").values()).backward()
         missing = [key for key, one in network.named_parameters() if one.grad is None or not one.grad.any()]
         assert missing == [], name
 
@@ -168,7 +168,7 @@ def test_the_statistics_of_a_level_are_those_of_its_maps():
 def test_unknown_identities_take_no_part():
     batch = a_batch()
     nobody = [[_without_ids(one) for one in clip] for clip in batch.targets]
-    terms = SYSTEM.losses(build(TINY), Batch(batch.images, tuple(map(tuple, nobody))), TINY)
+    terms = SYSTEM.losses(build(TINY), Batch(batch.images, tuple(map(tuple, nobody))), TINY, "all")
     assert terms["triplet"] == 0
     assert terms["classification"] > 0
 

@@ -20,7 +20,7 @@ STEPS, CLIPS = 120, 4
 def learn(seed, out):
     """Train the tiny config for a little; losses of each step, IDF1 with and without embeddings on given boxes."""
     tiny = configs.read("tiny", SYSTEM)
-    options = replace(tiny.train, seed=seed, steps=STEPS)
+    options = configs.with_steps(tiny.train, STEPS, seed=seed)
     card = train(
         SYSTEM,
         replace(tiny, train=options),

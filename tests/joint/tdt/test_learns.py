@@ -27,7 +27,7 @@ def trained(tmp_path_factory):
 
 def learn(out: Path, seed: int):
     """Train on stills; the network and its config, as a card's weights file gives them back."""
-    config = replace(TINY, train=replace(TINY.train, steps=STEPS, seed=seed))
+    config = replace(TINY, train=configs.with_steps(TINY.train, STEPS, seed=seed))
     data = SYSTEM.prepare([stills(IMAGES)], config, out / "embeddings")
     card = train(SYSTEM, config, data, out, name="tiny")
     return systems.build(cards.read(card), card.with_suffix(".safetensors"))[1:]

@@ -69,7 +69,7 @@ def test_the_three_terms_by_hand():
         0.8,
         100.0,
     )  # elements after the first D_s do not count
-    found = SYSTEM.losses(network, batch(targets([[2.0, 0, 12, 10], C], [0, 2], teacher)), TINY)
+    found = SYSTEM.losses(network, batch(targets([[2.0, 0, 12, 10], C], [0, 2], teacher)), TINY, "all")
 
     def focal(logit, positive):
         chance = 1 / (1 + math.exp(-logit))
@@ -90,7 +90,7 @@ def test_the_embedding_loss_is_a_mean_over_the_anchors_of_an_image_then_over_ima
     said = torch.zeros(3, 3, DIM)
     said[0, 0, 0], said[1, 1, 5] = 1.0, 2.0
     network = saying(torch.zeros(3, 3, 3).tolist(), torch.zeros(3, 3, 4).tolist(), said)
-    found = SYSTEM.losses(network, batch(targets([A, C]), targets([B]), targets([])), TINY)
+    found = SYSTEM.losses(network, batch(targets([A, C]), targets([B]), targets([])), TINY, "all")
     assert float(found["embedding"]) == pytest.approx(10 * (0.5 + 4) / 3)
 
 
@@ -98,8 +98,8 @@ def test_anchors_in_ignored_regions_teach_nothing():
     logits = torch.full((1, 3, 3), -3.0)
     logits[0, 1] = 5.0
     network = saying(logits.tolist(), torch.zeros(1, 3, 4).tolist(), torch.zeros(1, 3, DIM))
-    shown = SYSTEM.losses(network, batch(targets([A])), TINY)["classification"]
-    hidden = SYSTEM.losses(network, batch(targets([A], ignored=[B])), TINY)["classification"]
+    shown = SYSTEM.losses(network, batch(targets([A])), TINY, "all")["classification"]
+    hidden = SYSTEM.losses(network, batch(targets([A], ignored=[B])), TINY, "all")["classification"]
     assert float(shown) > 5 * float(hidden)
 
 
@@ -108,7 +108,7 @@ def test_images_without_objects_have_a_loss():
     network = SYSTEM.build(TINY).train()
     nothing = replace(targets([]), embeddings=torch.zeros(0, 0))
     images = torch.zeros(2, 1, 3, 64, 64, dtype=torch.uint8)
-    found = SYSTEM.losses(network, Batch(images, ((nothing,), (nothing,))), TINY)
+    found = SYSTEM.losses(network, Batch(images, ((nothing,), (nothing,))), TINY, "all")
     assert found["localisation"].item() == found["embedding"].item() == 0
     assert found["classification"].item() > 0
     sum(found.values()).backward()
@@ -119,7 +119,7 @@ def test_gradients_reach_every_parameter():
     network = SYSTEM.build(TINY).train()
     images = torch.randint(0, 255, (2, 1, 3, 128, 128), dtype=torch.uint8)
     seen = targets([[10, 10, 42, 42], [30, 40, 94, 104], [1, 2, 127, 125]], [0, 1, 2], torch.rand(3, DIM))
-    sum(SYSTEM.losses(network, Batch(images, ((seen,), (seen,))), TINY).values()).backward()
+    sum(SYSTEM.losses(network, Batch(images, ((seen,), (seen,))), TINY, "all").values()).backward()
     without = [name for name, one in network.named_parameters() if one.grad is None or not one.grad.any()]
     assert without == []
 
@@ -128,6 +128,6 @@ def test_without_its_weight_no_embedding_is_asked_for():
     alone = replace(TINY, losses=replace(TINY.losses, embedding=0.0))
     network = saying(torch.zeros(1, 3, 3).tolist(), torch.zeros(1, 3, 4).tolist(), torch.zeros(1, 3, DIM))
     one = replace(targets([A]), embeddings=torch.zeros(1, 0))
-    assert set(SYSTEM.losses(network, batch(one), alone)) == {"classification", "localisation"}
+    assert set(SYSTEM.losses(network, batch(one), alone, "all")) == {"classification", "localisation"}
     with pytest.raises(TrainingError, match=r"0 elements of a teacher's embeddings, expected 64 .*--prepare"):
-        SYSTEM.losses(network, batch(one), TINY)
+        SYSTEM.losses(network, batch(one), TINY, "all")

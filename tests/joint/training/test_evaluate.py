@@ -23,7 +23,7 @@ from unibench.joint.data.sampling import SampleOptions, ViewOptions
 from unibench.joint.system import AnnotatedImage, Detections, System, TrainingSet
 from unibench.joint.training import config as configs
 from unibench.joint.training import evaluate
-from unibench.joint.training.config import TrainOptions
+from unibench.joint.training.config import Stage, TrainOptions
 from unibench.metrics.detection import ORDER
 from unibench.records import Labels
 
@@ -33,7 +33,7 @@ class Config:
     classes: tuple[str, ...] = ("dark", "bright")
     view: ViewOptions = field(default_factory=lambda: ViewOptions(100, 160))
     sample: SampleOptions = field(default_factory=SampleOptions)
-    train: TrainOptions = field(default_factory=lambda: TrainOptions(1, 1, 0.1))
+    train: TrainOptions = field(default_factory=lambda: TrainOptions((Stage("all", 1, 0.1),), 1))
 
 
 def things(image: Tensor) -> Iterator[tuple[list[float], int]]:

@@ -7,6 +7,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +15,23 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tests.joint.training.toy import SQUARES, TOY, ToyConfig
+from tests.joint.training.toy import SQUARES, TOY, ToyConfig, options
 from unibench.errors import TrainingError
 from unibench.joint import systems
 from unibench.joint.data.prefetch import prefetch
 from unibench.joint.system import Batch
 from unibench.joint.training import distributed, export
 from unibench.joint.training import log as training_log
-from unibench.joint.training.config import TrainOptions, fill
+from unibench.joint.training.config import Stage, TrainOptions, fill
 from unibench.joint.training.train import train
 from unibench.models import cards
 
 CONFIG = ToyConfig()
+
+
+def staged(train: TrainOptions, **changes: Any) -> TrainOptions:
+    """The same options with another schedule in every stage."""
+    return replace(train, stages=tuple(replace(one, **changes) for one in train.stages))
 
 
 def learn(out: Path, config: ToyConfig = CONFIG, **more: Path) -> Path:
@@ -50,10 +56,10 @@ def stopping(at: int) -> object:
     """Losses that fail at a step, as a machine does."""
     done = iter(range(1000))
 
-    def losses(network: nn.Module, batch: Batch, config: ToyConfig) -> dict[str, Tensor]:
+    def losses(network: nn.Module, batch: Batch, config: ToyConfig, stage: str) -> dict[str, Tensor]:
         if next(done) == at:
             raise MemoryError("out of memory")
-        return TOY.losses(network, batch, config)
+        return TOY.losses(network, batch, config, stage)
 
     return losses
 
@@ -122,7 +128,7 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGKILL)
     print(f"killed after {len(path.read_bytes().splitlines()) - 1} of {steps} steps")
     assert not (tmp_path / "killed" / "toy.toml").exists()
-    config = ToyConfig(TrainOptions(steps, 4, 0.01, "adamw", checkpoint=10))
+    config = ToyConfig(options(steps))
     learn(tmp_path / "killed", config)
     learn(tmp_path / "whole", config)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
@@ -132,10 +138,10 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
 
 def test_another_config_is_refused_in_one_line(tmp_path: Path) -> None:
     learn(tmp_path)
-    changed = replace(CONFIG, train=replace(CONFIG.train, rate=0.5))
+    changed = replace(CONFIG, train=staged(CONFIG.train, rate=0.5))
     with pytest.raises(
         TrainingError,
-        match=r"checkpoint\.pt: made with config\.train\.rate = 0\.01, found 0\.5; repeat .* -o$",
+        match=r"checkpoint\.pt: made with config\.train\.stages\[0\]\.rate = 0\.01, found 0\.5; repeat .* -o$",
     ):
         learn(tmp_path, changed)
 
@@ -187,16 +193,16 @@ def test_a_checkpoint_that_would_run_code_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "found"),
+    ("changes", "found"),
     [
-        ({"optimizer": "sgd", "rate": 1e15}, r"step \d+: (loss|norm of the gradient) is (inf|nan)"),
-        ({"optimizer": "sgd", "rate": 1e15, "precision": "bfloat16"}, r"step \d+: .* is (inf|nan)"),
+        ({"optimizer": "sgd"}, r"step \d+: (loss|norm of the gradient) is (inf|nan)"),
+        ({"optimizer": "sgd", "precision": "bfloat16"}, r"step \d+: .* is (inf|nan)"),
     ],
 )
 def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(
-    tmp_path: Path, options: dict[str, object], found: str
+    tmp_path: Path, changes: dict[str, object], found: str
 ) -> None:
-    config = ToyConfig(replace(CONFIG.train, checkpoint=1, **options))  # type: ignore[arg-type]
+    config = ToyConfig(replace(staged(CONFIG.train, rate=1e15), checkpoint=1, **changes))  # type: ignore[arg-type]
     with pytest.raises(
         TrainingError, match=rf"^{found}; the last checkpoint is kept: lower train\.rate, .*$"
     ):
@@ -228,7 +234,7 @@ def test_float16_resumes_with_its_scale(tmp_path: Path) -> None:
 
 
 def test_the_gradient_is_clipped(tmp_path: Path) -> None:
-    slow = replace(CONFIG.train, optimizer="sgd", momentum=0.0, rate=1.0, steps=1)
+    slow = replace(staged(CONFIG.train, rate=1.0, steps=1), optimizer="sgd", momentum=0.0)
     torch.manual_seed(0)
     start = TOY.build(CONFIG).state_dict()
     length = {}
@@ -300,7 +306,7 @@ def test_prefetched_batches_come_in_order() -> None:
 def test_two_processes_do_what_one_does_with_the_whole_batch(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*launcher, *toy_command(tmp_path / "two", 40, 4, 0.0, "sgd")], check=True, timeout=200)
-    config = ToyConfig(TrainOptions(40, 4, 0.01, "sgd", checkpoint=10), dropout=0.0)
+    config = ToyConfig(options(40, optimizer="sgd"), dropout=0.0)
     learn(tmp_path / "one", config)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     torch.manual_seed(0)
@@ -330,3 +336,43 @@ def test_a_batch_that_processes_cannot_share_is_one_line(
     monkeypatch.setattr(distributed, "process_group", lambda device: nullcontext(three))
     with pytest.raises(TrainingError, match=r"train\.batch is 4, expected a multiple of the 3 processes"):
         learn(tmp_path)
+
+
+def in_stages() -> ToyConfig:
+    """All learn, with an average; then the last layer alone, from the averaged weights."""
+    stages = (
+        Stage("all", 20, 0.01, warmup=5, warmup_power=2, ema=0.9, floor=0.1, flat=3),
+        Stage("last", 15, 0.01, learnt=("4",)),
+    )
+    return ToyConfig(TrainOptions(stages, 2, accumulate=2, optimizer="adamw", checkpoint=6))
+
+
+@pytest.fixture(scope="module")
+def whole_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stages")
+    learn(out, in_stages())
+    return out
+
+
+@pytest.mark.parametrize("at", [7, 38, 40, 41, 57])
+def test_a_training_in_stages_goes_on_to_the_same_end(whole_stages: Path, tmp_path: Path, at: int) -> None:
+    """Two batches a step: it fails within a stage, in its last step, and in the first ones of the next."""
+    with pytest.raises(MemoryError, match="out of memory"):
+        train(replace(TOY, losses=stopping(at)), in_stages(), [SQUARES], tmp_path, name="toy")
+    learn(tmp_path, in_stages())
+    assert_same_end(whole_stages, tmp_path)
+    logs = [(out / training_log.FILE).read_bytes() for out in (whole_stages, tmp_path)]
+    assert logs[0] == logs[1]
+
+
+def test_what_does_not_learn_in_a_stage_stays_bit_identical(whole_stages: Path, tmp_path: Path) -> None:
+    """The averaged weights of the first stage go on; in the second only the last layer changes."""
+    config = in_stages()
+    with pytest.raises(MemoryError, match="out of memory"):
+        train(replace(TOY, losses=stopping(40)), config, [SQUARES], tmp_path, name="toy")
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 20
+    first, end = saved["states"]["network"], weights(whole_stages)
+    assert all(torch.equal(first[name], saved["states"]["mean"][name]) for name in first)
+    changed = {name for name in first if not torch.equal(first[name], end[name])}
+    assert changed == {"4.weight", "4.bias"}

@@ -12,16 +12,20 @@ from torch.nn import functional as F
 
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
 from unibench.joint.system import AnnotatedImage, Batch, System, TrainingSet
-from unibench.joint.training.config import TrainOptions
+from unibench.joint.training.config import Stage, TrainOptions
 from unibench.joint.training.train import train
 from unibench.records import Labels
 
 SIDE = 16
 
 
+def options(steps: int, batch: int = 4, optimizer: str = "adamw", **more: Any) -> TrainOptions:
+    return TrainOptions((Stage("all", steps, 0.01),), batch, optimizer=optimizer, checkpoint=10, **more)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class ToyConfig:
-    train: TrainOptions = field(default_factory=lambda: TrainOptions(60, 4, 0.01, "adamw", checkpoint=10))
+    train: TrainOptions = field(default_factory=lambda: options(60))
     view: ViewOptions = field(default_factory=lambda: ViewOptions(SIDE, SIDE))
     sample: SampleOptions = field(default_factory=SampleOptions)
     classes: tuple[str, ...] = ("square",)
@@ -34,7 +38,7 @@ def build(config: ToyConfig) -> nn.Module:
     )
 
 
-def losses(network: nn.Module, batch: Batch, config: ToyConfig) -> dict[str, Tensor]:
+def losses(network: nn.Module, batch: Batch, config: ToyConfig, stage: str) -> dict[str, Tensor]:
     found = network(batch.images.flatten(0, 1) / 255.0)
     boxes = torch.stack([frame.boxes[0] for clip in batch.targets for frame in clip]) / SIDE
     return {"corner": F.mse_loss(found[:, :2], boxes[:, :2]), "end": F.mse_loss(found[:, 2:], boxes[:, 2:])}
@@ -62,8 +66,8 @@ SQUARES = TrainingSet("squares", ("square",), [annotated(number) for number in r
 
 def main(out: str, steps: str, batch: str, dropout: str, optimizer: str) -> None:
     torch.set_num_threads(1)
-    options = TrainOptions(int(steps), int(batch), 0.01, optimizer, checkpoint=10)
-    train(TOY, ToyConfig(options, dropout=float(dropout)), [SQUARES], Path(out), name="toy")
+    config = ToyConfig(options(int(steps), int(batch), optimizer), dropout=float(dropout))
+    train(TOY, config, [SQUARES], Path(out), name="toy")
 
 
 if __name__ == "__main__":

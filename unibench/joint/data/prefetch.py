@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from typing import Any
 
@@ -26,12 +26,12 @@ def batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[Batch]:
-    """Give this process's batch of each step; for a GPU they are prefetched in threads.
+    """Give this process's batches in order; for a GPU they are prefetched in threads.
 
     Args:
         training_sets: What to learn from.
         config: Its `sample`, `view` and `train` are used.
-        steps: The steps to be done.
+        steps: Numbers of the batches.
         device: Where the batches go.
         rank: Number of this process among those that train together.
         world_size: Number of those processes.
@@ -72,4 +72,4 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
         return Targets(**{field.name: getattr(one, field.name).to(device) for field in fields(Targets)})
 
     targets = tuple(tuple(moved(one) for one in clip) for clip in batch.targets)
-    return Batch(batch.images.to(device), targets)
+    return replace(batch, images=batch.images.to(device), targets=targets)

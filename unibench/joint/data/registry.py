@@ -19,7 +19,7 @@ from unibench.errors import DataError, UnknownNameError
 from unibench.joint.data import coco, crowdhuman, waymo
 from unibench.joint.data.class_names import meaning
 from unibench.joint.system import AnnotatedImage, TrainingSet
-from unibench.records import EXCUSED, Labels
+from unibench.records import EXCUSED, Labels, Rle
 
 STILLS, CLIPS, LENGTH = 20_000, 1_000, 40
 """Images of `synthetic:stills`; clips of `synthetic:clips` and the frames of each: all rendered when drawn."""
@@ -106,10 +106,15 @@ def _aligned(images: Sequence[AnnotatedImage], number: Int[np.ndarray, " class"]
         annotated,
         labels=Labels(ids=some(labels.ids, kept), boxes=labels.boxes[kept], classes=classes[kept]),
         areas=some(annotated.areas, kept),
+        masks=partial(_some_masks, annotated.masks, kept),
         embeddings=some(annotated.embeddings, kept),
         ignored=annotated.ignored[stay] if len(regions) else annotated.ignored,
         ignored_classes=regions[stay],
     )
+
+
+def _some_masks(masks: Callable[[], Sequence[Rle]], kept: Bool[np.ndarray, " object"]) -> list[Rle]:
+    return [mask for mask, stays in zip(masks(), kept, strict=False) if stays]
 
 
 def stills() -> TrainingSet:

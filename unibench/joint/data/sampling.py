@@ -5,41 +5,80 @@ canvas and mirrored alike, so that motion stays as it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from msgspec import Meta
+from PIL import Image
 from torch import Tensor
 
 from unibench.errors import TrainingError
+from unibench.geometry import masks
 from unibench.geometry.canvas import BORDER, draw_top_left
-from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, Targets, TrainingSet
+from unibench.joint.ranges import Count, Factor, Share, Side, Weight
+from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, Objective, Targets, TrainingSet
+
+STEP = 32
+"""Pixels: the coarsest stride of most networks."""
+TRIES = 100
+"""Samples that are drawn before there is said to be none of the kind that is asked for."""
+Sizes = Annotated[
+    tuple[Annotated[int, Meta(ge=STEP, le=8192, multiple_of=STEP)], ...], Meta(min_length=0, max_length=1000)
+]
+Shares = Annotated[tuple[Weight, ...], Meta(min_length=0, max_length=1000)]
 
 
 @dataclass(frozen=True)
 class ViewOptions:
     """The canvas on which a network sees an image: resized with its aspect kept, padded right and below."""
 
-    height: int
+    height: Side
     """Pixels."""
-    width: int
+    width: Side
+    sizes: Sizes = ()
+    """Short sides of the canvas in training, of which each batch has one at random, pixels; the long side is in
+    proportion, rounded down to a multiple of `STEP`. Empty: always `height` and `width`."""
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Shares of the training sets, in their order, in the clips of each objective. Empty: by number of images."""
+
+    mot: Shares = ()
+    sot: Shares = ()
 
 
 @dataclass(frozen=True)
 class SampleOptions:
     """How a clip for training is drawn from a training set."""
 
-    time: int = 1
+    time: Annotated[int, Meta(ge=1, le=1000)] = 1
     """Frames of a clip; 1: stills."""
-    gap: int = 1
+    gap: Count = 1
     """Frames of the video from one frame of the clip to the next; less where the video is shorter."""
-    flip: float = 0.5
+    flip: Share = 0.5
     """Share of clips that are mirrored left to right."""
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[Factor, Factor] = (1.0, 1.0)
     """Range of the factor on the size with which an image fits the canvas; what stands out is cut off."""
-    visible: float = 0.25
+    visible: Share = 0.25
     """An object that keeps less of its area on the canvas is ignored."""
+    hsv: tuple[Share, Share, Share] = (0.0, 0.0, 0.0)
+    """Most that hue (of a turn), saturation and value (of their ranges) of a frame change, each in every second
+    frame on average; each frame of a clip changes on its own."""
+    stills: bool = False
+    """Whether a still is a clip as well, of equal frames; otherwise clips are of videos only."""
+    masks: bool = False
+    """Whether targets have masks."""
+    alternate: Annotated[tuple[Objective, ...], Meta(min_length=1, max_length=100)] = ("mot",)
+    """Objectives of the batches, in turn."""
+    ratios: Ratios = field(default_factory=Ratios)
+
+    def __post_init__(self) -> None:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: found {list(self.scale)}, expected the smaller factor first")
 
 
 @dataclass(frozen=True)
@@ -66,73 +105,149 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
     """Draw one process's batch of a step; the batches of all processes together do not depend on their number.
 
     Args:
-        training_sets: With the same classes; every image is drawn equally often.
+        training_sets: With the same classes.
         options: What a sample is.
         canvas: Height and width of the images, pixels.
         seed: Of the training.
-        step: Number of the step, from 0.
+        step: Number of the batch, from 0: with `accumulate` there are several in a step of the training.
         size: Samples in this batch.
         rank: Number of the process, from 0.
         world_size: Number of processes.
 
     Raises:
-        TrainingError: There are no images, or clips are asked for and there are no videos.
+        TrainingError: There are no images, or none of the kind that is asked for: of videos, with an object, with
+            masks; or the ratios do not fit the training sets.
     """
+    objective = options.alternate[step % len(options.alternate)]
+    canvas = _canvas(canvas, np.random.default_rng([seed, step, 1]))
     first = (step * world_size + rank) * size
     samples = [
-        _sample(training_sets, options, canvas, np.random.default_rng([seed, first + i])) for i in range(size)
+        _sample(training_sets, options, canvas, objective, np.random.default_rng([seed, first + i]))
+        for i in range(size)
     ]
     images = torch.stack([torch.stack([image for image, _ in frames]) for frames in samples])
-    return Batch(images, tuple(tuple(target for _, target in frames) for frames in samples))
+    return Batch(images, tuple(tuple(target for _, target in frames) for frames in samples), objective)
+
+
+def _canvas(options: ViewOptions, rng: np.random.Generator) -> ViewOptions:
+    """The canvas of a batch."""
+    if not options.sizes:
+        return options
+    short, sides = int(rng.choice(options.sizes)), (options.height, options.width)
+    long = short * max(sides) // min(sides) // STEP * STEP
+    return ViewOptions(*((short, long) if options.height <= options.width else (long, short)))
 
 
 def _sample(
     training_sets: Sequence[TrainingSet],
     options: SampleOptions,
     canvas: ViewOptions,
+    objective: Objective,
     rng: np.random.Generator,
 ) -> list[tuple[Tensor, Targets]]:
-    frames = _draw(training_sets, options, rng)
-    images = [frame.image() for frame in frames]
-    height, width = images[0].shape[:2]
-    scale = min(canvas.height / height, canvas.width / width) * rng.uniform(*options.scale)
-    left, top = (
-        int(np.rint(rng.random() * (room - round(side * scale))))
-        for room, side in ((canvas.width, width), (canvas.height, height))
+    for _ in range(TRIES):
+        frames = _draw(training_sets, options, objective, rng)
+        images = [frame.image() for frame in frames]
+        height, width = images[0].shape[:2]
+        scale = min(canvas.height / height, canvas.width / width) * rng.uniform(*options.scale)
+        left, top = (
+            int(np.rint(rng.random() * (room - round(side * scale))))
+            for room, side in ((canvas.width, width), (canvas.height, height))
+        )
+        warp = _Warp(scale, left, top, bool(rng.random() < options.flip))
+        targets = [_targets(frame, warp, canvas, options) for frame in frames]
+        if objective == "sot":
+            targets = _one_object(targets, rng)
+        if targets:
+            jittered = [_jittered(image, options.hsv, rng) for image in images]
+            return [(_image(image, warp, canvas), one) for image, one in zip(jittered, targets, strict=True)]
+    raise TrainingError(
+        f"training data: hardly any object that can be followed in {_names(training_sets)}, expected one in the first "
+        "frame; give data with identities, or set sample.alternate = ['mot']"
     )
-    warp = _Warp(scale, left, top, bool(rng.random() < options.flip))
+
+
+def _one_object(targets: Sequence[Targets], rng: np.random.Generator) -> list[Targets]:
+    """Leave one of the objects in the first frame; empty: there is none, or none that can be found again."""
+    first = targets[0]
+    able = np.flatnonzero((first.ids != UNKNOWN).numpy() | (len(targets) == 1))
+    if not len(able):
+        return []
+    row = int(rng.choice(able))
     return [
-        (_image(image, warp, canvas), _targets(frame, warp, canvas, options.visible))
-        for frame, image in zip(frames, images, strict=True)
+        _rows(first, torch.tensor([row])),
+        *(_rows(one, torch.nonzero(one.ids == first.ids[row])[:, 0]) for one in targets[1:]),
     ]
 
 
+def _rows(targets: Targets, rows: Tensor) -> Targets:
+    """Some of the objects."""
+    names = ("boxes", "classes", "ids", "embeddings", *(("masks",) if len(targets.masks) else ()))
+    return replace(targets, **{name: getattr(targets, name)[rows] for name in names})
+
+
 def _draw(
-    training_sets: Sequence[TrainingSet], options: SampleOptions, rng: np.random.Generator
+    training_sets: Sequence[TrainingSet],
+    options: SampleOptions,
+    objective: Objective,
+    rng: np.random.Generator,
 ) -> list[AnnotatedImage]:
     """The frames of one sample; of a video that is too short for the gap, frames as far apart as there are."""
-    ends = np.cumsum([len(data.images) for data in training_sets])
-    if not len(ends) or not ends[-1]:
+    if not any(len(data.images) for data in training_sets):
         raise TrainingError("training data: no images, expected at least one; name data with --data")
-    if options.time == 1:
-        images, row = _at(training_sets, ends, int(rng.integers(ends[-1])))
-        return [images[row]]
-    for _ in range(100):  # stills among the videos are passed over
-        images, row = _at(training_sets, ends, int(rng.integers(ends[-1])))
+    shares = _shares(training_sets, getattr(options.ratios, objective), objective)
+    for _ in range(TRIES):  # stills among the videos are passed over
+        images, row = _at(training_sets, shares, rng)
+        if options.time == 1:
+            return [images[row]]
         if images[row].video:
             return _along(images, row, options)
+        if options.stills:
+            return [_numbered(images[row])] * options.time
     raise TrainingError(
-        f"training data: hardly any videos in {', '.join(data.name for data in training_sets)}, expected them for "
-        f"samples of {options.time} frames; add clips, or set sample.time = 1"
+        f"training data: hardly any videos in {_names(training_sets)}, expected them for samples of {options.time} "
+        "frames; add clips, or set sample.time = 1 or sample.stills = true"
     )
 
 
+def _shares(training_sets: Sequence[TrainingSet], ratios: Sequence[float], objective: str) -> Sequence[float]:
+    """Shares of the training sets; empty: by their numbers of images."""
+    if not ratios:
+        return ()
+    if len(ratios) != len(training_sets) or not sum(ratios):
+        raise TrainingError(
+            f"sample.ratios.{objective}: found {list(ratios)}, expected a share for each of the {len(training_sets)} "
+            f"training sets, not all 0: {_names(training_sets)}"
+        )
+    for data, share in zip(training_sets, ratios, strict=True):
+        if share and not len(data.images):
+            raise TrainingError(
+                f"sample.ratios.{objective}: {share:g} of {data.name}, which has no images; set it to 0"
+            )
+    return ratios
+
+
 def _at(
-    training_sets: Sequence[TrainingSet], ends: np.ndarray, number: int
+    training_sets: Sequence[TrainingSet], shares: Sequence[float], rng: np.random.Generator
 ) -> tuple[Sequence[AnnotatedImage], int]:
-    """An image by its number among those of all training sets: the images of its set, its row there."""
+    """An image at random: the images of its set, its row there."""
+    if shares:
+        ends = np.cumsum(shares)
+        images = training_sets[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))].images
+        return images, int(rng.integers(len(images)))
+    ends = np.cumsum([len(data.images) for data in training_sets])
+    number = int(rng.integers(ends[-1]))
     which = int(np.searchsorted(ends, number, side="right"))
     return training_sets[which].images, number - int(ends[which]) + len(training_sets[which].images)
+
+
+def _numbered(still: AnnotatedImage) -> AnnotatedImage:
+    """A still whose objects have identities, since all frames of its clip show the same."""
+    return replace(still, labels=replace(still.labels, ids=np.arange(len(still.labels.boxes))))
+
+
+def _names(training_sets: Sequence[TrainingSet]) -> str:
+    return ", ".join(data.name for data in training_sets)
 
 
 def _along(images: Sequence[AnnotatedImage], row: int, options: SampleOptions) -> list[AnnotatedImage]:
@@ -151,12 +266,15 @@ def _along(images: Sequence[AnnotatedImage], row: int, options: SampleOptions) -
 
 
 def _image(
-    image: UInt8[np.ndarray, "height width 3"], warp: _Warp, canvas: ViewOptions
+    image: UInt8[np.ndarray, "height width 3"],
+    warp: _Warp,
+    canvas: ViewOptions,
+    border: tuple[int, int, int] = BORDER,
 ) -> UInt8[Tensor, "3 rows columns"]:
     """Resize an image and put it on the canvas."""
     height, width = (max(1, int(side * warp.scale + 1e-6)) for side in image.shape[:2])
     scaled = draw_top_left(image, warp.scale, (height, width))
-    placed = torch.tensor(BORDER, dtype=torch.uint8)[:, None, None].repeat(1, canvas.height, canvas.width)
+    placed = torch.tensor(border, dtype=torch.uint8)[:, None, None].repeat(1, canvas.height, canvas.width)
     to_rows, from_rows = _overlap(warp.top, height, canvas.height)
     to_columns, from_columns = _overlap(warp.left, width, canvas.width)
     placed[:, to_rows, to_columns] = scaled[:, from_rows, from_columns]
@@ -169,21 +287,52 @@ def _overlap(start: int, length: int, room: int) -> tuple[slice, slice]:
     return slice(low, high), slice(low - start, high - start)
 
 
-def _targets(annotated: AnnotatedImage, warp: _Warp, canvas: ViewOptions, visible: float) -> Targets:
+def _jittered(
+    image: UInt8[np.ndarray, "height width 3"], most: Sequence[float], rng: np.random.Generator
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Change hue, saturation and value of a frame, as YOLOX does: each by a random part of the most, or not at all."""
+    if not any(most):
+        return image
+    shift = np.rint(rng.uniform(-1, 1, 3) * most * np.array([256, 255, 255]) * rng.integers(0, 2, 3))
+    hsv = np.asarray(Image.fromarray(image).convert("HSV")).astype(np.int64) + shift.astype(np.int64)
+    hsv[..., 0] %= 256
+    colours = Image.fromarray(np.clip(hsv, 0, 255).astype(np.uint8), mode="HSV")
+    return np.asarray(colours.convert("RGB"))
+
+
+def _targets(annotated: AnnotatedImage, warp: _Warp, canvas: ViewOptions, options: SampleOptions) -> Targets:
     labels, count = annotated.labels, len(annotated.labels.boxes)
     boxes, share = _placed(labels.boxes, warp, canvas)
     ids = labels.ids if len(labels.ids) else np.full(count, UNKNOWN)
     embeddings = annotated.embeddings if len(annotated.embeddings) else np.zeros((count, 0))
-    kept: Bool[np.ndarray, " object"] = share >= visible
+    kept: Bool[np.ndarray, " object"] = share >= options.visible
     regions, left = _placed(annotated.ignored, warp, canvas)
     ignored = np.concatenate([boxes[~kept & (share > 0)], regions[left > 0]])
-    return Targets(
+    targets = Targets(
         boxes=torch.from_numpy(boxes[kept]).float(),
         classes=torch.from_numpy(labels.classes[kept].astype(np.int64)),
         ids=torch.from_numpy(ids[kept].astype(np.int64)),
         embeddings=torch.from_numpy(embeddings[kept]).float(),
         ignored=torch.from_numpy(ignored).float(),
     )
+    return replace(targets, masks=_masks(annotated, kept, warp, canvas)) if options.masks else targets
+
+
+def _masks(
+    annotated: AnnotatedImage, kept: Bool[np.ndarray, " object"], warp: _Warp, canvas: ViewOptions
+) -> Bool[Tensor, "object rows columns"]:
+    """The masks of some objects on the canvas: a pixel is on an object if the object has most of it."""
+    encoded = annotated.masks()
+    if len(encoded) != len(kept):
+        raise TrainingError(
+            f"image {annotated.name!r}: {len(encoded)} masks of {len(kept)} objects, expected one each since "
+            "sample.masks = true; give data with masks, or set it to false"
+        )
+    placed = torch.zeros(int(kept.sum()), canvas.height, canvas.width, dtype=torch.bool)
+    for place, row in enumerate(np.flatnonzero(kept)):
+        grey = np.repeat(masks.decode(encoded[int(row)])[..., None].astype(np.uint8) * 255, 3, axis=2)
+        placed[place] = _image(grey, warp, canvas, (0, 0, 0))[0] > 127
+    return placed
 
 
 def _placed(

@@ -3,27 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
+from msgspec import Meta
 from torch import Tensor
 
 from unibench.geometry.boxes import iou
+from unibench.joint.ranges import Factor
 
 
 @dataclass(frozen=True)
 class AnchorOptions:
     """The anchors of one cell, in the order: every scale of the first ratio, every scale of the second, ..."""
 
-    ratios: tuple[float, ...]
+    ratios: Annotated[tuple[Factor, ...], Meta(min_length=1, max_length=32)]
     """Width / height."""
-    scales: tuple[float, ...]
+    scales: Annotated[tuple[Factor, ...], Meta(min_length=1, max_length=32)]
     """Factors of `size`."""
-    size: float = 4.0
+    size: Factor = 4.0
     """Side of the square anchor of scale 1, in strides of its level."""
-    weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    weights: tuple[Factor, Factor, Factor, Factor] = (10.0, 10.0, 5.0, 5.0)
     """Of the box coder: what the offsets of x, y, width, height are multiplied by."""
-    matched: float = 0.5
+    matched: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """IoU with an object from which on an anchor stands for it; below, it is background."""
 
     @property

@@ -8,6 +8,18 @@ from heads.track_store import StoreOptions
 from unibench.joint.data.sampling import SampleOptions, ViewOptions
 from unibench.joint.detector import DetectionOptions
 from unibench.joint.layers.anchors import AnchorOptions
+from unibench.joint.ranges import (
+    Channels,
+    Classes,
+    Convs,
+    Count,
+    Levels,
+    Name,
+    Positive,
+    Prior,
+    Share,
+    Weight,
+)
 from unibench.joint.system import EmbedderOptions
 from unibench.joint.training.config import TrainOptions
 
@@ -16,24 +28,24 @@ from unibench.joint.training.config import TrainOptions
 class NetworkOptions:
     """What lies between the image and the outputs."""
 
-    backbone: str
+    backbone: Name
     """A ResNet of torchvision, or `tiny`."""
-    channels: int
+    channels: Channels
     """Of the feature pyramid and of every convolution behind it."""
-    levels: tuple[int, int]
+    levels: Levels
     """First and last level of the pyramid; level l has stride 2 ** l."""
     per_anchor: bool
     """Each anchor shape has task-shared convolutions of its own, hence instance features. False: plain RetinaNet,
     where anchors of one cell share features and embedding."""
-    shared_convs: int
+    shared_convs: Convs
     """m1: 3x3 convolutions that classification, localisation and embedding share."""
-    task_convs: int
+    task_convs: Convs
     """m2: 3x3 convolutions of classification and of localisation, before the last one."""
-    embedding_convs: int
+    embedding_convs: Convs
     """m3: 1x1 convolutions of the embedding. 0: the embedding is the instance feature itself."""
-    embedding_channels: int
+    embedding_channels: Channels
     """Of the embedding, if m3 is not 0."""
-    prior: float
+    prior: Prior
     """Probability of a class that an untrained network gives every anchor."""
 
 
@@ -41,17 +53,17 @@ class NetworkOptions:
 class LossOptions:
     """What is minimised: the unweighted sum of focal, Huber and triplet loss."""
 
-    alpha: float
-    gamma: float
+    alpha: Share
+    gamma: Weight
     """Of the focal loss."""
-    delta: float
+    delta: Positive
     """Of the Huber loss, in units of the box coder."""
-    triplet: float
+    triplet: Weight
     """Weight of the triplet loss. 0: the paper's `w/o triplet loss`."""
-    margin: float
-    identified: float
+    margin: Weight
+    identified: Share
     """IoU with an object from which on an anchor carries its identity."""
-    triplets: int
+    triplets: Count
     """Anchors drawn from a batch, each with its hardest positive and negative."""
 
 
@@ -59,7 +71,7 @@ class LossOptions:
 class TrackingOptions:
     """How objects become tracks."""
 
-    min_score: float
+    min_score: Share
     """Objects below it are not tracked; detections that a frame brings are all tracked."""
     store: StoreOptions
     reid: EmbedderOptions | None = None
@@ -70,7 +82,7 @@ class TrackingOptions:
 class RetinaTrackConfig:
     """Fills from `paper.toml`, `tiny.toml`, or any other file."""
 
-    classes: tuple[str, ...]
+    classes: Classes
     network: NetworkOptions
     anchors: AnchorOptions
     losses: LossOptions

@@ -33,13 +33,16 @@ class Goals:
     """`UNKNOWN`: no identity."""
 
 
-def losses(network: torch.nn.Module, batch: Batch, config: RetinaTrackConfig) -> dict[str, Tensor]:
+def losses(
+    network: torch.nn.Module, batch: Batch, config: RetinaTrackConfig, stage: str
+) -> dict[str, Tensor]:
     """Say how far the network is from the truth: the terms to be added up.
 
     Args:
         network: `network.RetinaTrack`, or what wraps it.
         batch: Clips of one or more frames.
         config: Holds the weights.
+        stage: Of the training; all learn the same.
     """
     clips, time = batch.images.shape[:2]
     outputs: Outputs = network(batch.images.flatten(0, 1))

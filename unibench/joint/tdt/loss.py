@@ -18,13 +18,14 @@ from unibench.joint.tdt.config import TdtConfig
 from unibench.joint.tdt.network import Outputs
 
 
-def losses(network: nn.Module, batch: Batch, config: TdtConfig) -> dict[str, Tensor]:
+def losses(network: nn.Module, batch: Batch, config: TdtConfig, stage: str) -> dict[str, Tensor]:
     """Say how far the network is from truth and teacher: the weighted terms to be added up.
 
     Args:
         network: `network.Tdt`, or what wraps it.
         batch: Stills, or frames of clips; time makes no difference.
         config: Holds the weights.
+        stage: Of the training; all learn the same.
 
     Raises:
         TrainingError: There are no embeddings to learn, or they are too short.

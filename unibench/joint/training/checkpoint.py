@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,32 @@ import torch
 from unibench.errors import TrainingError
 
 FILE = "checkpoint.pt"
+BEST = "best.pt"
 
 
-def save(folder: Path, step: int, made_with: str, states: Mapping[str, Mapping[str, Any]]) -> None:
-    """Replace the checkpoint of a folder.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is read of one."""
+
+    path: Path
+    step: int
+    """Steps done."""
+    states: Mapping[str, Mapping[str, Any]]
+    """Name -> `state_dict()`."""
+
+
+def save(path: Path, step: int, made_with: str, states: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace a checkpoint.
 
     Args:
-        folder: Of the training.
+        path: `FILE` or `BEST` in the folder of the training.
         step: Steps done.
-        made_with: JSON of all that the result depends on; `load` wants the same.
+        made_with: JSON of all that the result depends on; `read` wants the same.
         states: Name -> `state_dict()`.
 
     Raises:
         TrainingError: It cannot be written.
     """
-    path = folder / FILE
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as stream:
@@ -41,34 +53,41 @@ def save(folder: Path, step: int, made_with: str, states: Mapping[str, Mapping[s
         ) from error
 
 
-def load(folder: Path, made_with: str, holders: Mapping[str, Any]) -> int:
-    """Put a folder's checkpoint, if there is one, back into network, optimizer, ...
+def read(path: Path, made_with: str) -> Checkpoint | None:
+    """Read a checkpoint, if there is one.
 
     Args:
-        folder: Of the training.
+        path: `FILE` or `BEST` in the folder of the training.
         made_with: JSON of all that the result depends on.
-        holders: Name -> network, optimizer, ...; each gets its state.
-
-    Returns:
-        Steps done; 0: there is no checkpoint.
 
     Raises:
-        TrainingError: The checkpoint is damaged, or of another training.
+        TrainingError: It is damaged, or of another training.
     """
-    path = folder / FILE
     if not path.exists():
-        return 0
+        return None
     saved = _read(path)
     for difference in _differences(json.loads(saved["made_with"]), json.loads(made_with)):
         raise TrainingError(
             f"{path}: made with {difference}; repeat the command that made it, or give another folder with -o"
         )
+    return Checkpoint(path, int(saved["step"]), saved["states"])
+
+
+def restore(saved: Checkpoint, holders: Mapping[str, Any]) -> None:
+    """Put what a checkpoint holds back.
+
+    Args:
+        saved: From `read`.
+        holders: Name -> network, optimizer, ...; each gets its state.
+
+    Raises:
+        TrainingError: It is of another network.
+    """
     try:
         for name, holder in holders.items():
-            holder.load_state_dict(saved["states"][name])
+            holder.load_state_dict(saved.states[name])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise TrainingError(_unreadable(path, error)) from error
-    return int(saved["step"])
+        raise TrainingError(_unreadable(saved.path, error)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -95,5 +114,8 @@ def _differences(then: object, now: object, where: str = "") -> Iterator[str]:
     if isinstance(then, dict) and isinstance(now, dict):
         for name in sorted({*then, *now}):
             yield from _differences(then.get(name), now.get(name), f"{where}.{name}" if where else name)
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for place, (one, other) in enumerate(zip(then, now, strict=True)):
+            yield from _differences(one, other, f"{where}[{place}]")
     elif then != now:
         yield f"{where} = {json.dumps(then)}, found {json.dumps(now)}"

@@ -1,51 +1,82 @@
 """What the configs of all joint trackers share, and how a config is read.
 
 A config is one TOML file that fills a system's frozen record, which has these records as its tables `[view]`,
-`[sample]`, `[train]` and, where there are anchors, `[anchors]`.
+`[sample]`, `[train]` with its `[[train.stages]]` and, where there are anchors, `[anchors]`.
 """
 
 import json
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from unibench.errors import TrainingError, UnknownNameError
-from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.ranges import Count, Modules, Name, Share, Steps, Weight
 from unibench.joint.system import System
 from unibench.schema import SchemaError, parse_toml, read_file, record
 
-OPTIMIZERS = ("sgd", "adamw")
-PRECISIONS = ("float32", "bfloat16", "float16")
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training with a schedule of its own; its optimiser starts afresh."""
+
+    name: Name
+    """The losses get it."""
+    steps: Steps
+    rate: Annotated[float, Meta(gt=0, le=1000)]
+    """Learning rate after the warm-up, before a cosine lowers it."""
+    warmup: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    """Steps in which the rate rises from `warmup_rate` to `rate`."""
+    warmup_rate: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    warmup_power: Annotated[int, Meta(ge=1, le=10)] = 1
+    """1: the rate rises linearly; 2: with the square of the step."""
+    floor: Share = 0.0
+    """Where the cosine ends, as a share of `rate`; it would be there at the step after the last one."""
+    flat: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    """So many steps before the end the cosine is at its end already, and the rate stays there."""
+    learnt: Modules = ()
+    """Modules that learn, by name; all others keep their parameters and run in evaluation mode. Empty: all learn."""
+    rates: Mapping[str, Weight] = field(default_factory=dict)
+    """Name of a module -> what the rate is multiplied by in it; the innermost module that is named counts."""
+    ema: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Decay of the exponential moving average of the weights, which is scored, and takes their place at the end of the
+    stage; after n steps it is `ema` * (1 - exp(-n / 2000)). 0: there is none."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How parameters are found."""
+    """How parameters are found; all of it holds in every stage."""
 
-    steps: int
-    batch: int
-    """Clips a step, over all processes."""
-    rate: float
-    """Learning rate after the warm-up; a cosine takes it to 0 at the last step."""
-    optimizer: str = "sgd"
-    """One of `OPTIMIZERS`."""
-    momentum: float = 0.9
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1, max_length=100)]
+    """One after the other, each from the weights of the one before."""
+    batch: Count
+    """Clips a batch, over all processes."""
+    accumulate: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """Batches a step: their losses are averaged."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     """Of SGD."""
-    decay: float = 0.0
-    """Weight decay, of parameters with two axes or more (not of biases and normalisations)."""
-    warmup: int = 0
-    """Steps in which the rate rises linearly from `warmup_rate` to `rate`."""
-    warmup_rate: float = 0.0
-    clip: float = 0.0
+    decay: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    """Weight decay."""
+    decay_all: bool = False
+    """Whether biases and normalisations, parameters of one axis, decay too."""
+    clip: Weight = 0.0
     """Norm to which the gradient is clipped; 0: it is not."""
-    precision: str = "float32"
-    """One of `PRECISIONS`: what autocast computes in; parameters stay float32."""
-    checkpoint: int = 500
-    """Steps between checkpoints."""
-    seed: int = 0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What autocast computes in; parameters stay float32."""
+    checkpoint: Steps = 500
+    """Steps between checkpoints; there is one at the end of every stage besides."""
+    evaluate: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    """Steps between evaluations, where data for them are given; 0: only at the end of every stage."""
+    seed: Annotated[int, Meta(ge=0)] = 0
     """Of the initial parameters, and of every random choice of every step."""
+
+    @property
+    def steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
 
 
 def read(name: str | Path, system: System) -> Any:
@@ -90,36 +121,25 @@ def fill(table: object, system: System, where: str) -> Any:
         config = record(system.config, table, where)
     except SchemaError as error:
         raise TrainingError(f"{error}; see the {system.name} configs in {system.folder}") from error
-    for problem in _problems(config.view, config.sample, config.train):
-        raise TrainingError(f"{where}: {problem}; correct it")
+    if unknown := set(config.sample.alternate) - set(system.objectives):
+        raise TrainingError(
+            f"{where}: sample.alternate: found {min(unknown)!r}, expected {' or '.join(system.objectives)}, which "
+            f"{system.name} learns; correct it"
+        )
     return config
+
+
+def with_steps(options: TrainOptions, steps: int, **changes: Any) -> TrainOptions:
+    """The same options, every stage of so many steps.
+
+    Args:
+        options: Where everything else comes from.
+        steps: Of each stage.
+        changes: Other fields of the options.
+    """
+    return replace(options, stages=tuple(replace(one, steps=steps) for one in options.stages), **changes)
 
 
 def as_json(config: Any) -> str:
     """Write a config so that `fill` reads it back from `json.loads`; equal configs give equal texts."""
     return json.dumps(asdict(config), sort_keys=True)
-
-
-def _problems(view: ViewOptions, sample: SampleOptions, train: TrainOptions) -> Iterator[str]:
-    for name, choice, allowed in (
-        ("optimizer", train.optimizer, OPTIMIZERS),
-        ("precision", train.precision, PRECISIONS),
-    ):
-        if choice not in allowed:
-            yield f"train.{name} is {choice!r}, expected one of {', '.join(allowed)}"
-    counts = {
-        "view.height": view.height,
-        "view.width": view.width,
-        "sample.time": sample.time,
-        "sample.gap": sample.gap,
-        "train.steps": train.steps,
-        "train.batch": train.batch,
-        "train.checkpoint": train.checkpoint,
-    }
-    for name, count in counts.items():
-        if count < 1:
-            yield f"{name} is {count}, expected at least 1"
-    if not 0 < sample.scale[0] <= sample.scale[1]:
-        yield f"sample.scale is {list(sample.scale)}, expected two factors, the smaller first"
-    if not 0 < train.rate < math.inf:
-        yield f"train.rate is {train.rate}, expected more than 0"

@@ -1,7 +1,8 @@
 """The trainer of all joint trackers: deterministic, resumable, on one device or on several.
 
 Batch and random choices of a step are functions of (seed, step, rank), which seed torch's global generator before each
-step. A training that is killed goes on from its last checkpoint to the same log and the same weights.
+step. A training that is killed goes on from its last checkpoint to the same log and the same weights, also across the
+change of its stages.
 """
 
 import json
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ from torch import Tensor, nn
 from unibench.errors import TrainingError
 from unibench.joint.data import prefetch
 from unibench.joint.system import Batch, System, TrainingSet
-from unibench.joint.training import checkpoint, distributed, export, schedule
+from unibench.joint.training import checkpoint, distributed, evaluate, export, schedule
 from unibench.joint.training import config as configs
 from unibench.joint.training import log as training_log
+from unibench.joint.training.checkpoint import Checkpoint
+from unibench.joint.training.config import Stage
 from unibench.joint.training.distributed import ProcessGroup
 from unibench.models.download import sha256
 
 
-def train(
+def train(  # noqa: PLR0913 - all that a training depends on
     system: System,
     config: Any,
     training_sets: Sequence[TrainingSet],
@@ -36,6 +40,8 @@ def train(
     name: str,
     device: str = "cpu",
     pretrained: Path | None = None,
+    validation: TrainingSet | None = None,
+    best: bool = False,
 ) -> Path:
     """Train a system, or go on from the last checkpoint of an earlier call in the same folder.
 
@@ -47,6 +53,9 @@ def train(
         name: Of the model.
         device: A torch device; under torchrun `cuda` is the GPU of the process's local rank.
         pretrained: Weights to begin with.
+        validation: Annotated images that the network is scored on every `train.evaluate` steps and at the end of each
+            stage; the weights of the last stage with the best AP, of equal ones the latest, are kept in `best.pt`.
+        best: Whether those are written in place of the last ones.
 
     Returns:
         The card.
@@ -60,41 +69,71 @@ def train(
             raise TrainingError(
                 f"train.batch is {config.train.batch}, expected a multiple of the {group.world_size} processes"
             )
-        run = _start(system, config, group, pretrained)
-        made_with = _made_with(system, config, training_sets, group, pretrained)
-        done = checkpoint.load(out, made_with, run.holders)
-        _go(run, training_sets, out, range(done, config.train.steps), made_with)
+        network = _network(system, config, group, pretrained)
+        made_with = _made_with(system, config, training_sets, group, pretrained, validation)
+        job = _Job(system, config, training_sets, out, group, made_with, validation)
+        saved = checkpoint.read(out / checkpoint.FILE, made_with)
+        _go(job, network, saved)
         if not group.writes_files:
             return out / f"{name}.toml"
-        return export.write(system, config, run.network, training_sets, out, name)
+        if best:
+            _take_best(job, network)
+        return export.write(system, config, network, training_sets, out, name)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same in all stages."""
+
+    system: System
+    config: Any
+    training_sets: Sequence[TrainingSet]
+    out: Path
+    group: ProcessGroup
+    made_with: str
+    """JSON of all that the result depends on."""
+    validation: TrainingSet | None
 
 
 @dataclass(frozen=True)
 class _Run:
-    config: Any
-    group: ProcessGroup
+    """One stage at work."""
+
+    job: _Job
+    stage: Stage
+    first: int
+    """Number of its first step in the training."""
     network: nn.Module
     objective: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    mean: nn.Module | None
+    """The moving average of the network."""
+
+    @property
+    def end(self) -> int:
+        """Number of the step after its last one."""
+        return self.first + self.stage.steps
 
     @property
     def holders(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"network": self.network, "optimizer": self.optimizer, "scaler": self.scaler}
+        mean = {"mean": self.mean} if self.mean is not None else {}
+        return {"network": self.network, "optimizer": self.optimizer, "scaler": self.scaler, **mean}
 
 
 class _Objective(nn.Module):
     """The losses as a forward pass, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, system: System, network: nn.Module, config: Any) -> None:
+    def __init__(self, system: System, network: nn.Module, config: Any, stage: str) -> None:
         super().__init__()
         self.network = network
         self._of = system.losses
         self._config = config
+        self._stage = stage
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self._of(self.network, batch, self._config)
+        return self._of(self.network, batch, self._config, self._stage)
 
 
 def _check(config: Any, training_sets: Sequence[TrainingSet], out: Path) -> None:
@@ -125,15 +164,32 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _start(system: System, config: Any, group: ProcessGroup, pretrained: Path | None) -> _Run:
+def _network(system: System, config: Any, group: ProcessGroup, pretrained: Path | None) -> nn.Module:
+    """The network before the first step."""
     torch.manual_seed(config.train.seed)
     network = system.build(config)
+    schedule.check(network, config.train.stages)
     if pretrained is not None:
         _load_pretrained(network, pretrained, show=group.writes_files)
-    network.to(group.device).train()
-    objective = group.wrap(_Objective(system, network, config))
-    scaler = torch.amp.GradScaler(group.device.type, enabled=config.train.precision == "float16")
-    return _Run(config, group, network, objective, schedule.optimizer(network, config.train), scaler)
+    return network.to(group.device)
+
+
+def _start(job: _Job, network: nn.Module, number: int) -> _Run:
+    """Begin a stage."""
+    options = job.config.train
+    stage = options.stages[number]
+    schedule.enter(network, stage)
+    objective = job.group.wrap(_Objective(job.system, network, job.config, stage.name))
+    return _Run(
+        job=job,
+        stage=stage,
+        first=sum(one.steps for one in options.stages[:number]),
+        network=network,
+        objective=objective,
+        optimizer=schedule.optimizer(network, stage, options),
+        scaler=torch.amp.GradScaler(job.group.device.type, enabled=options.precision == "float16"),
+        mean=schedule.averaged(network) if stage.ema else None,
+    )
 
 
 def _load_pretrained(network: nn.Module, path: Path, *, show: bool) -> None:
@@ -152,6 +208,7 @@ def _made_with(
     training_sets: Sequence[TrainingSet],
     group: ProcessGroup,
     pretrained: Path | None,
+    validation: TrainingSet | None,
 ) -> str:
     return json.dumps({
         "system": system.name,
@@ -159,47 +216,96 @@ def _made_with(
         "data": {one.name: len(one.images) for one in training_sets},
         "processes": group.world_size,
         "pretrained": sha256(pretrained) if pretrained else None,
+        "validation": {validation.name: len(validation.images)} if validation else None,
     })  # fmt: skip
 
 
-def _go(run: _Run, training_sets: Sequence[TrainingSet], out: Path, steps: range, made_with: str) -> None:
-    """Do the steps that are left; the first process keeps the log and the checkpoints."""
-    group, options = run.group, run.config.train
-    log = training_log.writing(out, steps.start) if group.writes_files else nullcontext()
-    with log as add, _progress(steps, options.steps, shown=group.writes_files) as show:
-        batches = prefetch.batches(
-            training_sets,
-            run.config,
-            steps,
-            device=group.device,
-            rank=group.rank,
-            world_size=group.world_size,
-        )
-        began = time.perf_counter()
-        for step, batch in zip(steps, batches, strict=True):
-            values = _step(run, batch, step)
-            now = time.perf_counter()
-            values["seconds"], began = now - began, now
-            show(values["loss"])
-            if add is None:
+def _go(job: _Job, network: nn.Module, saved: Checkpoint | None) -> None:
+    """Do the steps that are left; the first process keeps the log, the scores and the checkpoints."""
+    group, options = job.group, job.config.train
+    done = saved.step if saved else 0
+    log = training_log.writing(job.out, done) if group.writes_files else nullcontext()
+    scores = None
+    if group.writes_files and job.validation is not None:
+        scores = training_log.Table(job.out / training_log.VALIDATION, done)
+    with log as add, _progress(done, options.steps, shown=group.writes_files) as show:
+        if saved:
+            checkpoint.restore(saved, {"network": network})
+        for number in range(len(options.stages)):
+            if sum(one.steps for one in options.stages[: number + 1]) <= done:
                 continue
-            add(step, values)
-            if (step + 1) % options.checkpoint == 0 or step + 1 == options.steps:
-                states = {name: holder.state_dict() for name, holder in run.holders.items()}
-                checkpoint.save(out, step + 1, made_with, states)
+            run = _start(job, network, number)
+            if saved and run.first < done:
+                checkpoint.restore(saved, run.holders)
+            _do(run, max(done, run.first), add, scores, show)
 
 
-def _step(run: _Run, batch: Batch, step: int) -> dict[str, float]:
+def _do(
+    run: _Run,
+    start: int,
+    add: training_log.Add | None,
+    scores: training_log.Table | None,
+    show: Callable[[float], None],
+) -> None:
+    """Do the steps of a stage that are left."""
+    options, group = run.job.config.train, run.job.group
+    batches = prefetch.batches(
+        run.job.training_sets,
+        run.job.config,
+        range(start * options.accumulate, run.end * options.accumulate),
+        device=group.device,
+        rank=group.rank,
+        world_size=group.world_size,
+    )
+    began = time.perf_counter()
+    for step in range(start, run.end):
+        values = _step(run, islice(batches, options.accumulate), step)
+        now = time.perf_counter()
+        values["seconds"], began = now - began, now
+        show(values["loss"])
+        last = step + 1 == run.end
+        if last and run.mean is not None:
+            run.network.load_state_dict(run.mean.state_dict())
+        if add is None:
+            continue
+        add(step, values)
+        if scores is not None and (last or (options.evaluate and (step + 1) % options.evaluate == 0)):
+            _evaluate(run, step, scores)
+        if last or (step + 1) % options.checkpoint == 0:
+            states = {name: holder.state_dict() for name, holder in run.holders.items()}
+            checkpoint.save(run.job.out / checkpoint.FILE, step + 1, run.job.made_with, states)
+
+
+def _step(run: _Run, batches: Iterator[Batch], step: int) -> dict[str, float]:
     """Change the parameters once.
 
     Returns:
         Column of the log -> value.
     """
-    options, group = run.config.train, run.group
+    options, group = run.job.config.train, run.job.group
     torch.manual_seed(_mixed(options.seed, step, group.rank))
-    rate = schedule.rate(step, options)
+    rate = schedule.rate(step - run.first, run.stage)
     for parameters in run.optimizer.param_groups:
-        parameters["lr"] = rate
+        parameters["lr"] = rate * parameters["factor"]
+    run.optimizer.zero_grad()
+    means: dict[str, float] = {}
+    for batch in batches:
+        for name, value in _backward(run, batch, step).items():
+            means[name] = means.get(name, 0.0) + value / options.accumulate
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(run.network.parameters(), options.clip or math.inf).item()
+    if not run.scaler.is_enabled():  # with float16 a step that overflows is left out, and the scale is halved
+        _require_finite(step, {"norm of the gradient": norm})
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    if run.mean is not None:
+        schedule.average(run.mean, run.network, run.stage, step - run.first + 1)
+    return {"lr": rate, **means, "gradient": norm}
+
+
+def _backward(run: _Run, batch: Batch, step: int) -> dict[str, float]:
+    """Add the gradient of a batch's part of the loss; the loss and its terms."""
+    options, group = run.job.config.train, run.job.group
     dtype = getattr(torch, options.precision)
     with torch.autocast(group.device.type, dtype, enabled=options.precision != "float32"):
         terms = {name: term.float() for name, term in run.objective(batch).items()}
@@ -207,15 +313,34 @@ def _step(run: _Run, batch: Batch, step: int) -> dict[str, float]:
     means = group.mean(torch.stack([total, *terms.values()]).detach())
     values = dict(zip(["loss", *terms], means, strict=True))
     _require_finite(step, values)
-    run.optimizer.zero_grad()
-    run.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-    run.scaler.unscale_(run.optimizer)
-    norm = nn.utils.clip_grad_norm_(run.network.parameters(), options.clip or math.inf).item()
-    if not run.scaler.is_enabled():  # with float16 a step that overflows is left out, and the scale is halved
-        _require_finite(step, {"norm of the gradient": norm})
-    run.scaler.step(run.optimizer)
-    run.scaler.update()
-    return {"lr": rate, **values, "gradient": norm}
+    run.scaler.scale(total / options.accumulate).backward()
+    return values
+
+
+def _evaluate(run: _Run, step: int, scores: training_log.Table) -> None:
+    """Score the weights of a step; keep them if none of this stage before had a better AP."""
+    job, network = run.job, run.network if run.mean is None else run.mean
+    assert job.validation is not None, "there are scores"
+    network.eval()
+    found = evaluate.score(job.system, job.config, network, job.validation).scores
+    state = network.state_dict()
+    schedule.enter_mode(run.network, run.stage)
+    known = training_log.read(job.out, training_log.VALIDATION)
+    earlier = [
+        ap for row, ap in zip(known.get("step", []), known.get("AP", []), strict=True) if row >= run.first
+    ]
+    if found["AP"] >= max(earlier, default=-math.inf):
+        checkpoint.save(job.out / checkpoint.BEST, step + 1, job.made_with, {"network": state})
+    scores.add(step, found)
+
+
+def _take_best(job: _Job, network: nn.Module) -> None:
+    saved = checkpoint.read(job.out / checkpoint.BEST, job.made_with)
+    if saved is None:
+        raise TrainingError(
+            f"{job.out / checkpoint.BEST}: no such file, though the best weights are asked for; give data to score on"
+        )
+    checkpoint.restore(saved, {"network": network})
 
 
 def _require_finite(step: int, values: dict[str, float]) -> None:
@@ -231,7 +356,7 @@ def _mixed(seed: int, step: int, rank: int) -> int:
 
 
 @contextmanager
-def _progress(steps: range, total: int, *, shown: bool) -> Iterator[Callable[[float], None]]:
+def _progress(done: int, total: int, *, shown: bool) -> Iterator[Callable[[float], None]]:
     """Show a bar with the loss on a terminal, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -245,5 +370,5 @@ def _progress(steps: range, total: int, *, shown: bool) -> Iterator[Callable[[fl
     )
     hidden = not (shown and console.is_terminal)
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        bar = progress.add_task("-", total=total, completed=steps.start)
+        bar = progress.add_task("-", total=total, completed=done)
         yield lambda loss: progress.update(bar, advance=1, description=f"{loss:.4g}")
