@@ -9,6 +9,7 @@ ECCV 2022).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -167,7 +168,7 @@ def interpolate(
             seen.setdefault(name, []).append((index, box))
     filled: list[list[tuple[int, np.ndarray]]] = [[] for _ in ids]
     for name, track in seen.items():
-        for (start, first), (end, last) in zip(track, track[1:], strict=False):
+        for (start, first), (end, last) in pairwise(track):
             if len(track) > length and end - start < gap:
                 for index in range(start + 1, end):
                     filled[index].append((name, first + (index - start) / (end - start) * (last - first)))
@@ -189,4 +190,5 @@ def _overlap_cost(
 
 def _fused_cost(tracks: Sequence[Track], others: Sequence[Observation]) -> Float[np.ndarray, "track other"]:
     """1 - IoU x score."""
-    return 1.0 - (1.0 - _overlap_cost(tracks, others)) * np.array([one.score for one in others])
+    scores = np.array([one.score for one in others])
+    return np.asarray(1.0 - (1.0 - _overlap_cost(tracks, others)) * scores)

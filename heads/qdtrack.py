@@ -115,15 +115,13 @@ class QDTrack:
         born = (own == 0) & ~suppressed & (scores[rows] > self.options.birth_score)
         own[born] = np.arange(self.next_id, self.next_id + born.sum())
         ids[rows] = own
-        aside = np.flatnonzero((own == 0) & ~suppressed)
         overlap = box_iou(boxes[rows], boxes[rows])
-        aside = [row for row in aside.tolist() if not (overlap[row, :row] > self.options.backdrop_iou).any()]
+        repeated = np.tril(overlap > self.options.backdrop_iou, k=-1).any(axis=1)
+        aside = np.flatnonzero((own == 0) & ~suppressed & ~repeated)
         return replace(
             self,
             tracks=self._tracks(replace(found, ids=own)),
-            backdrops=(_rows(found, np.array(aside, dtype=np.int64)), *self.backdrops)[
-                : self.options.backdrops
-            ],
+            backdrops=(_rows(found, aside), *self.backdrops)[: self.options.backdrops],
             frames=self.frames + 1,
             next_id=self.next_id + int(born.sum()),
         ), ids
