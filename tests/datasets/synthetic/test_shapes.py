@@ -9,8 +9,10 @@ import pytest
 
 from unibench.datasets.synthetic import shapes
 from unibench.errors import UnknownNameError
+from unibench.geometry import masks as rle
 from unibench.geometry.boxes import iou
-from unibench.records import EXCUSED, Clip, Truth
+from unibench.metrics import sot
+from unibench.records import EXCUSED, Clip, Labels, Truth
 
 ROOT = Path()
 
@@ -141,3 +143,44 @@ def test_boxes_alone_lose_identities():
 def test_an_unknown_clip_is_named():
     with pytest.raises(UnknownNameError, match=r"no clip of the rendered shapes 'shapes-9'; did you mean"):
         shapes.benchmarks()["mot/shapes"].load(ROOT, "shapes-9")
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_masks_are_the_visible_parts_of_the_same_shapes(number):
+    row = shapes.benchmarks()["mots/shapes"]
+    clip, truth = row.load(ROOT, row.names(ROOT)[number])
+    for boxed, masked, frame in zip(load(number)[1].labels, truth.labels, clip.frames(), strict=True):
+        assert boxed.ids.tolist() == masked.ids.tolist()
+        assert not len(frame.detections.boxes)
+        drawn = [rle.decode(mask) for mask in masked.masks]
+        assert np.sum(drawn, axis=0).max(initial=0) <= 1
+        for mask, box in zip(masked.masks, boxed.boxes, strict=True):
+            tight = rle.box(mask)
+            assert (tight[:2] >= box[:2]).all()
+            assert (tight[2:] <= box[2:]).all()
+    assert any(len(frame.detections.masks) for frame in clip.frames())
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_one_target_is_prompted_and_a_box_that_stays_loses_it(number):
+    row = shapes.benchmarks()["sot/shapes"]
+    clip, truth = row.load(ROOT, row.names(ROOT)[number])
+    prompts = [frame.prompt for frame in clip.frames()]
+    assert len(prompts[0].boxes) == 1
+    assert not any(len(one.boxes) for one in prompts[1:])
+    assert truth.scored is not None
+    assert truth.scored[0] == 0
+    assert len(truth.scored) >= 20
+    assert all(len(truth.labels[index].boxes) == 1 for index in truth.scored)
+    static = [Labels(ids=prompts[0].ids, boxes=prompts[0].boxes)] * clip.length
+    score = sot.pool([sot.tally(truth, static)])
+    assert score["AUC"] < 0.3
+
+
+def test_all_objects_of_frame_0_are_prompted_by_masks():
+    row = shapes.benchmarks()["vos/shapes"]
+    clip, truth = row.load(ROOT, "shapes-1")
+    prompts = [frame.prompt for frame in clip.frames()]
+    assert len(prompts[0].masks) == len(prompts[0].ids) >= 2
+    assert not any(prompt.masks for prompt in prompts[1:])
+    assert {int(id) for one in truth.labels for id in one.ids} == set(prompts[0].ids.tolist())

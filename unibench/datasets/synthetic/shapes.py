@@ -1,17 +1,20 @@
-"""Textured shapes that cross each other: the benchmark `mot/shapes`, and stills and clips to train on.
+"""Textured shapes that cross each other: benchmarks of five families, and stills and clips to train on.
 
 Squares, discs and triangles, each with two colours and a pattern of its own, move so fast over a photograph or
 over noise that a box often does not overlap with itself a frame later: who is who must be seen. They hide each
 other, leave and come back. 128 x 128 pixels, a millisecond a frame, any number of clips, each from a word; the
 words of the benchmark start with `mot/shapes/`, which training must not use.
 
+All families see the same clips: `mot/shapes` and `det/shapes` have boxes, `mots/shapes` has the masks of what is
+visible, `sot/shapes` follows one shape (`target`), and `vos/shapes` the shapes that are in the truth of frame 0.
+
 The truth: the box of the whole silhouette inside the frame, hidden parts included. A shape of which less than
 `VISIBLE` is to be seen is not in the truth; predictions on what is seen of it are excused.
 """
 
 import colorsys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -23,7 +26,8 @@ from unibench.datasets.detections import with_detections
 from unibench.datasets.synthetic.photos import BACKGROUNDS, cut
 from unibench.datasets.synthetic.scene import draws
 from unibench.errors import UnknownNameError
-from unibench.records import EXCUSED, Clip, Frame, Labels, Truth
+from unibench.geometry import masks
+from unibench.records import EXCUSED, Clip, Frame, Labels, Rle, Truth
 
 SIZE = 128
 """Height and width of a frame, pixels."""
@@ -77,11 +81,14 @@ class Scene:
 
 
 def benchmarks() -> dict[str, Benchmark]:
-    """List the benchmarks of the rendered clips: `mot/shapes` and, frame by frame, `det/shapes`."""
+    """List the benchmarks of the rendered clips, one a family."""
     obtain = "nothing to obtain: rendered from a seed"
     rows = (
         Benchmark(TASK, "", _names, _load, obtain, SOURCES),
+        Benchmark("mots/shapes", "", _names, _load_mots, obtain, SOURCES),
         Benchmark("det/shapes", "", _names, _load_without_detections, obtain),
+        Benchmark("sot/shapes", "", _names, _load_sot, obtain),
+        Benchmark("vos/shapes", "", _names, _load_vos, obtain),
     )
     return {row.task: row for row in rows}
 
@@ -116,22 +123,65 @@ def paint(plan: Scene, index: int) -> tuple[UInt8[np.ndarray, "128 128 3"], Labe
         labels: Ids, boxes and classes of the shapes of which enough is to be seen.
         ignored: Boxes of the other shapes of which something is to be seen, class EXCUSED.
     """
-    left, top = plan.window[index].astype(np.int64).tolist()
-    image = plan.background[top : top + SIZE, left : left + SIZE].copy()
-    owner = np.zeros((SIZE, SIZE), dtype=np.int64)
-    rows = []
-    for identity, shape in enumerate(plan.shapes, start=1):
-        row = _stamp(shape, index, image, owner, identity)
-        if row is not None:
-            rows.append((identity, shape.kind, *row))
+    image, rows, owner = _painted(plan, index)
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    seen = np.bincount(owner.ravel(), minlength=CAST + 1)[table[:, 0].astype(np.int64)]
-    share = seen / np.maximum(1, table[:, 2])
-    true, hidden = share >= VISIBLE, (share < VISIBLE) & (seen > 0)
+    true, hidden = _visible(table, owner)
     ids, classes = table[true, :2].astype(np.int64).T
     labels = Labels(ids=ids, boxes=table[true, 3:], classes=classes)
     ignored = Labels(boxes=table[hidden, 3:], classes=np.full(int(hidden.sum()), EXCUSED))
     return _expose(image, plan, index), labels, ignored
+
+
+def masked(plan: Scene, index: int) -> tuple[Labels, Labels]:
+    """Say of one frame what `paint` says, with masks of the visible parts in place of boxes.
+
+    Args:
+        plan: From `scene`.
+        index: Number of the frame.
+
+    Returns:
+        labels: Ids, masks and classes of the shapes of which enough is to be seen.
+        ignored: Masks of the other shapes of which something is to be seen, class EXCUSED.
+    """
+    _, rows, owner = _painted(plan, index)
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    true, hidden = _visible(table, owner)
+    ids, classes = table[true, :2].astype(np.int64).T
+    return (
+        Labels(ids=ids, masks=_masks(owner, ids), classes=classes),
+        Labels(
+            masks=_masks(owner, table[hidden, 0].astype(np.int64)),
+            classes=np.full(int(hidden.sum()), EXCUSED),
+        ),
+    )
+
+
+def _masks(owner: Int[np.ndarray, "128 128"], ids: Int[np.ndarray, " shape"]) -> tuple[Rle, ...]:
+    return tuple(masks.encode(owner == identity) for identity in ids.tolist())
+
+
+def _visible(
+    table: Float[np.ndarray, "shape 7"], owner: Int[np.ndarray, "128 128"]
+) -> tuple[Bool[np.ndarray, " shape"], Bool[np.ndarray, " shape"]]:
+    """Which shapes are in the truth, and which of the others are to be seen."""
+    seen = np.bincount(owner.ravel(), minlength=CAST + 1)[table[:, 0].astype(np.int64)]
+    share = seen / np.maximum(1, table[:, 2])
+    return share >= VISIBLE, (share < VISIBLE) & (seen > 0)
+
+
+def _painted(
+    plan: Scene, index: int
+) -> tuple[UInt8[np.ndarray, "128 128 3"], list[tuple[float, ...]], Int[np.ndarray, "128 128"]]:
+    """The frame without light and grain; a row (identity, kind, area, box) for each shape in it; who is in front."""
+    left, top = plan.window[index].astype(np.int64).tolist()
+    image = plan.background[top : top + SIZE, left : left + SIZE].copy()
+    owner = np.zeros((SIZE, SIZE), dtype=np.int64)
+    rows: list[tuple[float, ...]] = []
+    for identity, shape in enumerate(plan.shapes, start=1):
+        row = _stamp(shape, index, image, owner, identity)
+        if row is not None:
+            rows.append((identity, shape.kind, *row))
+    return image, rows, owner
 
 
 def clip(word: str, length: int) -> tuple[Clip, Truth]:
@@ -160,6 +210,58 @@ def _load_without_detections(root: Path, name: str) -> tuple[Clip, Truth]:
     if name not in NAMES:
         raise UnknownNameError("clip of the rendered shapes", name, NAMES)
     return clip(f"{TASK}/{name}", LENGTH)
+
+
+def _load_mots(root: Path, name: str) -> tuple[Clip, Truth]:
+    made, _ = _load_without_detections(root, name)
+    truth = _masked_truth(name)
+    return with_detections(made, truth, "oracle+noise"), truth
+
+
+def _load_sot(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Frames in which the target is not in the truth are not scored."""
+    made, whole = _load_without_detections(root, name)
+    followed = target(whole)
+    labels = tuple(
+        Labels(ids=one.ids[one.ids == followed], boxes=one.boxes[one.ids == followed]) for one in whole.labels
+    )
+    scored = tuple(index for index, one in enumerate(labels) if len(one.ids))
+    return _prompted(made, labels[0]), Truth(labels, scored=scored)
+
+
+def _load_vos(root: Path, name: str) -> tuple[Clip, Truth]:
+    """A shape that is hidden by more than `VISIBLE` allows has no mask, as if it were out of the frame."""
+    made, _ = _load_without_detections(root, name)
+    whole = _masked_truth(name).labels
+    labels = tuple(_only(one, whole[0].ids) for one in whole)
+    return _prompted(made, labels[0]), Truth(labels)
+
+
+def target(truth: Truth) -> int:
+    """Choose the shape to follow: of those in frame 0, the one that is in the truth of most frames."""
+    counts = {int(id): sum(id in one.ids for one in truth.labels) for id in truth.labels[0].ids}
+    return max(counts, key=lambda id: (counts[id], -id))
+
+
+def _only(labels: Labels, ids: Int[np.ndarray, " id"]) -> Labels:
+    rows = np.flatnonzero(np.isin(labels.ids, ids))
+    return Labels(ids=labels.ids[rows], masks=tuple(labels.masks[row] for row in rows))
+
+
+def _masked_truth(name: str) -> Truth:
+    plan = scene(f"{TASK}/{name}", LENGTH)
+    labels, ignored = zip(*(masked(plan, index) for index in range(LENGTH)), strict=True)
+    return Truth(labels, ignored)
+
+
+def _prompted(made: Clip, prompt: Labels) -> Clip:
+    frames = partial(_with_prompt, made.frames, prompt)
+    return replace(made, frames=frames, vocabulary=())
+
+
+def _with_prompt(frames: Callable[[], Iterator[Frame]], prompt: Labels) -> Iterator[Frame]:
+    for frame in frames():
+        yield replace(frame, prompt=Labels() if frame.index else prompt)
 
 
 def _frames(plan: Scene) -> Iterator[Frame]:
