@@ -2,7 +2,8 @@
 
 Pure functions on the frozen records of `heads.cascade`: `step` takes the state after the last frame and the
 observations of this one, and returns the new state and the id of every observation. How alike two objects look is
-asked of a callable.
+asked of a callable. Trackers of another cascade, such as `heads.bytetrack`, share its parts: `predict`, `claim`,
+`settle`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +17,28 @@ from torch import Tensor, cat
 from heads import kalman
 from heads.cascade import CascadeOptions, CascadeState, Observation, Track
 
-__all__ = ["CascadeOptions", "CascadeState", "Observation", "Track", "assign", "step"]
+__all__ = [
+    "CascadeOptions",
+    "CascadeState",
+    "Observation",
+    "Track",
+    "assign",
+    "claim",
+    "overlap_cost",
+    "predict",
+    "settle",
+    "step",
+]
 
 Similarity = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 """Points (point, channel) of each track, points of each detection -> (track, detection), at most 1."""
-
-
-_Claims = Mapping[int, Track]
+Claims = Mapping[int, Track]
 """Index of an observation -> the track that it belongs to."""
-_Cost = Callable[[Sequence[Track], Sequence[Observation]], Float[np.ndarray, "track detection"]]
+Cost = Callable[[Sequence[Track], Sequence[Observation]], Float[np.ndarray, "track detection"]]
+Overlap = Callable[
+    [Sequence[Track], Sequence[Track] | Sequence[Observation]], Float[np.ndarray, "track other"]
+]
+"""How far the boxes of tracks are from those of others: 1 - IoU."""
 
 
 def step(
@@ -52,8 +66,34 @@ def step(
         Wang et al., "Towards Real-Time Multi-Object Tracking", ECCV 2020, section 3.5; "Do Different Tracking
         Tasks Require Different Appearance Models?" (UniTrack), NeurIPS 2021, section 3.3.
     """
-    now = state.frames
     claims, missed = _match(state, observations, similarity, options)
+    return settle(state, observations, claims, missed, options, fps)
+
+
+def settle(
+    state: CascadeState,
+    observations: Sequence[Observation],
+    claims: Claims,
+    missed: Sequence[Track],
+    options: CascadeOptions,
+    fps: float,
+    overlap: Overlap | None = None,
+) -> tuple[CascadeState, Int[np.ndarray, " detection"]]:
+    """End a frame whose observations are claimed: extend tracks, start new ones, forget old ones, drop duplicates.
+
+    Args:
+        state: After the last frame.
+        observations: Of this frame.
+        claims: The tracks that were found again, as `predict` left them.
+        missed: Confirmed tracks without an observation, as `predict` left them.
+        options: Those of births, of time, of the filter and of duplicates.
+        fps: Frames per second of the clip.
+        overlap: By what duplicates are known; None: `overlap_cost`.
+
+    Returns:
+        As `step`.
+    """
+    now = state.frames
     seen = _extended(claims, observations, now, options)
     new = _births(observations, claims, state.next_id, now, options)
     sure = options.confirm_at_birth or now == 0
@@ -65,7 +105,7 @@ def step(
         frames=now + 1,
         next_id=state.next_id + len(new),
     )
-    after = _without_duplicates(after, options)
+    after = _without_duplicates(after, options, overlap or overlap_cost)
     confirmed = {track.id for track in after.tracked}
     ids = np.zeros(len(observations), dtype=np.int64)
     for index, track in (seen | new).items():
@@ -104,22 +144,39 @@ def _match(
     def moving(tracks: Sequence[Track], candidates: Sequence[Observation]) -> np.ndarray:
         return _mix_motion(appearance(tracks, candidates), tracks, candidates, options)
 
-    claims, left = _stage({}, _predicted(state, options), observations, moving, options.appearance_limit)
+    claims, left = claim({}, predict(state, options), observations, moving, options.appearance_limit)
     if not options.use_iou:
-        claims, _ = _stage(claims, state.unconfirmed, observations, appearance, options.appearance_limit)
+        claims, _ = claim(claims, state.unconfirmed, observations, appearance, options.appearance_limit)
         return claims, left
     latest = state.frames - 1
     fresh = tuple(track for track in left if track.seen == latest)
-    claims, fresh = _stage(claims, fresh, observations, _overlap_cost, options.iou_limit)
-    claims, _ = _stage(claims, state.unconfirmed, observations, _overlap_cost, options.confirm_limit)
+    claims, fresh = claim(claims, fresh, observations, overlap_cost, options.iou_limit)
+    claims, _ = claim(claims, state.unconfirmed, observations, overlap_cost, options.confirm_limit)
     return claims, (*fresh, *(track for track in left if track.seen < latest))
 
 
-def _stage(
-    claims: _Claims, tracks: Sequence[Track], observations: Sequence[Observation], cost: _Cost, limit: float
+def claim(
+    claims: Claims,
+    tracks: Sequence[Track],
+    observations: Sequence[Observation],
+    cost: Cost,
+    limit: float,
+    among: Sequence[int] | None = None,
 ) -> tuple[dict[int, Track], tuple[Track, ...]]:
-    """Match tracks with the observations that are still free: all claims so far, and the tracks left over."""
-    free = [index for index in range(len(observations)) if index not in claims]
+    """Match tracks with the observations that are still free; those of different classes are never matched.
+
+    Args:
+        claims: So far in this frame.
+        tracks: Without an observation.
+        observations: Of this frame, all of them.
+        cost: Of tracks and observations.
+        limit: See `assign`.
+        among: Indices of the observations that take part; None: all.
+
+    Returns:
+        All claims so far, and the tracks left over.
+    """
+    free = [i for i in (range(len(observations)) if among is None else among) if i not in claims]
     if not free or not tracks:
         return dict(claims), tuple(tracks)
     candidates = [observations[index] for index in free]
@@ -158,11 +215,18 @@ def _mix_motion(
     return np.where(distance > options.gate_threshold, np.inf, mixed) if options.gate else mixed
 
 
-def _overlap_cost(
-    tracks: Sequence[Track], others: Sequence[Track] | Sequence[Observation]
+def overlap_cost(
+    tracks: Sequence[Track], others: Sequence[Track] | Sequence[Observation], edge: float = 0.0
 ) -> Float[np.ndarray, "track other"]:
-    """1 - IoU; two boxes without area share nothing."""
-    first, second = _boxes(tracks).T[..., None], _boxes(others).T[:, None]
+    """1 - IoU; two boxes without area share nothing.
+
+    Args:
+        tracks: Their boxes are the rows.
+        others: Their boxes are the columns.
+        edge: Added to every width and height: 1 where x2 and y2 are a box's last pixels, not its ends.
+    """
+    ends = np.array([[0.0], [0.0], [edge], [edge]])
+    first, second = (_boxes(tracks).T + ends)[..., None], (_boxes(others).T + ends)[:, None]
     width, height = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0.0)
     shared = width * height
     whole = _area(first) + _area(second) - shared
@@ -173,7 +237,7 @@ def _area(boxes: Float[np.ndarray, "4 *object"]) -> Float[np.ndarray, "*object"]
     return np.asarray((boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
 
 
-def _predicted(state: CascadeState, options: CascadeOptions) -> tuple[Track, ...]:
+def predict(state: CascadeState, options: CascadeOptions) -> tuple[Track, ...]:
     """The confirmed tracks, where they should be by now."""
     tracks = (*state.tracked, *state.lost)
     if not options.use_kalman or not tracks:
@@ -200,7 +264,7 @@ def _boxes(objects: Sequence[Track] | Sequence[Observation]) -> Float[np.ndarray
 
 
 def _extended(
-    claims: _Claims, observations: Sequence[Observation], now: int, options: CascadeOptions
+    claims: Claims, observations: Sequence[Observation], now: int, options: CascadeOptions
 ) -> dict[int, Track]:
     """The claims with each track extended by its observation."""
     tracks, found = list(claims.values()), [observations[index] for index in claims]
@@ -220,7 +284,7 @@ def _alone(track: Track, now: int) -> Track:
 
 
 def _births(
-    observations: Sequence[Observation], claims: _Claims, next_id: int, now: int, options: CascadeOptions
+    observations: Sequence[Observation], claims: Claims, next_id: int, now: int, options: CascadeOptions
 ) -> dict[int, Track]:
     """New tracks of the observations that no track has claimed."""
     free = [i for i, one in enumerate(observations) if i not in claims and one.score >= options.birth_score]
@@ -243,17 +307,17 @@ def _followed(
     return list(kalman.box(states)), kalman.unstack(states)
 
 
-def _by_id(claims: _Claims) -> tuple[Track, ...]:
+def _by_id(claims: Claims) -> tuple[Track, ...]:
     return tuple(sorted(claims.values(), key=lambda track: track.id))
 
 
-def _without_duplicates(state: CascadeState, options: CascadeOptions) -> CascadeState:
+def _without_duplicates(state: CascadeState, options: CascadeOptions, overlap: Overlap) -> CascadeState:
     """Of each seen and lost track in the same place, drop the one that lived shorter (the seen one in a tie)."""
     current = (*state.tracked, *state.unconfirmed)
     if not options.use_iou or not current or not state.lost:
         return state
     same = _equal([track.label for track in current], [track.label for track in state.lost])
-    close = np.where(same, _overlap_cost(current, state.lost), np.inf) < options.duplicate_limit
+    close = np.where(same, overlap(current, state.lost), np.inf) < options.duplicate_limit
     pairs = [(current[row], state.lost[column]) for row, column in np.argwhere(close)]
     drop = {min(pair, key=lambda track: track.seen - track.born).id for pair in pairs}
 

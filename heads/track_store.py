@@ -124,7 +124,7 @@ def _similarity(tracks: list[Track], objects: Observations, options: StoreOption
     if not tracks or not len(objects.boxes):
         return np.zeros((len(tracks), len(objects.boxes)))
     known = _stacked([track.observations for track in tracks])
-    overlap = _iou(known.boxes, objects.boxes)
+    overlap = box_iou(known.boxes, objects.boxes)
     overlap = np.where(overlap >= options.min_iou, overlap, 0.0)
     allowed: Bool[np.ndarray, "observation object"] = np.equal.outer(known.classes, objects.classes)
     if options.embeddings:
@@ -140,7 +140,8 @@ def _similarity(tracks: list[Track], objects: Observations, options: StoreOption
     return best
 
 
-def _iou(first: Float[np.ndarray, "n 4"], second: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+def box_iou(first: Float[np.ndarray, "n 4"], second: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Intersection over union of every pair of boxes xyxy; two boxes without area share nothing."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0.0, None), axis=2)
