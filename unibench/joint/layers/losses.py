@@ -99,7 +99,9 @@ def giou_loss(predicted: Float[Tensor, "box 4"], truth: Float[Tensor, "box 4"]) 
     return 1 - (shared / (whole + 1e-16) - (area - whole) / area).clamp(-1, 1)
 
 
-def dice(predicted: Float[Tensor, " row *shape"], truth: Float[Tensor, " row *shape"]) -> Float[Tensor, " row"]:
+def dice(
+    predicted: Float[Tensor, " row *shape"], truth: Float[Tensor, " row *shape"]
+) -> Float[Tensor, " row"]:
     """1 - Dice coefficient of each row: twice the product over the sum of squares.
 
     Args:
