@@ -20,7 +20,7 @@ ASSOCIATIONS: Mapping[str, ByteTrackOptions | QDTrackOptions] = {
     "qdtrack-bdd-mot": qdtrack.BDD_MOT,
     "qdtrack-bdd-mots": qdtrack.BDD_MOTS,
 }
-"""How objects become tracks, by name. The paper's own results on MOT17 and BDD100K need the presets named after them."""
+"""How objects become tracks, by name. The paper's results on MOT17 and BDD100K took those named after them."""
 Name = Literal[
     "bytetrack", "bytetrack-mot17-buffers", "qdtrack", "qdtrack-bdd-mot", "qdtrack-bdd-mots"
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from unibench.joint.unicorn.config import NetworkOptions
 STRIDE = 8
 """Of embeddings and priors, pixels."""
 PAIRS = 1 << 22
-"""Pairs of cells whose likeness is in memory at a time: 16 MB in single precision. At 800 x 1280 there are 256 million."""
+"""Pairs of cells whose likeness is in memory at a time: 16 MB in single precision; 800 x 1280 has 256 million."""
 
 
 class Positions(nn.Module):
