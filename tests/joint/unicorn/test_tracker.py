@@ -1,13 +1,14 @@
 """Unicorn at work: four tasks of one network, and what it does with prompts that are of no use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from tests.joint.unicorn.test_network import TOY
+from tests.joint.unicorn.test_network import TOY as SHAPES
 from unibench.errors import DataError, UnknownNameError
 from unibench.geometry import masks as rle
 from unibench.joint.unicorn.network import Unicorn
@@ -15,6 +16,7 @@ from unibench.joint.unicorn.tracker import track
 from unibench.records import Clip, Frame, Labels
 from unibench.tasks import registry
 
+TOY = replace(SHAPES, classes=("person", "square", "disc"))
 TASKS = ("sot/synthetic@box", "vos/synthetic@box", "mot/synthetic@private", "mots/synthetic@private")
 
 
@@ -41,6 +43,11 @@ def mask(id: int, rows: slice, columns: slice, size: tuple[int, int] = (96, 128)
     drawn = np.zeros(size, dtype=bool)
     drawn[rows, columns] = True
     return Labels(ids=np.array([id]), masks=(rle.encode(drawn),))
+
+
+def _counted(calls: dict[str, int], name: str, original: Callable, *given: object, **named: object) -> object:
+    calls[name] += 1
+    return original(*given, **named)
 
 
 def run(network: Unicorn, clip: Clip, name: str) -> list[Labels]:
@@ -94,14 +101,7 @@ def test_backbone_and_comparison_run_once_a_frame_for_any_number_of_objects(
 ) -> None:
     calls = {"look": 0, "embed": 0, "find": 0}
     for name in calls:
-
-        def counted(
-            *given: object, name: str = name, original=getattr(network, name), **named: object
-        ) -> object:
-            calls[name] += 1
-            return original(*given, **named)
-
-        monkeypatch.setattr(network, name, counted)
+        monkeypatch.setattr(network, name, partial(_counted, calls, name, getattr(network, name)))
     parts = [mask(id, slice(0, 30), slice(30 * id, 30 * id + 30)) for id in range(3)]
     given = Labels(ids=np.arange(3), masks=tuple(one.masks[0] for one in parts))
     run(network, clip_of({0: given}), "vos/synthetic@box")

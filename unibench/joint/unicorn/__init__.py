@@ -29,5 +29,6 @@ SYSTEM = System(
     detect=detect,
     track=track,
     backbone=_backbone,
+    objectives=("mot", "sot"),
     unsupported={"pose": _NO_POSES, "posetrack": _NO_POSES},
 )
