@@ -41,7 +41,7 @@ def test_the_loss_falls(objective: str, stage: str) -> None:
         value = total(network, given, stage)
         value.backward()
         optimizer.step()
-        values.append(float(value))
+        values.append(value.item())
     assert values[-1] < 0.8 * values[0], values
 
 
