@@ -5,7 +5,7 @@ Reference: Yan et al., "Towards Grand Unification of Object Tracking", ECCV 2022
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -120,7 +120,8 @@ class Head(nn.Module):
             x = self.stems[level](maps[LEVELS[level]])
             if priors is not None:
                 x = x + priors[level][:, None] * getattr(self, f"beta_{level}")
-            for block in self.att_layers[level]:  # type: ignore[union-attr]
+            blocks: Any = self.att_layers[level]
+            for block in blocks:
                 x = block(x)
             classified, located = self.cls_convs[level](x), self.reg_convs[level](x)
             parts = [last[0][level](located), last[1][level](located), last[2][level](classified)]

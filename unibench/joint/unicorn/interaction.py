@@ -120,7 +120,7 @@ def propagate(
     parts = [
         labels.flatten(1) @ (keys.T @ some).softmax(dim=0) for some in queries.split(step, dim=1)
     ]  # block by block, as the whole matrix takes a gigabyte
-    return torch.cat(parts, dim=1).unflatten(1, current.shape[1:])
+    return torch.cat(parts, dim=1).view(len(labels), *current.shape[1:])
 
 
 def label_maps(boxes: Float[Tensor, "object 4"], size: tuple[int, int]) -> Float[Tensor, "object h w"]:

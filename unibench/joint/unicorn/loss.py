@@ -6,6 +6,7 @@ in the authors' code.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -141,7 +142,7 @@ def mask_loss(
     assert outputs is not None
     assert pair.mask_features is not None
     assert outputs.parameters is not None
-    head = getattr(network, "module", network).head
+    head: Any = getattr(network, "module", network).head
     features, weights = pair.mask_features
     terms = []
     for image, (one, match) in enumerate(zip(targets, assign(outputs, targets, size), strict=True)):

@@ -191,20 +191,21 @@ def prompted_box(frame: Frame, clip: str) -> Float[np.ndarray, " 4"]:
             "give frame 0 the target's box"
         )
     height, width = frame.image.shape[:2]
-    box = np.clip(prompt.boxes[0].astype(np.float64), 0, [width, height, width, height])
+    box: np.ndarray = np.clip(prompt.boxes[0].astype(np.float64), 0, [width, height, width, height])
     if not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
         raise DataError(
             f"clip {clip!r}: prompted box {prompt.boxes[0].tolist()}, expected an area inside the frame of "
             f"{width} x {height} pixels; correct the first truth"
         )
-    return np.asarray(box)
+    return box
 
 
 def _in_frame(boxes: Float[Tensor, "object 4"], placement: Placement) -> Float[np.ndarray, "object 4"]:
     """Boxes of the canvas in pixels of the frame, cut off at its border."""
     height, width = placement.frame
     found = canvas.to_frame(boxes.cpu().double().numpy(), placement)
-    return np.clip(found, 0, [width, height, width, height])
+    inside: np.ndarray = np.clip(found, 0, [width, height, width, height])
+    return inside
 
 
 def _segment(network: Unicorn, config: UnicornConfig, clip: Clip) -> Iterator[Labels]:
