@@ -146,7 +146,9 @@ def refuse_shades(path: Path, values: Int[np.ndarray, "height width"]) -> None:
 def distinct(values: Int[np.ndarray, "height width"]) -> Int[np.ndarray, " value"]:
     """The values of an annotation, 0 too, ascending."""
     pixels = values.ravel()
-    starts = np.append(True, pixels[1:] != pixels[:-1])  # of runs: to sort every pixel takes ten times as long
+    starts = np.append(
+        True, pixels[1:] != pixels[:-1]
+    )  # of runs: to sort every pixel takes ten times as long
     return np.unique(pixels[starts])
 
 

@@ -28,6 +28,7 @@ from unibench.records import Clip, Labels
 SYSTEMS: dict[str, str] = {
     "retinatrack": "unibench.joint.retinatrack",
     "tdt": "unibench.joint.tdt",
+    "unicorn": "unibench.joint.unicorn",
 }
 """Name -> module whose `SYSTEM` it is; imported when it is asked for."""
 
@@ -102,7 +103,7 @@ def fingerprint(card: Card, path: Path | None) -> str:
     """
     assert path is not None, "a joint card names a file"
     system = find(card.architecture.name)
-    others = [embedder.fingerprint(one) for one in system.companions(_config(system, path))]
+    others = [embedder.fingerprint(one) for one in system.companions(_config(card, system, path))]
     own = frozen.fingerprint(card, path)
     return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest()[:12] if others else own
 
@@ -122,8 +123,8 @@ def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
     """
     assert path is not None, "a joint card names a file"
     system = find(card.architecture.name)
-    config = _config(system, path)
-    tensors = checkpoints.read(path)[""]
+    config = _config(card, system, path)
+    tensors = next(iter(checkpoints.read(path).values()))
     try:
         with torch.random.fork_rng(devices=[]):
             network = system.build(config)
@@ -133,6 +134,8 @@ def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
         raise WeightsError(
             f"{path}: {system.name} cannot be built with the config in it ({_line(error)}); train it again"
         ) from error
+    surplus: tuple[str, ...] = getattr(network, "surplus", ())
+    tensors = {name: one for name, one in tensors.items() if not name.startswith(surplus)}
     if problem := _misfit(network.state_dict(), tensors):
         raise WeightsError(f"{path}: {problem}; fetch or train it again")
     network.load_state_dict(tensors)
@@ -169,7 +172,10 @@ def detect(
     return evaluate.score(system, config, network.to(frozen.find_device(device)), data, limit=limit)
 
 
-def _config(system: System, path: Path) -> Any:
+def _config(card: Card, system: System, path: Path) -> Any:
+    """What the weights file says, or for a file of the authors' own the config that the card names."""
+    if name := card.architecture.options.get("config"):
+        return configs.read(str(name), system)
     name, table = export.metadata(path)
     if name != system.name:
         raise WeightsError(

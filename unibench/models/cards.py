@@ -22,7 +22,7 @@ KINDS = ("frozen", "joint")
 JOINT = "joint"
 """The one layer of a joint tracker, as results call it; and the loader of its card."""
 FROZEN_ONLY = (
-    "default_layer", "preprocessing", "layers", "imagenet_top1", "reference", "architecture.options",
+    "default_layer", "preprocessing", "layers", "imagenet_top1", "reference",
     "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
     "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename", "weights.allow_random",
 )  # fmt: skip

@@ -1,10 +1,13 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from unibench.joint.layers.losses import batch_hard, focal, huber
+from tests.joint import known
+from tests.joint.test_assign import corners
+from unibench.joint.layers.losses import batch_hard, dice, focal, giou_loss, huber, iou_loss
 
 
 def generator(seed=0):
@@ -130,3 +133,23 @@ def test_gradients_are_finite_where_embeddings_coincide_and_pull_objects_apart()
     assert torch.isfinite(embeddings.grad).all()
     moved = (embeddings - 0.01 * embeddings.grad).detach()
     assert batch_hard(moved, ids, torch.zeros_like(ids), margin=0.1, generator=generator(), count=64) < loss
+
+
+def test_box_and_dice_losses_are_those_of_unicorns_authors(gold: Path) -> None:
+    answers = known.arrays(gold, "unicorn_losses")
+    first, second = corners(answers["pred_cxcywh"]), corners(answers["true_cxcywh"])
+    known.close(iou_loss(first, second), answers["iou_loss"])
+    known.close(giou_loss(first, second), answers["giou_loss"])
+    predicted, truth = answers["dice_pred"], answers["dice_true"]
+    known.close(dice(predicted, truth), answers["dice_per_instance"])
+    known.close(dice(predicted.flatten()[None], truth.flatten()[None])[0], answers["dice_whole_batch"])
+
+
+def test_losses_of_empty_boxes_and_masks_are_finite() -> None:
+    empty = torch.zeros(1, 4, requires_grad=True)
+    for loss in (iou_loss, giou_loss):
+        value = loss(empty, torch.zeros(1, 4))
+        (slope,) = torch.autograd.grad(value.sum(), empty)
+        assert value.isfinite().all()
+        assert slope.isfinite().all()
+    assert dice(torch.zeros(1, 5), torch.zeros(1, 5)).item() == 1

@@ -74,3 +74,50 @@ def batch_hard(
     positive = distance.masked_fill(~same[drawn], -torch.inf).amax(dim=1)
     negative = distance.masked_fill(~others[drawn], torch.inf).amin(dim=1)
     return F.softplus(margin + positive - negative).mean()
+
+
+def overlaps(first: Float[Tensor, "box 4"], second: Float[Tensor, "box 4"]) -> Float[Tensor, " box"]:
+    """Intersection over union of each pair of boxes (xyxy), with a gradient also where both are empty."""
+    shared, whole = _shared_and_whole(first, second)
+    return shared / (whole + 1e-16)
+
+
+def iou_loss(predicted: Float[Tensor, "box 4"], truth: Float[Tensor, "box 4"]) -> Float[Tensor, " box"]:
+    """1 - IoU^2 of each pair of boxes (xyxy): YOLOX's."""
+    return 1 - overlaps(predicted, truth) ** 2
+
+
+def giou_loss(predicted: Float[Tensor, "box 4"], truth: Float[Tensor, "box 4"]) -> Float[Tensor, " box"]:
+    """1 - generalised IoU of each pair of boxes (xyxy), 0 to 2.
+
+    Reference:
+        Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019.
+    """
+    shared, whole = _shared_and_whole(predicted, truth)
+    hull = torch.maximum(predicted[:, 2:], truth[:, 2:]) - torch.minimum(predicted[:, :2], truth[:, :2])
+    area = hull.prod(dim=1).clamp(min=1e-16)
+    return 1 - (shared / (whole + 1e-16) - (area - whole) / area).clamp(-1, 1)
+
+
+def dice(
+    predicted: Float[Tensor, " row *shape"], truth: Float[Tensor, " row *shape"]
+) -> Float[Tensor, " row"]:
+    """1 - Dice coefficient of each row: twice the product over the sum of squares.
+
+    Args:
+        predicted: 0 to 1.
+        truth: 0 to 1.
+
+    Reference:
+        Milletari et al., "V-Net", 3DV 2016, equation 3.
+    """
+    x, y = predicted.float().flatten(1), truth.float().flatten(1)
+    return 1 - 2 * (x * y).sum(dim=1) / ((x**2).sum(dim=1) + (y**2).sum(dim=1) + 1e-5)
+
+
+def _shared_and_whole(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Areas of intersection and union of each pair."""
+    sides = torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])
+    shared = sides.clamp(min=0).prod(dim=1)
+    areas = [(one[:, 2:] - one[:, :2]).prod(dim=1) for one in (first, second)]
+    return shared, areas[0] + areas[1] - shared

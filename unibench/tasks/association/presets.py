@@ -122,6 +122,16 @@ MOT = {
 MOTS = {
     **_association(_MASKS, _MOTION_MASKS),
     **_as_coded(_MASKS, _MOTION_MASKS, bleed=True),
+    **by_name(
+        Protocol(
+            "private",
+            "1.0",
+            "joint trackers: the tracker finds the objects and draws their masks",
+            {},
+            kinds=("joint",),
+            private=True,
+        ),
+    ),
 }
 POSETRACK = {
     **_association(_POSES, _MOTION_POSES),

@@ -80,4 +80,11 @@ PRESETS = by_name(
         short_side=480,
         long_side=880,
     ),
+    Protocol(
+        "box",
+        "1.0",
+        "joint trackers: of each mask given, the tracker reads its box alone; not comparable with the others",
+        {},
+        kinds=("joint",),
+    ),
 )

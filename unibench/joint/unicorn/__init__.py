@@ -1,0 +1,34 @@
+"""Unicorn: one network follows, segments and finds objects; the prompted one by a prior, all others without.
+
+Reference: Yan et al., "Towards Grand Unification of Object Tracking", ECCV 2022.
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from unibench.joint.system import System
+from unibench.joint.unicorn.config import UnicornConfig
+from unibench.joint.unicorn.loss import losses
+from unibench.joint.unicorn.network import Unicorn
+from unibench.joint.unicorn.tracker import detect, track
+
+_NO_POSES = "it finds boxes and masks, not joints"
+
+
+def _backbone(network: nn.Module) -> nn.Module:
+    return network.get_submodule("backbone")
+
+
+SYSTEM = System(
+    name="unicorn",
+    config=UnicornConfig,
+    folder=Path(__file__).parent,
+    build=Unicorn,
+    losses=losses,
+    detect=detect,  # type: ignore[arg-type]  # only this system's network comes here
+    track=track,  # type: ignore[arg-type]
+    backbone=_backbone,
+    objectives=("mot", "sot"),
+    unsupported={"pose": _NO_POSES, "posetrack": _NO_POSES},
+)
