@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unibench import models
-from unibench.errors import TrainingError, UnibenchError, UnknownNameError, WeightsError
+from unibench.errors import CardError, TrainingError, UnibenchError, UnknownNameError, WeightsError
 from unibench.joint import embedder
 from unibench.joint.system import System, Task, TrainingSet
 from unibench.joint.training import config as configs
@@ -100,10 +100,14 @@ def fingerprint(card: Card, path: Path | None) -> str:
 
     Raises:
         UnknownNameError, WeightsError: As for `load`; also of those models.
+        CardError: The card names another config than those that the system brings.
     """
     assert path is not None, "a joint card names a file"
     system = find(card.architecture.name)
-    others = [embedder.fingerprint(one) for one in system.companions(_config(card, system, path))]
+    config = _config(card, system, path)
+    others = [embedder.fingerprint(one) for one in system.companions(config)]
+    if card.architecture.options:  # the file does not hold the config
+        others.append(configs.as_json(config))
     own = frozen.fingerprint(card, path)
     return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest()[:12] if others else own
 
@@ -174,8 +178,14 @@ def detect(
 
 def _config(card: Card, system: System, path: Path) -> Any:
     """What the weights file says, or for a file of the authors' own the config that the card names."""
-    if name := card.architecture.options.get("config"):
-        return configs.read(str(name), system)
+    if options := card.architecture.options:
+        known = configs.shipped(system)
+        if set(options) != {"config"} or options["config"] not in known:
+            raise CardError(
+                f"model {card.name!r}: architecture.options is {options}, expected config = one of "
+                f"{', '.join(known)}, for a weights file that holds no config; correct the card"
+            )
+        return configs.read(known[options["config"]], system)
     name, table = export.metadata(path)
     if name != system.name:
         raise WeightsError(

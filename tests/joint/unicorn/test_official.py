@@ -1,11 +1,12 @@
 """Files in the layout of the official ones: loaded strictly, by a card that names the config."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from unibench.errors import WeightsError
+from unibench.errors import CardError, WeightsError
 from unibench.joint import systems
 from unibench.joint.training import config as configs
 from unibench.joint.unicorn.network import Unicorn
@@ -33,10 +34,12 @@ def official(tmp_path: Path) -> Path:
     return tmp_path / "official.pth"
 
 
-def boxes_only(tmp_path: Path) -> str:
+@pytest.fixture
+def boxes_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     text = (SYSTEM.folder / "toy.toml").read_text().replace("mask_channels = 16", "mask_channels = 0")
     (tmp_path / "boxes.toml").write_text(text)
-    return str(tmp_path / "boxes.toml")
+    monkeypatch.setattr(configs, "shipped", lambda system: {"boxes": tmp_path / "boxes.toml"})
+    return "boxes"
 
 
 def test_an_official_file_is_loaded_strictly(official: Path) -> None:
@@ -46,8 +49,8 @@ def test_an_official_file_is_loaded_strictly(official: Path) -> None:
     assert all(torch.equal(one, expected[name]) for name, one in network.state_dict().items())
 
 
-def test_a_network_without_masks_takes_a_file_with_masks(official: Path, tmp_path: Path) -> None:
-    _, _, network = systems.build(card(boxes_only(tmp_path)), official)
+def test_a_network_without_masks_takes_a_file_with_masks(official: Path, boxes_only: str) -> None:
+    _, _, network = systems.build(card(boxes_only), official)
     assert not any(name.startswith("head.mask_") for name in network.state_dict())
 
 
@@ -57,3 +60,20 @@ def test_a_wrong_tensor_is_refused_by_name(official: Path) -> None:
     torch.save(held, official)
     with pytest.raises(WeightsError, match=r"1 missing \(head\.beta_0\); 1 unknown \(head\.beta_9\)"):
         systems.build(card("toy"), official)
+
+
+@pytest.mark.parametrize("options", [{"config": "../toy.toml"}, {"config": 3}, {"config": "toy", "width": 2}])
+def test_a_card_names_a_config_that_the_system_brings(official: Path, options: dict[str, object]) -> None:
+    one = card("toy")
+    wrong = replace(one, architecture=replace(one.architecture, options=options))
+    with pytest.raises(
+        CardError, match=r"architecture\.options is .*, expected config = one of large_mask, "
+    ):
+        systems.fingerprint(wrong, official)
+
+
+def test_the_config_that_a_card_names_is_part_of_its_fingerprint(official: Path, boxes_only: str) -> None:
+    before = systems.fingerprint(card(boxes_only), official)
+    file = configs.shipped(SYSTEM)[boxes_only]
+    file.write_text(file.read_text().replace("nms_iou = 0.65", "nms_iou = 0.5"))
+    assert systems.fingerprint(card(boxes_only), official) != before

@@ -154,8 +154,10 @@ def _video_frame(word: str, length: int, index: int) -> AnnotatedImage:
 
 @lru_cache(maxsize=64)  # a sample asks for the frames of a video more than once
 def _shapes(word: str, length: int, index: int) -> AnnotatedImage:
-    image, labels, ignored = shapes.paint(shapes.scene(word, length), index)
-    return AnnotatedImage(word, lambda: image, labels, ignored.boxes)
+    plan = shapes.scene(word, length)
+    image, labels, ignored = shapes.paint(plan, index)
+    masks = lru_cache(maxsize=1)(lambda: shapes.masked(plan, index)[0].masks)
+    return AnnotatedImage(word, lambda: image, labels, ignored.boxes, masks=masks)
 
 
 def _synthetic(source: str) -> TrainingSet:

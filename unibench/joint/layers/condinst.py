@@ -131,7 +131,7 @@ class MaskHead(nn.Module):
         sizes = self.sizes_of_interest[levels].to(features.dtype)
         relative = (locations[:, :, None] - pixels) / sizes[:, None, None]
         hidden = torch.cat([relative, features.flatten(1).expand(count, -1, -1)], dim=1)
-        parts = parameters.split(SPLIT, dim=1)
+        parts = torch.split(parameters, list(SPLIT), dim=1)
         for index, (weight, bias) in enumerate(zip(parts[:3], parts[3:], strict=True)):
             hidden = weight.view(count, bias.shape[1], -1) @ hidden + bias[:, :, None]
             hidden = hidden.relu() if index < 2 else hidden

@@ -4,7 +4,7 @@ from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Float
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -98,13 +98,17 @@ class DeformableAttention(nn.Module):
         grids = 2 * places - 1
         sampled = []
         for level, (cells, shape) in enumerate(
-            zip(values.split([h * w for h, w in shapes], dim=1), shapes, strict=True)
+            zip(torch.split(values, [h * w for h, w in shapes], dim=1), shapes, strict=True)
         ):
-            maps = cells.unflatten(2, (self.heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)
+            maps = (
+                cells.reshape(batch, -1, self.heads, cells.shape[2] // self.heads)
+                .permute(0, 2, 3, 1)
+                .flatten(0, 1)
+            )
             grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
             sampled.append(
                 F.grid_sample(
-                    maps.unflatten(2, shape),
+                    maps.reshape(*maps.shape[:2], *shape),
                     grid,
                     mode="bilinear",
                     padding_mode="zeros",

@@ -79,6 +79,11 @@ class TrainOptions:
         return sum(stage.steps for stage in self.stages)
 
 
+def shipped(system: System) -> dict[str, Path]:
+    """The configs that a system brings: name -> TOML file."""
+    return {path.stem: path for path in sorted(system.folder.glob("*.toml"))}
+
+
 def read(name: str | Path, system: System) -> Any:
     """Read a config of a system.
 
@@ -93,7 +98,7 @@ def read(name: str | Path, system: System) -> Any:
         UnknownNameError: There is neither a config nor a file of that name.
         TrainingError: The file cannot be read, or does not fit.
     """
-    known = {path.stem: path for path in sorted(system.folder.glob("*.toml"))}
+    known = shipped(system)
     path = known.get(str(name), Path(name))
     if not path.is_file():
         raise UnknownNameError(f"{system.name} config or TOML file", str(name), known)

@@ -94,7 +94,7 @@ class Interaction(nn.Module):
         both = torch.cat([places + level for level in self.level_embed], dim=1)
         for layer in self.encoder.layers:
             tokens = layer(tokens, both, h, w)
-        first, second = (one.transpose(1, 2).unflatten(2, (h, w)) for one in tokens.chunk(2, dim=1))
+        first, second = (one.transpose(1, 2).reshape(len(one), -1, h, w) for one in tokens.chunk(2, dim=1))
         return first, second
 
 
@@ -118,7 +118,7 @@ def propagate(
     keys, queries = reference.flatten(1), current.flatten(1)
     step = max(1, PAIRS // keys.shape[1])
     parts = [
-        labels.flatten(1) @ (keys.T @ some).softmax(dim=0) for some in queries.split(step, dim=1)
+        labels.flatten(1) @ (keys.T @ some).softmax(dim=0) for some in torch.split(queries, step, dim=1)
     ]  # block by block, as the whole matrix takes a gigabyte
     return torch.cat(parts, dim=1).view(len(labels), *current.shape[1:])
 
