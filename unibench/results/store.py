@@ -141,8 +141,7 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
             "checksum": str,
         },
     )
-    if record.pop("checksum") != _checksum(record):
-        raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
+    _check_sum(path, record)
     if record["key"] != asdict(key):
         raise OutputError(f"{path}: holds {record['key']}, expected {asdict(key)}; {_ADVICE}")
     tally = {name: _restored(path, name, value) for name, value in record["tally"].items()}
@@ -205,7 +204,8 @@ def write_result(out: Path, scores: Sequence[Score], clips: Sequence[str] = ()) 
     assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
     path = result_file(out, runs.pop())
     records = [{**asdict(score), **_numbers(path, score)} for score in scores]
-    return replace_file(path, _json({"clips": list(clips), "scores": records}))
+    record = {"clips": list(clips), "scores": records}
+    return replace_file(path, _json({**record, "checksum": _checksum(record)}))
 
 
 def result_file(out: Path, run: RunKey) -> Path:
@@ -284,8 +284,7 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
 
 
 def _read_result(path: Path) -> list[Score]:
-    record = _load(path)
-    _check(path, record, {"clips": list, "scores": list})
+    record = _load_result(path)
     assert record is not None
     kinds = {field.name: field.type for field in fields(Score)}
     scores = []
@@ -297,13 +296,28 @@ def _read_result(path: Path) -> list[Score]:
 
 
 def _pooled_clips(path: Path) -> list[str]:
-    record = _load(path)
+    record = _load_result(path)
     if record is None:
         return []
-    _check(path, record, {"clips": list, "scores": list})
     if wrong := [name for name in record["clips"] if not isinstance(name, str)]:
         raise OutputError(f"{path}: clips has {wrong[0]!r}, expected names of clips; {_ADVICE}")
     return list(record["clips"])
+
+
+def _load_result(path: Path) -> dict[str, Any] | None:
+    """What a file of pooled scores holds, as it was written; None where there is none."""
+    record = _load(path)
+    if record is None:
+        return None
+    _check(path, record, {"clips": list, "scores": list, "checksum": str})
+    _check_sum(path, record)
+    return dict(record)
+
+
+def _check_sum(path: Path, record: dict[str, Any]) -> None:
+    """Take the checksum out of a record, and demand that it is that of the rest."""
+    if record.pop("checksum") != _checksum(record):
+        raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
 
 
 def _folder(out: Path, run: RunKey) -> Path:
@@ -317,7 +331,7 @@ def _clip_path(out: Path, key: UnitKey) -> Path:
 
 
 def _checksum(record: Mapping[str, Any]) -> str:
-    """Hash over a clip's result: it tells an accident or an edit by hand, not an attack."""
+    """Hash over a clip's result or pooled scores: it tells an accident or an edit by hand, not an attack."""
     text = json.dumps(record, sort_keys=True, allow_nan=False)  # without an indent it is made in C
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
