@@ -1,4 +1,4 @@
-"""Cards, checkpoints and networks that once gave a wrong score without a word, another library's exception, or no end."""
+"""Cards, checkpoints and networks that once gave a wrong score, another library's exception, or no end."""
 
 import tomllib
 import warnings

@@ -31,6 +31,8 @@ from unibench.results.atomic import replace_file
 
 _NUMBERS = ("value", "ci_low", "ci_high")
 """Fields of a Score that may be NaN."""
+_RESULT = {"clips": list, "scores": list, "checksum": str}
+"""Fields of a file of pooled scores."""
 _ADVICE = "delete the file or rerun with --overwrite always"
 
 
@@ -239,6 +241,27 @@ def read_scores(out: Path) -> list[Score]:
     return [score for path in paths for score in _read_result(path)]
 
 
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of a file of pooled scores."""
+    made = schema.json_schema(Score)
+    score = made["$defs"]["Score"]["properties"]
+    for name in _NUMBERS:
+        score[name] = {"type": ["number", "null"]}
+    text = {"type": "string"}
+    return {
+        "$schema": made["$schema"],
+        "type": "object",
+        "properties": {
+            "clips": {"type": "array", "items": text},
+            "scores": {"type": "array", "items": {"$ref": "#/$defs/Score"}},
+            "checksum": text,
+        },
+        "required": list(_RESULT),
+        "additionalProperties": False,
+        "$defs": made["$defs"],
+    }
+
+
 def run_of(score: Score) -> RunKey:
     """The run that a score is of."""
     return RunKey(score.model, score.weights_hash, score.task, score.protocol, score.layer)
@@ -284,34 +307,27 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
 
 
 def _read_result(path: Path) -> list[Score]:
-    record = _load_result(path)
-    assert record is not None
+    record = _load(path)
+    _check(path, record, _RESULT)
     kinds = {field.name: field.type for field in fields(Score)}
     scores = []
     for entry in record["scores"]:
         _check(path, entry, {**kinds, **dict.fromkeys(_NUMBERS, object)})
         numbers = {name: _value(path, f"{name} of {entry['metric']}", entry[name]) for name in _NUMBERS}
         scores.append(Score(**{**entry, **numbers}))
+    _check_sum(path, record)
     return scores
 
 
 def _pooled_clips(path: Path) -> list[str]:
-    record = _load_result(path)
+    record = _load(path)
     if record is None:
         return []
+    _check(path, record, _RESULT)
+    _check_sum(path, record)
     if wrong := [name for name in record["clips"] if not isinstance(name, str)]:
         raise OutputError(f"{path}: clips has {wrong[0]!r}, expected names of clips; {_ADVICE}")
     return list(record["clips"])
-
-
-def _load_result(path: Path) -> dict[str, Any] | None:
-    """What a file of pooled scores holds, as it was written; None where there is none."""
-    record = _load(path)
-    if record is None:
-        return None
-    _check(path, record, {"clips": list, "scores": list, "checksum": str})
-    _check_sum(path, record)
-    return dict(record)
 
 
 def _check_sum(path: Path, record: dict[str, Any]) -> None:
