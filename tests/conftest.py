@@ -46,3 +46,12 @@ def papers() -> Path:
     if not (SHARED / "papers").is_dir():
         pytest.skip("needs the papers' text in ../shared/papers, which is not here")
     return SHARED / "papers"
+
+
+@pytest.fixture(autouse=True)
+def no_lock_of_ours(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what tests use as weights out of the user's own record of first uses."""
+    from unibench.models import fetch
+
+    if "XDG_CACHE_HOME" not in os.environ:
+        monkeypatch.setattr(fetch, "LOCK", str(tmp_path_factory.mktemp("lock") / fetch.LOCK))

@@ -88,7 +88,9 @@ def _guarded(name: str, act: Callable[[], ModuleType]) -> ModuleType:
     except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f" (line {last.lineno} of {last.filename})" if last.filename.endswith(Path(name).name) else ""
-        raise PluginError(f"plug-in {name!r}: {type(error).__name__}: {error}{where}; correct it") from error
+        raise PluginError(
+            f"plug-in {name!r}: {type(error).__name__}: {' '.join(str(error).split())}{where}; correct it"
+        ) from error
 
 
 def resolve(reference: Any) -> Any:

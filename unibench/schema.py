@@ -119,7 +119,7 @@ def parse_toml(data: bytes, where: str) -> dict[str, Any]:
 
 def json_schema(kind: Any) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a record, for editors and for those who write such files by program."""
-    schema = msgspec.json.schema(kind)
+    schema = msgspec.json.schema(kind, schema_hook=lambda other: {"type": "string"})  # paths
     for definition in schema.get("$defs", {}).values():
         definition["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

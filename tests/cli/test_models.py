@@ -135,7 +135,8 @@ def test_download_finds_or_fetches_and_goes_on_after_a_failure(
     def download(url: str, path: Path, expected: str) -> Path:
         asked.append(url)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return put(path)
+        path.write_bytes(b"the same file, wherever it goes")
+        return path
 
     monkeypatch.setattr(fetch, "download", download)
     done = unibench("models", "download", "udt", "mine", "random-resnet18", "--weights", "new")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.corpus import models
 from tests.corpus.cases import CASES, Case
 from unibench.cli import main
 
-ALL = CASES
+ALL = (*CASES, *models.CASES)
 FOREIGN = re.compile(r"Traceback \(most recent call last\)|\w+(Error|Exception) at \w+\.py:\d+")
 """A traceback, or another library's exception in a `failed:` line."""
 
@@ -24,8 +25,8 @@ def test_every_row_has_its_own_name() -> None:
 def test_every_input_is_scored_or_refused_with_a_word(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case.make(tmp_path)
     monkeypatch.chdir(tmp_path)
+    case.make(tmp_path)
     done = CliRunner().invoke(main, shlex.split(case.command))
     said = " ".join(done.output.split())
     if done.exception is not None and not isinstance(done.exception, SystemExit):

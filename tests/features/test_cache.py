@@ -154,6 +154,39 @@ def test_a_damaged_entry_is_reported_computed_again_and_replaced(
     assert all(f"{path}: damaged" in line and "\n" not in line for line in caplog.messages)
 
 
+@pytest.mark.parametrize(
+    "spoilt", ["another frame's", "not a number", "other values", "another shape", "no seal"]
+)
+def test_a_map_that_is_not_the_one_that_was_kept_is_computed_again(
+    counting: tuple[FrozenModel, Counting], cache: FeatureCache, caplog: pytest.LogCaptureFixture, spoilt: str
+) -> None:
+    model, network = counting
+    sight = cached(model, cache).network
+    before = sight(images(1), ["layer3"])["layer3"]
+    (one,) = files(cache)
+    sight(images(1, seed=1), ["layer3"])
+    (other,) = set(files(cache)) - {one}
+    whole = one.read_bytes()
+    with np.load(one) as stored:
+        fields = dict(stored)
+    match spoilt:
+        case "another frame's":
+            one.write_bytes(other.read_bytes())
+        case "not a number":
+            np.savez(one, **fields | {"features": np.full_like(fields["features"], np.nan)})
+        case "other values":
+            np.savez(one, **fields | {"features": fields["features"][::-1]})
+        case "another shape":
+            np.savez(one, **fields | {"features": fields["features"][:2]})
+        case "no seal":
+            np.savez(one, features=fields["features"], exponent=fields["exponent"])
+    assert torch.equal(sight(images(1), ["layer3"])["layer3"], before)
+    assert len(network.shown) == 3
+    assert one.read_bytes() == whole
+    assert len(caplog.messages) == 1
+    assert "damaged" in caplog.text
+
+
 def test_no_flipped_bit_goes_unseen(cache: FeatureCache) -> None:
     packed = pack(torch.arange(6.0).reshape(1, 2, 3))
     path = cache.folder / "m@f@l" / "00" / "00.npz"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from safetensors import SafetensorError
 from timm.models.resnet import Bottleneck, ResNet
 
 from unibench.errors import OutputError, WeightsError
@@ -238,3 +239,20 @@ def test_what_is_written_is_plain(checkpoint: Path, tmp_path: Path) -> None:
     arrays = safetensors.numpy.load_file(tmp_path / "x.safetensors")
     assert arrays["conv1.weight"].shape == (64, 3, 7, 7)
     assert {value.dtype for value in arrays.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error")])
+def test_a_full_disk_leaves_the_file_that_was_there(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(tensors: object, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    folder = tmp_path / "to"
+    folder.mkdir()
+    (folder / "x.safetensors").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"x\.safetensors: cannot be written"):
+        convert.convert("byol", checkpoint, folder / "x.safetensors")
+    assert [(one.name, one.read_bytes()) for one in folder.iterdir()] == [("x.safetensors", b"old")]

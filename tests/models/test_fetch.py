@@ -442,6 +442,31 @@ def test_the_sha256_of_the_first_use_is_compared_from_then_on(
         weights.locate(card, None)
 
 
+def test_a_file_in_a_folder_is_that_of_its_first_use(tmp_path: Path) -> None:
+    card = model(source="https://upstream.test/a/x.pth")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "mine.pth").write_bytes(CONTENT)
+    (tmp_path / "two" / "x.pth").write_bytes(CONTENT[::-1])
+    assert weights.locate(card, tmp_path / "one") == tmp_path / "one" / "mine.pth"
+    with pytest.raises(WeightsError, match=r"two/x\.pth: sha256 is .*, expected .*noted on first use"):
+        weights.locate(card, tmp_path / "two")
+    own = tmp_path / "finetuned.pth"
+    own.write_bytes(CONTENT[::-1])
+    assert weights.locate(card, own) == own
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(CONTENT[:9])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        fetch._copy(tmp_path / "x", tmp_path / "to" / "x.pth")
+    assert not [*(tmp_path / "to").iterdir()]
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"a": 1}', b"\xff", b"[" * 100_000])
 def test_a_lock_that_cannot_be_read_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch, content: bytes

@@ -75,7 +75,7 @@ def test_values_that_are_not_finite_are_an_error(value: float) -> None:
         ({"c": (GOOD * 100).int()}, r"a map of torch\.int32, expected floating-point"),
         ({"c": GOOD.to(torch.complex64)}, r"a map of torch\.complex64, expected floating-point"),
         ({"c": [1, 2]}, "found list, expected a map"),
-        ({"d": GOOD}, "the network returns , expected the maps c"),
+        ({"d": GOOD}, "the network returns d, expected .c."),
         (GOOD, "the network returns Tensor, expected the maps c"),
         (3, "the network returns int, expected the maps c"),
     ],

@@ -15,18 +15,31 @@ from unibench.metrics import vos
 from unibench.report import leaderboard, stored
 from unibench.report.boards import Setting, arrange
 from unibench.report.compare import ties
-from unibench.results.store import ClipResult, UnitKey, write_clip
+from unibench.results.store import ClipResult, UnitKey, _checksum, write_clip
 
 SETTING = Setting(VOS, "unitrack", "")
 
 
 def edited(out, change):
-    """The one result below a folder after an edit by hand."""
+    """The one result below a folder after an edit whose checksum was made to fit."""
     (path,) = out.rglob("result.json")
     record = json.loads(path.read_text())
     change(record["scores"])
-    path.write_text(json.dumps(record))
+    del record["checksum"]
+    path.write_text(json.dumps({**record, "checksum": _checksum(record)}))
     return path
+
+
+@pytest.mark.parametrize("field", ["ci_low", "ci_high", "headline", "note"])
+def test_an_edited_interval_is_an_error_that_names_the_file(tmp_path, field):
+    store(tmp_path, "a", draws(8))
+    (path,) = tmp_path.rglob("result.json")
+    record = json.loads(path.read_text())
+    value = record["scores"][0][field]
+    record["scores"][0][field] = {bool: not value, str: "fine"}.get(type(value), 0.25)
+    path.write_text(json.dumps(record))
+    with pytest.raises(OutputError, match=rf"^{path}: changed after it was written"):
+        stored.scores(tmp_path)
 
 
 @pytest.mark.parametrize("metric", ["J-mean", "F-decay"])

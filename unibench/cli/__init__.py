@@ -18,6 +18,7 @@ from unibench.cli import (
     models,
     probe,
     run,
+    schemas,
     sensitivity,
     threads,
 )
@@ -77,6 +78,7 @@ for command in (
     boards.plot,
     sensitivity.sensitivity,
     compare.compare,
+    schemas.print_schema,
     joint.train,
     joint.detect,
     joint.experiment,

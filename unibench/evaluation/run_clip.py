@@ -16,7 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from unibench import models
-from unibench.errors import CardError, OutputError, TrackerError, UnibenchError, WeightsError
+from unibench.errors import (
+    CardError,
+    OutputError,
+    TrackerError,
+    UnibenchError,
+    UnknownNameError,
+    WeightsError,
+)
 from unibench.evaluation.fingerprints import digest, hash_labels, result_fingerprint, unit_key
 from unibench.evaluation.units import Unit, by_model, share_a_clip
 from unibench.features import batching
@@ -27,7 +34,7 @@ from unibench.results import store
 from unibench.results.store import ClipResult
 from unibench.tasks import registry
 
-STOPPING = (WeightsError, CardError, OutputError)
+STOPPING = (WeightsError, CardError, UnknownNameError, OutputError)
 """Errors that stop the run: every other clip of the model would fail in the same way."""
 _Hashed = tuple[Frame, str]
 

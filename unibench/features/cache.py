@@ -87,14 +87,16 @@ class FeatureCache:
         """Read an entry, and note that it was used.
 
         Returns:
-            None: there is none, or it is damaged; the log says so.
+            None: there is none, or it is damaged, was edited or belongs elsewhere; the log says so.
         """
         try:
-            # the archive has a checksum, which is compared
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 features, exponent = stored["features"], int(stored["exponent"])
+                kept = str(stored["seal"])
             if features.dtype != np.float16 or features.ndim != 3:
                 raise ValueError(f"{features.dtype} of {features.ndim} axes")
+            if kept != _seal(path, features, exponent):
+                raise ValueError("not the map that was kept here")
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever ails the file, the map can be computed
@@ -114,7 +116,8 @@ class FeatureCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with part.open("wb") as stream:
-                    np.savez(stream, features=packed.features, exponent=np.int16(packed.exponent))
+                    seal = _seal(path, packed.features, packed.exponent)
+                    np.savez(stream, features=packed.features, exponent=np.int16(packed.exponent), seal=seal)
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -180,6 +183,13 @@ def digest(image: Float[Tensor, "3 height width"]) -> str:
     known = [version("unibench-tracking"), list(image.shape), str(image.dtype)]
     found = hashlib.sha256(json.dumps(known).encode())
     found.update(image.contiguous().numpy().data)
+    return found.hexdigest()
+
+
+def _seal(path: Path, features: Float16[np.ndarray, "h w channel"], exponent: int) -> str:
+    """Hash over a map, its shape and its place: one that was edited, or belongs to another image, does not fit it."""
+    found = hashlib.sha256(json.dumps([*path.parts[-3:], *features.shape, exponent]).encode())
+    found.update(np.ascontiguousarray(features).data)
     return found.hexdigest()
 
 

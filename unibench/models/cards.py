@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from unibench import plugins
 from unibench.errors import CardError, UnknownNameError
-from unibench.schema import SchemaError, parse_toml, read_file, record
+from unibench.schema import SchemaError, json_schema, parse_toml, read_file, record
 
 KINDS = ("frozen", "joint")
 JOINT = "joint"
@@ -322,6 +322,16 @@ def read(path: Path) -> Card:
     for problem in _problems(card):
         raise CardError(f"{path}: {problem}; see model_cards/README.md")
     return card
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a card's file; what only frozen models need is not demanded."""
+    made = json_schema(Card)
+    card = made["$defs"]["Card"]
+    for name in ("name", "path"):  # the file's own
+        del card["properties"][name]
+    card["required"] = [name for name in card["required"] if name != "name" and name not in PLACEHOLDERS]
+    return made
 
 
 def _holds(table: Mapping[str, Any], name: str) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from unibench.errors import OutputError, WeightsError
 from unibench.models import pickles
 from unibench.models.pickles import Unpickler
+from unibench.results.atomic import replacing
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,17 +39,16 @@ def convert(kind: str, source: Path, target: Path) -> int:
         WeightsError: The file is missing, damaged, asks for code, or is laid out in another way.
         OutputError: The target cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     if target.suffix != ".safetensors":
         raise OutputError(f"{target}: expected a name that ends in .safetensors; choose another")
     tensors = CONVERTERS[kind](source)
-    part = target.with_name(target.name + ".part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, part)
-        part.replace(target)
-    except OSError as error:
+        with replacing(target) as part:
+            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, part)
+    except (OSError, SafetensorError) as error:
         raise OutputError(f"{target}: cannot be written ({error}); choose another place") from error
     return len(tensors)
 

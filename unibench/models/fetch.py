@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from unibench.errors import OutputError, WeightsError
 from unibench.models.cards import Card
 from unibench.models.download import download, sha256
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import replace_file, replacing
 from unibench.schema import SchemaError, parse_json, read_file
 
 LOCK = "sha256.json"
@@ -221,14 +221,16 @@ def obtain(card: Card, folder: Path | None) -> Path | None:
 def verify(card: Card, path: Path) -> Path:
     """Check the sha256 of a card's weights: the card's, or that of their first use.
 
-    A file that was fetched, and whose card says no sha256, is noted in `LOCK` in the cache when it is first used.
+    Where the card says none and its source is remote, the sha256 is noted in `LOCK` in the cache when the file is first
+    used: that of a file that was fetched, or that lies in a folder by one of its `names`. A file that the user names in
+    another way is the user's own.
 
     Raises:
         WeightsError: The file has another one.
     """
     source = card.weights.source
     remote = source.startswith(("hf:", "https:")) and not card.weights.sha256
-    if not card.weights.sha256 and not (remote and _was_fetched(card, path)):
+    if not card.weights.sha256 and not (remote and _was_found(card, path)):
         return path
     found, lock = sha256(path), cache() / LOCK
     noted = _noted(lock) if remote else {}
@@ -245,9 +247,9 @@ def verify(card: Card, path: Path) -> Path:
     return path
 
 
-def _was_fetched(card: Card, path: Path) -> bool:
-    """Whether a file lies where one of the card's sources is cached."""
-    return any(one == path for one in map(_cached, sources(card)))
+def _was_found(card: Card, path: Path) -> bool:
+    """Whether a file lies where one of the card's sources is cached, or is called as in a folder of weights."""
+    return path.name in {Path(name).name for name in names(card)} or path in map(_cached, sources(card))
 
 
 def _noted(lock: Path) -> dict[str, str]:
@@ -300,10 +302,9 @@ def _fetch(card: Card, source: str, folder: Path | None) -> Path:
 
 
 def _copy(path: Path, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    copyfile(path, part)
-    return part.replace(target)
+    with replacing(target) as part:
+        copyfile(path, part)
+    return target
 
 
 def _from_hub(source: str) -> Path:

@@ -23,6 +23,8 @@ from unibench.models.weights import LoadReport
 
 LAYOUT = torch.channels_last
 """How images, weights and maps lie in memory: the faster way for convolutions, on CPUs as on GPUs."""
+PROBE = 256
+"""Side of an even image, pixels: a network that fails on it as well fails on every image, not on one of a clip."""
 BATCH = 8
 """Frames in one pass, but for CPUs: these have enough to do with one."""
 Network = Callable[[Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Tensor]]
@@ -143,8 +145,7 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
     """The network as it is run: frozen, in the card's precision, channels last."""
     dtype = getattr(torch, card.architecture.dtype)
 
-    @torch.inference_mode()
-    def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def maps_of(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         try:
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 found = network(images.contiguous(memory_format=LAYOUT), layers)
@@ -156,6 +157,19 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
                 f"({_line(error)}); correct [architecture] in the card, or give larger images"
             ) from error
         return maps.check(card.name, found, card.layers, layers, images)
+
+    @torch.inference_mode()
+    def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        try:
+            return maps_of(images, layers)
+        except FeaturesError as error:
+            try:
+                maps_of(torch.zeros(1, 3, PROBE, PROBE, device=device), layers)
+            except FeaturesError:
+                raise CardError(f"{error}; it does so on every image") from error
+            except CardError:  # on an image of this size it does something else
+                pass
+            raise
 
     return run
 
@@ -352,7 +366,11 @@ def _extract_returned(card: Card, module: nn.Module) -> Network:
         returned = forward(images)
         if not isinstance(returned, Mapping):
             return returned
-        return {name: returned[node] for name in layers if (node := card.layers[name].node) in returned}
+        nodes = {name: card.layers[name].node for name in layers}
+        if unknown := [node for node in nodes.values() if node not in returned]:
+            raise CardError(f"model {card.name!r}: the network returns {', '.join(map(str, returned)) or 'nothing'}, "
+                            f"expected {unknown[0]!r}; correct the nodes of [layers] in the card")  # fmt: skip
+        return {name: returned[node] for name, node in nodes.items()}
 
     return network
 

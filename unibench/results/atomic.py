@@ -1,9 +1,33 @@
 """Files that are written whole or not at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from unibench.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write in place of another, which it replaces in one step when it is whole.
+
+    Args:
+        path: The file; missing folders are made.
+
+    Yields:
+        A file beside it that no other process writes; it is removed if the block fails.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    temporary = path.parent / f".{uuid4().hex}.tmp"  # same folder: renaming never crosses a file system
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, data: bytes) -> Path:
@@ -19,14 +43,9 @@ def replace_file(path: Path, data: bytes) -> Path:
     Raises:
         OutputError: It cannot be written.
     """
-    temporary = path.parent / f".{uuid4().hex}.tmp"  # same folder: renaming never crosses a file system
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as temporary:
             temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or error}), expected a writable place; "

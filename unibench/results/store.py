@@ -31,6 +31,8 @@ from unibench.results.atomic import replace_file
 
 _NUMBERS = ("value", "ci_low", "ci_high")
 """Fields of a Score that may be NaN."""
+_RESULT = {"clips": list, "scores": list, "checksum": str}
+"""Fields of a file of pooled scores."""
 _ADVICE = "delete the file or rerun with --overwrite always"
 
 
@@ -141,8 +143,7 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
             "checksum": str,
         },
     )
-    if record.pop("checksum") != _checksum(record):
-        raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
+    _check_sum(path, record)
     if record["key"] != asdict(key):
         raise OutputError(f"{path}: holds {record['key']}, expected {asdict(key)}; {_ADVICE}")
     tally = {name: _restored(path, name, value) for name, value in record["tally"].items()}
@@ -205,7 +206,8 @@ def write_result(out: Path, scores: Sequence[Score], clips: Sequence[str] = ()) 
     assert len(runs) == 1, f"scores of {len(runs)} runs, expected one"
     path = result_file(out, runs.pop())
     records = [{**asdict(score), **_numbers(path, score)} for score in scores]
-    return replace_file(path, _json({"clips": list(clips), "scores": records}))
+    record = {"clips": list(clips), "scores": records}
+    return replace_file(path, _json({**record, "checksum": _checksum(record)}))
 
 
 def result_file(out: Path, run: RunKey) -> Path:
@@ -237,6 +239,27 @@ def read_scores(out: Path) -> list[Score]:
             f"run `unibench run -o {out} ...` first"
         )
     return [score for path in paths for score in _read_result(path)]
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of a file of pooled scores."""
+    made = schema.json_schema(Score)
+    score = made["$defs"]["Score"]["properties"]
+    for name in _NUMBERS:
+        score[name] = {"type": ["number", "null"]}
+    text = {"type": "string"}
+    return {
+        "$schema": made["$schema"],
+        "type": "object",
+        "properties": {
+            "clips": {"type": "array", "items": text},
+            "scores": {"type": "array", "items": {"$ref": "#/$defs/Score"}},
+            "checksum": text,
+        },
+        "required": list(_RESULT),
+        "additionalProperties": False,
+        "$defs": made["$defs"],
+    }
 
 
 def run_of(score: Score) -> RunKey:
@@ -285,14 +308,14 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
 
 def _read_result(path: Path) -> list[Score]:
     record = _load(path)
-    _check(path, record, {"clips": list, "scores": list})
-    assert record is not None
+    _check(path, record, _RESULT)
     kinds = {field.name: field.type for field in fields(Score)}
     scores = []
     for entry in record["scores"]:
         _check(path, entry, {**kinds, **dict.fromkeys(_NUMBERS, object)})
         numbers = {name: _value(path, f"{name} of {entry['metric']}", entry[name]) for name in _NUMBERS}
         scores.append(Score(**{**entry, **numbers}))
+    _check_sum(path, record)
     return scores
 
 
@@ -300,10 +323,17 @@ def _pooled_clips(path: Path) -> list[str]:
     record = _load(path)
     if record is None:
         return []
-    _check(path, record, {"clips": list, "scores": list})
+    _check(path, record, _RESULT)
+    _check_sum(path, record)
     if wrong := [name for name in record["clips"] if not isinstance(name, str)]:
         raise OutputError(f"{path}: clips has {wrong[0]!r}, expected names of clips; {_ADVICE}")
     return list(record["clips"])
+
+
+def _check_sum(path: Path, record: dict[str, Any]) -> None:
+    """Take the checksum out of a record, and demand that it is that of the rest."""
+    if record.pop("checksum") != _checksum(record):
+        raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
 
 
 def _folder(out: Path, run: RunKey) -> Path:
@@ -317,7 +347,7 @@ def _clip_path(out: Path, key: UnitKey) -> Path:
 
 
 def _checksum(record: Mapping[str, Any]) -> str:
-    """Hash over a clip's result: it tells an accident or an edit by hand, not an attack."""
+    """Hash over a clip's result or pooled scores: it tells an accident or an edit by hand, not an attack."""
     text = json.dumps(record, sort_keys=True, allow_nan=False)  # without an indent it is made in C
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

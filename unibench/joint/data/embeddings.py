@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from unibench.errors import TrainingError
 from unibench.joint.embedder import Embedder, load
 from unibench.joint.system import AnnotatedImage, EmbedderOptions, TrainingSet
+from unibench.results.atomic import replacing
 
 CHUNK = 64
 """Images of one file."""
@@ -70,11 +71,9 @@ def _digest(images: Sequence[AnnotatedImage]) -> str:
 
 
 def _write(path: Path, embeddings: Mapping[str, np.ndarray], fingerprint: str) -> None:
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(embeddings), part, metadata={KEY: fingerprint})
-        part.replace(path)
+        with replacing(path) as part:
+            save_file(dict(embeddings), part, metadata={KEY: fingerprint})
     except (OSError, SafetensorError) as error:
         raise TrainingError(
             f"{path}: cannot be written ({error}); make room, then the same command goes on"
