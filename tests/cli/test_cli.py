@@ -156,7 +156,7 @@ def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["-m", "hog", "-t", "vos/synthetic@crv"], "no protocol of 'vos' 'crv'; did you mean 'crw'"),
         (
             ["-m", "hog", "-t", "vos/synthetic@z*"],
-            "no protocol of 'vos' 'z*'; there are: cropmae, crw, dino, dinov3-l",
+            "no protocol of 'vos' 'z*'; there are: box, cropmae, crw, dino",
         ),
         (["-m", "hog", "-t", "vos/nowhere@*"], "no task 'vos/nowhere'; "),
         (["-m", "hog", "-t", "vos/synthetic", "--layers", "layer9"], "no layer of model 'hog' 'layer9'"),

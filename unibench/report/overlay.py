@@ -1,19 +1,21 @@
-"""What a tracker says, drawn over the frames: boxes with their track ids, some frames side by side."""
+"""What a tracker says, drawn over the frames: boxes and masks with their track ids, some frames side by side."""
 
 from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 
 import numpy as np
-from jaxtyping import UInt8
-from matplotlib.colors import to_hex
+from jaxtyping import Float, UInt8
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from unibench.geometry import masks
 from unibench.records import Labels
 from unibench.report.figures import COLOURS
 
 INCHES = 2.0
 """Side of a frame."""
+_OPACITY = 0.5
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -40,10 +42,12 @@ def strips(
     for (name, labels), line in zip(rows, grid, strict=True):
         for index, axes in zip(shown, line, strict=True):
             axes.imshow(frames[index])
-            for identity, (left, top, right, bottom) in zip(
-                labels[index].ids, labels[index].boxes, strict=True
-            ):
-                shade = colour[int(identity)]
+            shades = [colour[int(identity)] for identity in labels[index].ids]
+            for mask, shade in zip(labels[index].masks, shades, strict=False):
+                visible = masks.decode(mask)[..., None]
+                axes.imshow(visible * np.array([*to_rgb(shade), _OPACITY]))
+            for box, shade, identity in zip(_boxes(labels[index]), shades, labels[index].ids, strict=True):
+                left, top, right, bottom = box
                 axes.add_patch(
                     Rectangle((left, top), right - left, bottom - top, fill=False, color=shade, linewidth=2)
                 )
@@ -52,6 +56,13 @@ def strips(
             axes.set(xticks=[], yticks=[], title=f"frame {index}" if name == rows[0][0] else "")
         line[0].set_ylabel(name)
     return figure
+
+
+def _boxes(labels: Labels) -> Float[np.ndarray, "object 4"]:
+    """The boxes, or those around the masks; an empty mask has one without area."""
+    if not labels.masks:
+        return labels.boxes
+    return np.array([masks.box(one) for one in labels.masks]).reshape(-1, 4)
 
 
 def _shades(count: int) -> list[str]:

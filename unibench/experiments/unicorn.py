@@ -1,0 +1,182 @@
+"""Unicorn's unified tracking and two of its ablations (its tables 6 and 7) at the size of a toy, on rendered shapes.
+
+One set of weights stands on four boards, as `unibench run` fills them. Beside it: networks without the target prior,
+without the interaction of the two frames, and such that learn one of the two objectives alone.
+"""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from unibench.datasets.synthetic.shapes import NAMES
+from unibench.evaluation.evaluate import evaluate
+from unibench.joint import systems
+from unibench.joint.data import registry
+from unibench.joint.training import config as configs
+from unibench.joint.training.train import train
+from unibench.joint.unicorn import SYSTEM
+from unibench.joint.unicorn.config import UnicornConfig
+from unibench.models import cards
+from unibench.records import Labels
+from unibench.report import figures, overlay
+from unibench.results.atomic import replace_file
+from unibench.tasks import registry as tasks
+
+METRICS = {
+    "sot/shapes@box": ("AUC", "AO"),
+    "vos/shapes@box": ("J-mean", "J&F"),
+    "mot/shapes@private": ("MOTA", "IDF1"),
+    "mots/shapes@private": ("sMOTSA", "IDF1"),
+}
+"""Task -> what is reported of it."""
+JOINT = "Unicorn"
+SHOWN = (0, 3, 6, 9, 12, 15)
+"""Frames that are drawn."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained and scored."""
+
+    seeds: tuple[int, ...]
+    ablation_seeds: tuple[int, ...]
+    steps: int | None
+    """Of each stage; None: those of the config."""
+    frames: int | None
+    """Of each clip; None: all."""
+
+
+FULL = Size((0, 1, 2), (0,), None, None)
+QUICK = Size((0,), (0,), 4, 3)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one network got with one seed."""
+
+    variant: str
+    seed: int
+    scores: Mapping[tuple[str, str], float]
+    """(task, metric) -> score; NaN where the network does not do the task."""
+
+
+def variants(config: UnicornConfig) -> dict[str, tuple[UnicornConfig, tuple[str, ...]]]:
+    """The networks that are compared: name -> config, and the tasks that it does."""
+    every = tuple(METRICS)
+    prior = replace(config.network, prior=False)
+    interaction = replace(config.network, interaction=False)
+    prompted = replace(config.sample, alternate=("sot",))
+    found = replace(config.sample, alternate=("mot",))
+    return {
+        JOINT: (config, every),
+        "without target prior": (replace(config, network=prior), every),
+        "without interaction": (replace(config, network=interaction), every),
+        "sot and vos alone": (replace(config, sample=prompted), every[:2]),
+        "mot and mots alone": (replace(config, sample=found), every[2:]),
+    }
+
+
+def run(out: Path, *, quick: bool = False) -> None:
+    """Train, track, score; write `unicorn.csv`, `unicorn_summary.csv` and a clip in four tasks, `unicorn.png`.
+
+    Trainings and scores that are finished are not made again, and a training that was interrupted goes on.
+
+    Args:
+        out: Folder of all of it.
+        quick: One seed and few steps, to see that it works; the figures mean nothing then.
+    """
+    size = QUICK if quick else FULL
+    toy: UnicornConfig = configs.read("toy", SYSTEM)
+    rows = [
+        _row(out, name, config, done, seed, size)
+        for name, (config, done) in variants(toy).items()
+        for seed in (size.seeds if name == JOINT else size.ablation_seeds)
+    ]
+    replace_file(out / "unicorn.csv", _table(rows))
+    replace_file(out / "unicorn_summary.csv", _summary_table(rows))
+    card = _train(out, JOINT, _seeded(toy, 0, size), 0)
+    figures.save(draw(card), out / "unicorn.png")
+
+
+def _row(out: Path, variant: str, config: UnicornConfig, done: Sequence[str], seed: int, size: Size) -> Row:
+    card = _train(out, variant, _seeded(config, seed, size), seed)
+    found = evaluate([str(card)], list(done), output=out / "results", frames=size.frames)
+    scores = {
+        (f"{row.task}@{row.protocol}", row.metric): row.value
+        for row in found.rows
+        if row.metric in METRICS[f"{row.task}@{row.protocol}"]
+    }
+    return Row(variant, seed, scores)
+
+
+def _seeded(config: UnicornConfig, seed: int, size: Size) -> UnicornConfig:
+    options = replace(config.train, seed=seed)
+    return replace(config, train=configs.with_steps(options, size.steps) if size.steps else options)
+
+
+def _train(out: Path, variant: str, config: UnicornConfig, seed: int) -> Path:
+    name = f"{variant.replace(' ', '-').lower()}-{seed}"
+    return train(SYSTEM, config, [registry.read("synthetic:clips")], out / name, name=name)
+
+
+def draw(card: Path) -> Figure:
+    """Draw one clip in four tasks; frame 0 of the first two holds the prompt.
+
+    Args:
+        card: Of a trained network, whose weights lie beside it.
+    """
+    _, config, network = systems.build(cards.read(card), card.with_suffix(".safetensors"))
+    track = partial(SYSTEM.track, network, config)
+    rows: list[tuple[str, Sequence[Labels]]] = []
+    for spec in METRICS:
+        task = tasks.find(spec)
+        clip, _ = tasks.load_clip(task, Path(), NAMES[0])
+        rows.append((spec.partition("/")[0].upper(), list(track(clip, task))))
+    images = [frame.image for frame in clip.frames()]
+    return overlay.strips(images, rows, SHOWN)
+
+
+def _table(rows: Sequence[Row]) -> bytes:
+    lines = [[row.variant, row.seed, *map(_cell, _scores(row))] for row in rows]
+    return _csv([["variant", "seed", *_heads()], *lines])
+
+
+def _summary_table(rows: Sequence[Row]) -> bytes:
+    """Mean and standard deviation over the seeds; without one where there is one seed."""
+    lines = []
+    for variant in dict.fromkeys(row.variant for row in rows):
+        some = [_scores(row) for row in rows if row.variant == variant]
+        cells = []
+        for values in zip(*some, strict=True):
+            spread = statistics.stdev(values) if len(values) > 1 else math.nan
+            cells += [_cell(statistics.fmean(values)), _cell(spread)]
+        lines.append([variant, len(some), *cells])
+    heads = [one for head in _heads() for one in (head, f"{head} spread")]
+    return _csv([["variant", "seeds", *heads], *lines])
+
+
+def _scores(row: Row) -> list[float]:
+    return [
+        row.scores.get((task, metric), math.nan) for task, metrics in METRICS.items() for metric in metrics
+    ]
+
+
+def _heads() -> list[str]:
+    return [f"{task.partition('/')[0]} {metric}" for task, metrics in METRICS.items() for metric in metrics]
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
