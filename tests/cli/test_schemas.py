@@ -22,7 +22,9 @@ def printed(name: str) -> dict[str, Any]:
     return made
 
 
-def problems(value: Any, rule: dict[str, Any], whole: dict[str, Any], where: str = "") -> list[str]:
+def problems(  # noqa: C901, PLR0911 - one branch a word
+    value: Any, rule: dict[str, Any], whole: dict[str, Any], where: str = ""
+) -> list[str]:
     """What of a value its schema does not allow: the words that these schemas use."""
     if "$ref" in rule:
         return problems(value, whole["$defs"][rule["$ref"].rpartition("/")[2]], whole, where)

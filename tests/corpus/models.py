@@ -179,7 +179,7 @@ FINITE = r"the map is not finite, expected finite numbers of ordinary size"
 MAPS = {
     "channels": (2, "7 channels, expected 3 as the card says"),
     "const": (0, CONSTANT),
-    "dict": (2, "the network returns other, expected .pooled."),
+    "dict": (2, "found dict, expected a map"),
     "half": (0, "written:"),
     "huge": (2, r"values up to \d+e\+\d+, whose squares overflow"),
     "inf": (2, FINITE),

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run: `unibench --help` loads neither torch nor pandas."""
 
+import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from unibench.errors import UnibenchError
 
 threads.wait_briefly()
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of a disk, or of whatever standard output leads to, that takes no more."""
+
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
@@ -48,6 +52,12 @@ class _Group(click.Group):
                 return super().invoke(ctx)
         except UnibenchError as error:
             raise OneLine(str(error)) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise OneLine(
+                f"{error.filename or 'standard output'}: cannot be written ({error.strerror}); make room"
+            ) from error
         except KeyboardInterrupt as error:
             raise OneLine("interrupted; clips that were scored are kept, the same command goes on") from error
 

@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 
-class _Folder(click.Path):
+class _Named(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("is empty, expected a folder; '.' is the working directory", param, ctx)
+            self.fail("is empty, expected a file or a folder; '.' is the working directory", param, ctx)
         return super().convert(value, param, ctx)
 
 
-DIRECTORY = _Folder(file_okay=False, path_type=Path)
-ANY_PATH = click.Path(path_type=Path)
+DIRECTORY = _Named(file_okay=False, path_type=Path)
+ANY_PATH = _Named(path_type=Path)
 
 
 class OneLine(click.ClickException):
@@ -44,7 +44,7 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def size(text: str | int) -> int:
     """Read a number of bytes: `30G`, `512M`, in powers of 1024."""
-    read = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
+    read = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
     if not read:
         raise click.BadParameter(f"{text!r} is not a size, such as 30G or 512M")
     return int(float(read[1]) * 1024 ** " KMGT".index(read[2].upper() or " "))

@@ -23,7 +23,8 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("--weights", "weights_path", type=ANY_PATH,
                  help="Weights file, or the folder that holds the files the cards name."),
     click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
-    click.option("--frames", type=click.IntRange(min=2), help="First N frames of each clip; rows are marked partial."),
+    click.option("--frames", type=click.IntRange(2, 2**31),
+                 help="First N frames of each clip; rows are marked partial."),
     click.option("--detections", help="Source of detections: public, oracle, oracle+noise, or a folder."),
     click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
                  help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
@@ -73,9 +74,12 @@ def select(
     chosen = [*find_cards(models), *drafted]
     if not chosen:
         raise OneLine("no model; name one with -m (see: unibench models)")
+    found = [registry.find(name, detections) for name in expand_tasks(tasks)]
+    if detections and not any(task.protocol.detections for task in found):
+        raise OneLine(f"--detections {detections!r}: none of the tasks is given detections; leave it out")
     return Selection(
         [cards.running(card, dtype, compiled=compiled) for card in chosen],
-        [registry.find(name, detections) for name in expand_tasks(tasks)],
+        found,
         tuple(name for name in layers.split(",") if name),
     )
 

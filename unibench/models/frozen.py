@@ -24,7 +24,7 @@ from unibench.models.weights import LoadReport
 LAYOUT = torch.channels_last
 """How images, weights and maps lie in memory: the faster way for convolutions, on CPUs as on GPUs."""
 PROBE = 256
-"""Side of an even image, pixels: a network that fails on it as well fails on every image, not on one of a clip."""
+"""Side of a plain image, pixels: a network that fails on it as well fails on every image, not on one of a clip."""
 BATCH = 8
 """Frames in one pass, but for CPUs: these have enough to do with one."""
 Network = Callable[[Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Tensor]]
@@ -61,7 +61,7 @@ def find_device(name: str) -> torch.device:
     """
     try:
         found = torch.device(name)
-        torch.empty(1, device=found)
+        torch.zeros(1, device=found).item()
     except (RuntimeError, AssertionError) as error:
         there = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         there += ["mps"] if torch.backends.mps.is_available() else []
@@ -164,7 +164,7 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
             return maps_of(images, layers)
         except FeaturesError as error:
             try:
-                maps_of(torch.zeros(1, 3, PROBE, PROBE, device=device), layers)
+                maps_of(torch.linspace(-1, 1, PROBE, device=device).repeat(1, 3, PROBE, 1), layers)
             except FeaturesError:
                 raise CardError(f"{error}; it does so on every image") from error
             except CardError:  # on an image of this size it does something else

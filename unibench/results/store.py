@@ -238,7 +238,7 @@ def read_scores(out: Path) -> list[Score]:
             f"{out}: no results, expected <model>/<fingerprint>/<task>@<protocol>/<layer>/result.json; "
             f"run `unibench run -o {out} ...` first"
         )
-    return [score for path in paths for score in _read_result(path)]
+    return [score for path in paths for score in _read_result(out, path)]
 
 
 def result_schema() -> dict[str, Any]:
@@ -306,7 +306,7 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
     return record
 
 
-def _read_result(path: Path) -> list[Score]:
+def _read_result(out: Path, path: Path) -> list[Score]:
     record = _load(path)
     _check(path, record, _RESULT)
     kinds = {field.name: field.type for field in fields(Score)}
@@ -316,6 +316,11 @@ def _read_result(path: Path) -> list[Score]:
         numbers = {name: _value(path, f"{name} of {entry['metric']}", entry[name]) for name in _NUMBERS}
         scores.append(Score(**{**entry, **numbers}))
     _check_sum(path, record)
+    if not scores:
+        raise OutputError(f"{path}: no scores, expected at least one; {_ADVICE}")
+    for score in scores:
+        if (place := result_file(out, run_of(score))) != path:
+            raise OutputError(f"{path}: holds scores of {place}, expected those of its own folder; {_ADVICE}")
     return scores
 
 

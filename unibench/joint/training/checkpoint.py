@@ -70,7 +70,7 @@ def read(path: Path, made_with: str) -> Checkpoint | None:
         raise TrainingError(
             f"{path}: made with {difference}; repeat the command that made it, or give another folder with -o"
         )
-    return Checkpoint(path, int(saved["step"]), saved["states"])
+    return Checkpoint(path, saved["step"], saved["states"])
 
 
 def restore(saved: Checkpoint, holders: Mapping[str, Any]) -> None:
@@ -95,7 +95,11 @@ def _read(path: Path) -> dict[str, Any]:
         if damaged := zipfile.ZipFile(path).testzip():
             raise zipfile.BadZipFile(f"{damaged} is damaged")
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        json.loads(saved["made_with"]), saved["step"], saved["states"]
+        made_with, step = json.loads(saved["made_with"]), saved["step"]
+        if not isinstance(made_with, dict) or type(step) is not int or not isinstance(saved["states"], dict):
+            raise ValueError("another kind of file")
+        if not 0 < step <= (most := sum(one["steps"] for one in made_with["config"]["train"]["stages"])):
+            raise ValueError(f"{step} steps done, expected 1 to {most}")
     except Exception as error:  # torch raises many kinds on damaged bytes
         raise TrainingError(_unreadable(path, error)) from error
     return saved

@@ -9,6 +9,7 @@ bytes as that of one that was not.
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -130,10 +131,11 @@ def _cut(path: Path, step: int) -> str:
     """
     if not path.is_file():
         return ""
-    head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    whole = (row for row in rows if row.endswith("\n") and row.partition(",")[0].isdecimal())
+    head, *rows = path.read_bytes().decode(errors="replace").split("\n")
+    rows = [f"{row}\n" for row in rows[:-1]]  # what follows the last line's end was being written
+    whole = (row for row in rows if re.match(r"[0-9]{1,18},", row))
     kept = [row for row in whole if int(row.partition(",")[0]) < step]
-    head = head if kept else ""
+    head = f"{head}\n" if kept else ""
     _replace(path, "".join([head, *kept]))
     return head
 
