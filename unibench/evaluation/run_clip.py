@@ -24,6 +24,7 @@ from unibench.errors import (
     UnknownNameError,
     WeightsError,
 )
+from unibench.evaluation import heap
 from unibench.evaluation.fingerprints import digest, hash_labels, result_fingerprint, unit_key
 from unibench.evaluation.units import Unit, by_model, share_a_clip
 from unibench.features import batching
@@ -207,6 +208,8 @@ def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Ite
         watch.yielded += 1
         for layer, predicted in predictions.items():
             predicted.append(labels[layer])
+        if watch.yielded % heap.FRAMES == 0:
+            heap.trim()
         yield
     if watch.yielded != clip.length:
         raise TrackerError(
