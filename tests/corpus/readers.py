@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def _clip_result(root: Path) -> Path:
 
 
 def resealed(data: bytes, chance: Any) -> bytes:
-    """A clip's result spoilt, with the checksum that it would have been written with."""
+    """A result spoilt, with the checksum that it would have been written with."""
     spoilt = tree(data, chance)
     try:
         record = json.loads(spoilt)
@@ -223,13 +224,14 @@ READERS = (
     Reader("waymo", _waymo, lambda root: joint_data.read(f"waymo:{root}"), TEXT),
     Reader("frozen card", lambda root: _card(root, "dino-vit-s16"), lambda root: cards.read(root / "m.toml"), TEXT),
     Reader("joint card", lambda root: _card(root, "tdt-tiny"), lambda root: cards.read(root / "m.toml"), TEXT),
-    Reader("tdt config", lambda root: _training(root, "tdt"),
-           lambda root: training.read(root / "c.toml", systems.find("tdt")), TEXT),
-    Reader("retinatrack config", lambda root: _training(root, "retinatrack"),
-           lambda root: training.read(root / "c.toml", systems.find("retinatrack")), TEXT),
+    *(
+        Reader(f"{name} config", partial(_training, system=name),
+               lambda root, name=name: training.read(root / "c.toml", systems.find(name)), TEXT)
+        for name in systems.SYSTEMS
+    ),
     Reader("plan", _plan, lambda root: plan_file.read(root / "plan.json"), JSON),
     Reader("clip result", _clip_result, lambda root: store.read_clip(root, UNIT), (resealed, resealed, *JSON)),
-    Reader("result", lambda root: store.write_result(root, [SCORE]), store.read_scores, JSON),
+    Reader("result", lambda root: store.write_result(root, [SCORE]), store.read_scores, (resealed, resealed, *JSON)),
     Reader("run", lambda root: store.write_run(root, RUN, {"command": ["a"], "versions": {"torch": "2"}}),
            lambda root: store.read_run(root, RUN), JSON),
 )  # fmt: skip

@@ -6,7 +6,6 @@ Reference:
     Jhuang et al., ICCV 2013; clips of the first test split as in TimeCycle, UVC and UniTrack.
 """
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from unibench.datasets.files import (
     visible,
 )
 from unibench.datasets.images import list_images
+from unibench.datasets.mat import read_array
 from unibench.records import Clip, Labels, Truth
 
 FPS = 25.0  # the benchmark does not say
@@ -80,14 +80,10 @@ def _tested(file: Path) -> list[str]:
 
 def _joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
     """Read `pos_img` (2, joint, frame), which counts pixels from 1, as (frame, joint, 3) counting from 0."""
-    from scipy.io import loadmat  # here, so that the registry imports quickly
-
-    content = BytesIO(read_bytes(file))
     try:
-        stored = loadmat(content, variable_names=["pos_img"])["pos_img"]  # type: ignore[arg-type]
-        positions = stored.astype(np.float64, casting="same_kind")  # complex numbers and texts are no pixels
-    except Exception as error:  # noqa: BLE001 - the reader of damaged .mat files raises almost anything
-        fail(file, f"no joints can be read ({type(error).__name__})", "the file is damaged; fetch it again")
+        positions = read_array(read_bytes(file), "pos_img").astype(np.float64)
+    except ValueError as error:
+        fail(file, f"no joints can be read ({error})", "the file is damaged; fetch it again")
     if positions.ndim != 3 or positions.shape[:2] != (2, JOINTS) or not positions.shape[2]:
         fail(
             file,
