@@ -88,7 +88,7 @@ def _array(matrix: bytes, name: str, order: str) -> np.ndarray | None:
     if flags & 0xFF not in _NUMERIC or flags & _COMPLEX or len(parts) != 4 or parts[3][0] not in _NUMBERS:
         raise ValueError(f"{name} is no array of real numbers")
     shape = np.frombuffer(parts[1][1], f"{order}i4").tolist()
-    numbers = np.dtype(_NUMBERS[parts[3][0]]).newbyteorder(order)
+    numbers = np.dtype(order + _NUMBERS[parts[3][0]])
     if min(shape, default=-1) < 0 or prod(shape) * numbers.itemsize != len(parts[3][1]):
         raise ValueError(f"{name} has another number of values than its size says")
     return np.frombuffer(parts[3][1], numbers).reshape(shape, order="F")

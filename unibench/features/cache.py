@@ -92,7 +92,7 @@ class FeatureCache:
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 features, exponent = stored["features"], int(stored["exponent"])
-                kept = str(stored["seal"])
+                kept = stored["seal"].tobytes()
             if features.dtype != np.float16 or features.ndim != 3:
                 raise ValueError(f"{features.dtype} of {features.ndim} axes")
             if kept != _seal(path, features, exponent):
@@ -117,7 +117,12 @@ class FeatureCache:
             try:
                 with part.open("wb") as stream:
                     seal = _seal(path, packed.features, packed.exponent)
-                    np.savez(stream, features=packed.features, exponent=np.int16(packed.exponent), seal=seal)
+                    np.savez(
+                        stream,
+                        features=packed.features,
+                        exponent=np.int16(packed.exponent),
+                        seal=np.frombuffer(seal, np.uint8),
+                    )
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -186,11 +191,11 @@ def digest(image: Float[Tensor, "3 height width"]) -> str:
     return found.hexdigest()
 
 
-def _seal(path: Path, features: Float16[np.ndarray, "h w channel"], exponent: int) -> str:
+def _seal(path: Path, features: Float16[np.ndarray, "h w channel"], exponent: int) -> bytes:
     """Hash over a map, its shape and its place: one that was edited, or belongs to another image, does not fit it."""
     found = hashlib.sha256(json.dumps([*path.parts[-3:], *features.shape, exponent]).encode())
     found.update(np.ascontiguousarray(features).data)
-    return found.hexdigest()
+    return found.digest()
 
 
 def _line(error: Exception) -> str:
