@@ -42,7 +42,8 @@ def test_every_rendered_task_is_right(name: str) -> None:
     clips = len(BENCHMARKS[name].names(Path()))
     assert (outcome.clips, outcome.frames) == (clips, clips * FRAMES)
     assert outcome.found["truth"] == pytest.approx(20 / 21 if name.startswith("sot") else 1)
-    assert outcome.found["empty"] < 0.3
+    # shapes leave the frame, and there an empty mask is right
+    assert outcome.found["empty"] < (0.4 if name == "vos/shapes" else 0.3)
     assert outcome.compared >= 3 * len(outcome.found)
 
 

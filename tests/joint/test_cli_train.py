@@ -156,9 +156,9 @@ def test_help_loads_no_torch() -> None:
 
 
 def test_an_unknown_experiment_lists_what_there_is(tmp_path: Path) -> None:
-    done = unibench("experiment", "unicorn", "-o", tmp_path)
+    done = unibench("experiment", "unicron", "-o", tmp_path)
     assert done.exit_code == 2
-    assert "is not one of 'retinatrack', 'tdt'" in done.output
+    assert "is not one of 'retinatrack', 'tdt', 'unicorn'" in done.output
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden"])
@@ -166,5 +166,5 @@ def test_a_name_that_is_no_file_s_name_is_refused(tmp_path: Path, name: str) -> 
     command = ("train", "toy", "--config", "small", "--data", "squares", "-o", tmp_path / "out")
     done = unibench(*command, "--model", name) if name else unibench(*command[:-1], "", "--model", "mine")
     assert done.exit_code == 2
-    assert "expected letters, digits" in done.output or "is empty, expected a folder" in done.output
+    assert "expected letters, digits" in done.output or "is empty, expected a file or a folder" in done.output
     assert not (tmp_path / "evil.toml").exists()

@@ -21,14 +21,12 @@ PRIVATE = tasks.find("mot/shapes@private")
 @pytest.mark.parametrize("name", systems.SYSTEMS)
 def test_every_system_refuses_a_protocol_that_it_does_not_know(name):
     system = systems.find(name)
-    config = configs.read("tiny", system)
+    config = configs.read("toy" if "toy" in configs.shipped(system) else "tiny", system)
     frame = Frame(0, np.zeros((64, 64, 3), dtype=np.uint8))
     clip = Clip("one", 64, 64, 10.0, 1, lambda: iter([frame]), config.classes)
     third = replace(PRIVATE, protocol=replace(PRIVATE.protocol, name="publik"))
     network = system.build(config).eval()
-    with pytest.raises(
-        UnknownNameError, match="no protocol of a joint tracker 'publik'; did you mean 'public'"
-    ):
+    with pytest.raises(UnknownNameError, match=r"no protocol of .* 'publik'"):
         next(system.track(network, config, clip, third))
     assert len(list(system.track(network, config, clip, PRIVATE))) == 1
 

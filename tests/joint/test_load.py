@@ -66,7 +66,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing fields": (
         lambda path: tensors(path, unibench_system="toy", unibench_config=CONFIG),
-        "unibench_config: train: missing field 'steps'|unibench_config.train: missing field 'steps'",
+        "unibench_config.train: missing field 'stages'",
     ),
     "config that cannot be built": (
         lambda path: tensors(path, unibench_system="toy", unibench_config='{"width": -4}'),

@@ -117,5 +117,9 @@ SYSTEM = System(
     detect=detect,
     track=track,
     backbone=lambda network: network.backbone,
-    unsupported={"vos": "it draws no masks", "sot": "it follows no single prompt"},
+    unsupported={
+        "vos": "it draws no masks",
+        "mots": "it draws no masks",
+        "sot": "it follows no single prompt",
+    },
 )

@@ -53,6 +53,7 @@ def test_every_published_vos_protocol_is_a_preset() -> None:
         "dinov3-m",
         "dinov3-l",
         "cropmae",
+        "box",
     ]
 
 
@@ -119,7 +120,7 @@ def test_two_folders_of_one_name_are_two_sources_and_a_copy_is_the_same(tmp_path
 def test_a_preset_of_sot_holds_the_knobs_of_its_own_head_only(monkeypatch: pytest.MonkeyPatch) -> None:
     presets = FAMILIES["sot"].presets
     before = {name: protocols.fingerprint(preset) for name, preset in presets.items()}
-    for preset in presets.values():
+    for preset in (one for one in presets.values() if "frozen" in one.kinds):
         head = plugins.resolve(HEADS[preset.knobs["head"]])
         assert set(preset.knobs["head_options"]) == set(head.options.__dataclass_fields__)
         assert preset.version == "2.0"

@@ -319,7 +319,9 @@ def _read_result(out: Path, path: Path) -> list[Score]:
     if not scores:
         raise OutputError(f"{path}: no scores, expected at least one; {_ADVICE}")
     for score in scores:
-        if (place := result_file(out, run_of(score))) != path:
+        place = result_file(out, run_of(score))
+        own = place.relative_to(out).parts
+        if path.parts[-len(own) :] != own:  # `path` may lie in a folder of results within `out`
             raise OutputError(f"{path}: holds scores of {place}, expected those of its own folder; {_ADVICE}")
     return scores
 

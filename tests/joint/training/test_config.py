@@ -35,8 +35,10 @@ def good(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", systems.SYSTEMS)
-@pytest.mark.parametrize("config", ["paper", "tiny"])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [(name, config) for name in systems.SYSTEMS for config in configs.shipped(systems.find(name))],
+)
 def test_every_config_of_every_system_is_read_and_survives_its_weights_file(name: str, config: str) -> None:
     system = systems.find(name)
     read = configs.read(config, system)

@@ -84,6 +84,6 @@ def test_without_prior_the_prompted_object_is_looked_for_without_it() -> None:
 def test_without_interaction_the_embedding_of_a_frame_does_not_depend_on_the_other() -> None:
     torch.manual_seed(0)
     network = Unicorn(replace(TOY, network=replace(TOY.network, interaction=False))).eval()
-    one, two, three = torch.randn(3, 1, 64, 4, 4)
+    one, two, three = torch.randn(3, 1, TOY.network.widths[2], 4, 4)
     assert torch.equal(network.embed(one, two)[1], network.embed(three, two)[1])
     assert not any(name.startswith("transformer.") for name in network.state_dict())

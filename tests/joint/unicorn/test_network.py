@@ -57,7 +57,7 @@ def test_embeddings_priors_and_correspondence_losses_are_those_of_the_authors_co
     known = arrays(gold, "unicorn_interaction_embedding")
     options = replace(
         TOY.network, interaction_channels=64, interaction_groups=32, heads=8, points=4, feedforward=96, positions=6,
-        embedding=32, widths=(12, 24, 48, 96),
+        embedding=32, widths=(12, 24, 48, 96), groups=4,
     )  # fmt: skip
     network = Unicorn(replace(TOY, network=options))
     for unused in ("backbone", "head"):

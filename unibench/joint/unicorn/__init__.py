@@ -1,7 +1,7 @@
 """Unicorn: one network follows, segments and finds objects; the prompted one by a prior, all others without.
 
-Departures from the authors' code: boxes of a prompted object keep their fractions, where it cuts them to integers; masks
-are resized from the used part of the canvas; the correspondence is computed in single precision; scores over annotated
+Departures from the authors' code: boxes of a prompted object keep their fractions, where it cuts them to integers;
+masks are resized from the used part of the canvas; the correspondence is computed in single precision; scores over annotated
 images (`det`, `unibench detect`) see frames on the canvas of all joint trackers, which is not grey. Without interaction
 the two frames are not compared before they are embedded, where the paper's ablation puts convolutions in its place.
 
