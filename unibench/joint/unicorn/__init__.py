@@ -1,9 +1,9 @@
 """Unicorn: one network follows, segments and finds objects; the prompted one by a prior, all others without.
 
-Departures from the authors' code: boxes of a prompted object keep their fractions, where it cuts them to integers;
-masks are resized from the used part of the canvas; the correspondence is computed in single precision; scores over annotated
-images (`det`, `unibench detect`) see frames on the canvas of all joint trackers, which is not grey. Without interaction
-the two frames are not compared before they are embedded, where the paper's ablation puts convolutions in its place.
+Departures from the authors' code: boxes of a prompted object keep their fractions, where it cuts them to integers.
+Masks are resized from the used part of the canvas. The correspondence is computed in single precision. Scores over
+annotated images (`det`, `unibench detect`) see frames on the canvas of all joint trackers, which is not grey. Without
+interaction the two frames are not compared before they are embedded; the paper's ablation puts convolutions there.
 
 Reference: Yan et al., "Towards Grand Unification of Object Tracking", ECCV 2022.
 """
