@@ -158,3 +158,5 @@ class System:
     It is stored in the folder, so that it is made once."""
     companions: Callable[[Any], Sequence[EmbedderOptions]] = lambda config: ()
     """Config -> frozen models that take part when it tracks, beside its own network."""
+    surplus: Callable[[Any], tuple[str, ...]] = lambda config: ()
+    """Config -> prefixes of tensors that a weights file may hold and its network does without."""

@@ -138,7 +138,7 @@ def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
         raise WeightsError(
             f"{path}: {system.name} cannot be built with the config in it ({_line(error)}); train it again"
         ) from error
-    surplus: tuple[str, ...] = getattr(network, "surplus", ())
+    surplus = system.surplus(config)
     tensors = {name: one for name, one in tensors.items() if not name.startswith(surplus)}
     if problem := _misfit(network.state_dict(), tensors):
         raise WeightsError(f"{path}: {problem}; fetch or train it again")

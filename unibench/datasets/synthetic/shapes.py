@@ -123,8 +123,7 @@ def paint(plan: Scene, index: int) -> tuple[UInt8[np.ndarray, "128 128 3"], Labe
         labels: Ids, boxes and classes of the shapes of which enough is to be seen.
         ignored: Boxes of the other shapes of which something is to be seen, class EXCUSED.
     """
-    image, rows, owner = _painted(plan, index)
-    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    image, table, owner = _painted(plan, index)
     true, hidden = _visible(table, owner)
     ids, classes = table[true, :2].astype(np.int64).T
     labels = Labels(ids=ids, boxes=table[true, 3:], classes=classes)
@@ -143,8 +142,7 @@ def masked(plan: Scene, index: int) -> tuple[Labels, Labels]:
         labels: Ids, masks and classes of the shapes of which enough is to be seen.
         ignored: Masks of the other shapes of which something is to be seen, class EXCUSED.
     """
-    _, rows, owner = _painted(plan, index)
-    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    _, table, owner = _painted(plan, index)
     true, hidden = _visible(table, owner)
     ids, classes = table[true, :2].astype(np.int64).T
     return (
@@ -171,7 +169,7 @@ def _visible(
 
 def _painted(
     plan: Scene, index: int
-) -> tuple[UInt8[np.ndarray, "128 128 3"], list[tuple[float, ...]], Int[np.ndarray, "128 128"]]:
+) -> tuple[UInt8[np.ndarray, "128 128 3"], Float[np.ndarray, "shape 7"], Int[np.ndarray, "128 128"]]:
     """The frame without light and grain; a row (identity, kind, area, box) for each shape in it; who is in front."""
     left, top = plan.window[index].astype(np.int64).tolist()
     image = plan.background[top : top + SIZE, left : left + SIZE].copy()
@@ -181,7 +179,7 @@ def _painted(
         row = _stamp(shape, index, image, owner, identity)
         if row is not None:
             rows.append((identity, shape.kind, *row))
-    return image, rows, owner
+    return image, np.array(rows, dtype=np.float64).reshape(-1, 7), owner
 
 
 def clip(word: str, length: int) -> tuple[Clip, Truth]:

@@ -15,7 +15,7 @@ from torch import nn
 from unibench.joint.system import System
 from unibench.joint.unicorn.config import UnicornConfig
 from unibench.joint.unicorn.loss import losses
-from unibench.joint.unicorn.network import Unicorn
+from unibench.joint.unicorn.network import MASKS, Unicorn
 from unibench.joint.unicorn.tracker import detect, track
 
 _NO_POSES = "it finds boxes and masks, not joints"
@@ -35,5 +35,6 @@ SYSTEM = System(
     track=track,  # type: ignore[arg-type]
     backbone=_backbone,
     objectives=("mot", "sot"),
+    surplus=lambda config: () if config.network.mask_channels else MASKS,
     unsupported={"pose": _NO_POSES, "posetrack": _NO_POSES},
 )

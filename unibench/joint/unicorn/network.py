@@ -16,6 +16,7 @@ from unibench.joint.unicorn.head import Head, Outputs
 from unibench.joint.unicorn.interaction import Interaction, Positions, propagate
 
 MASKS = ("head.mask_head.", "head.mask_branch.", "head.controllers.")
+"""Prefixes of the tensors of masks."""
 """Beginnings of names of tensors that a network without masks leaves out of a file."""
 
 
@@ -35,13 +36,12 @@ class Pair:
 
 
 class Unicorn(nn.Module):
-    """The whole network; `surplus` says which tensors of an official file it does without."""
+    """The whole network."""
 
     def __init__(self, config: UnicornConfig) -> None:
         super().__init__()
         options = config.network
         self.options = options
-        self.surplus = () if options.mask_channels else MASKS
         self.backbone = Pafpn(_backbone(options), depth=options.pyramid_depth, groups=options.groups)
         self.head = Head(options, self.backbone.widths, len(config.classes))
         channels = options.interaction_channels
