@@ -294,7 +294,7 @@ def test_what_is_given_and_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_how_to_get_a_file_is_said() -> None:
     card = model(source="file:x.pth", obtain="ask the authors")
-    with pytest.raises(WeightsError, match=r"'x\.pth' not found .*FILE; to get them: ask the authors"):
+    with pytest.raises(WeightsError, match=r"'x\.pth' not found; say .*FILE; to get them: ask the authors"):
         weights.locate(card, None)
 
 

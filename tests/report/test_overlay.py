@@ -3,6 +3,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
+from unibench.geometry import masks
 from unibench.records import Labels
 from unibench.report import overlay
 from unibench.report.figures import COLOURS
@@ -43,6 +44,16 @@ def test_a_box_is_painted_on_its_edge_and_nowhere_else():
         np.testing.assert_allclose(colour(0, 1, *point), 1)  # nothing is said of this frame
     np.testing.assert_allclose(colour(0, 0, *INSIDE), 1)
     np.testing.assert_allclose(colour(0, 0, 85.0, 55.0), 1)
+
+
+def test_a_mask_is_tinted_within_its_box_and_an_empty_one_leaves_no_trace():
+    visible, empty = np.zeros((2, HEIGHT, WIDTH), dtype=bool)
+    visible[20:50, 10:40] = True
+    frame = Labels(ids=np.array([7, 9]), masks=(masks.encode(visible), masks.encode(empty)))
+    colour = painted([("a", [frame])], [0])
+    np.testing.assert_allclose(colour(0, 0, *INSIDE), (1 + np.array(to_rgb(COLOURS[0]))) / 2, atol=0.02)
+    for point in ((1.5, 1.5), (3.0, 3.0), (85.0, 55.0)):
+        np.testing.assert_allclose(colour(0, 0, *point), 1)
 
 
 def test_an_id_has_one_colour_in_every_frame_and_every_row():

@@ -136,7 +136,7 @@ def fetch(card: Card, folder: Path | None = None) -> Path:
     """
     reachable = [source for source in sources(card) if source.startswith(("hf:", "https:"))]
     if not reachable:
-        raise WeightsError(missing(card, folder))
+        raise WeightsError(missing(card))
     if offline():
         raise WeightsError(
             f"model {card.name!r}: the weights are not here and the network is off (--offline, HF_HUB_OFFLINE); fetch "
@@ -267,14 +267,12 @@ def _noted(lock: Path) -> dict[str, str]:
     return held
 
 
-def missing(card: Card, weights_path: Path | None) -> str:
+def missing(card: Card) -> str:
     """What to say where the weights are not here and no program can fetch them."""
     name = _path(card.weights.source)
-    where = weights_path if weights_path is not None else "no folder weights_path"
     how = f"; to get them: {card.weights.obtain}" if card.weights.obtain else ""
     return (
-        f"model {card.name!r}: weights {name!r} not found ({where}); "
-        f"say where they are with --weights DIR or FILE{how}"
+        f"model {card.name!r}: weights {name!r} not found; say where they are with --weights DIR or FILE{how}"
     )
 
 

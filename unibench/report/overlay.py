@@ -48,6 +48,8 @@ def strips(
                 axes.imshow(visible * np.array([*to_rgb(shade), _OPACITY]))
             for box, shade, identity in zip(_boxes(labels[index]), shades, labels[index].ids, strict=True):
                 left, top, right, bottom = box
+                if right <= left or bottom <= top:  # an empty mask has no place
+                    continue
                 axes.add_patch(
                     Rectangle((left, top), right - left, bottom - top, fill=False, color=shade, linewidth=2)
                 )
@@ -59,7 +61,7 @@ def strips(
 
 
 def _boxes(labels: Labels) -> Float[np.ndarray, "object 4"]:
-    """The boxes, or those around the masks; an empty mask has one without area."""
+    """The boxes, or those around the masks."""
     if not labels.masks:
         return labels.boxes
     return np.array([masks.box(one) for one in labels.masks]).reshape(-1, 4)
