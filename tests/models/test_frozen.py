@@ -165,7 +165,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_weights_say_how_to_give_them() -> None:
-    with pytest.raises(WeightsError, match=r"not found .*--weights DIR or FILE"):
+    with pytest.raises(WeightsError, match=r"not found; .*--weights DIR or FILE"):
         frozen.load(cards.find("udt"))
 
 
