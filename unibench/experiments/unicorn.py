@@ -19,6 +19,7 @@ from unibench.datasets.synthetic.shapes import NAMES
 from unibench.evaluation.evaluate import evaluate
 from unibench.joint import systems
 from unibench.joint.data import registry
+from unibench.joint.system import Objective
 from unibench.joint.training import config as configs
 from unibench.joint.training.train import train
 from unibench.joint.unicorn import SYSTEM
@@ -72,15 +73,22 @@ def variants(config: UnicornConfig) -> dict[str, tuple[UnicornConfig, tuple[str,
     every = tuple(METRICS)
     prior = replace(config.network, prior=False)
     interaction = replace(config.network, interaction=False)
-    prompted = replace(config.sample, alternate=("sot",))
-    found = replace(config.sample, alternate=("mot",))
     return {
         JOINT: (config, every),
         "without target prior": (replace(config, network=prior), every),
         "without interaction": (replace(config, network=interaction), every),
-        "sot and vos alone": (replace(config, sample=prompted), every[:2]),
-        "mot and mots alone": (replace(config, sample=found), every[2:]),
+        "sot and vos alone": (_alone(config, "sot"), every[:2]),
+        "mot and mots alone": (_alone(config, "mot"), every[2:]),
     }
+
+
+def _alone(config: UnicornConfig, objective: Objective) -> UnicornConfig:
+    """The same training with one objective in those stages that have several."""
+    stages = tuple(
+        replace(stage, alternate=(objective,)) if len(stage.alternate) > 1 else stage
+        for stage in config.train.stages
+    )
+    return replace(config, train=replace(config.train, stages=stages))
 
 
 def run(out: Path, *, quick: bool = False) -> None:

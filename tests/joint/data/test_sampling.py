@@ -1,12 +1,14 @@
 """Training batches: the same for everyone, boxes where the pixels are, pairs of one video."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from unibench.errors import TrainingError
 from unibench.joint.data import registry, sampling
-from unibench.joint.data.sampling import SampleOptions, ViewOptions
+from unibench.joint.data.sampling import Ratios, SampleOptions, ViewOptions
 from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, TrainingSet
 from unibench.records import Labels
 
@@ -40,7 +42,7 @@ def data(*images: AnnotatedImage) -> list[TrainingSet]:
 
 
 def draw(
-    given: list[TrainingSet], options: SampleOptions, step: int = 0, size: int = 1, **more: int
+    given: list[TrainingSet], options: SampleOptions, step: int = 0, size: int = 1, **more: Any
 ) -> Batch:
     return sampling.batches(given, options, CANVAS, seed=3, step=step, size=size, **more)
 
@@ -159,6 +161,82 @@ def test_every_picture_of_all_sets_is_drawn_equally_often():
     batch = draw([*small, *large], SampleOptions(), size=400)
     without = sum(clip[0].ids.tolist() == [UNKNOWN] for clip in batch.targets)
     assert 70 < without < 130
+
+
+def test_a_batch_for_prompts_has_one_object_and_later_the_same_or_none():
+    given = [registry.read("synthetic:clips")]
+    later = []
+    for step in range(10):
+        batch = draw(given, SampleOptions(time=2, gap=4), step, 4, objective="sot")
+        assert batch.objective == "sot"
+        for first, second in batch.targets:
+            assert len(first.boxes) == len(first.ids) == len(first.classes) == 1
+            assert second.ids.tolist() in ([], first.ids.tolist())
+            later.append(len(second.ids))
+    assert set(later) == {0, 1}
+
+
+def test_masks_lie_in_their_boxes():
+    batch = draw([registry.read("synthetic:clips")], SampleOptions(time=2, gap=4), size=8, masks=True)
+    for target in (one for clip in batch.targets for one in clip):
+        assert target.masks.shape == (len(target.boxes), CANVAS.height, CANVAS.width)
+        for mask, (left, top, right, bottom) in zip(target.masks, target.boxes.tolist(), strict=True):
+            rows, columns = mask.nonzero(as_tuple=True)
+            assert len(rows), "a shape that is in the truth is to be seen"
+            assert left - 1 <= columns.min()
+            assert columns.max() <= right
+            assert top - 1 <= rows.min()
+            assert rows.max() <= bottom
+    assert len(draw([registry.read("synthetic:clips")], SampleOptions()).targets[0][0].masks) == 0
+    with pytest.raises(
+        TrainingError, match=r"image 'one': 0 masks of 1 objects, expected one each since a stage has"
+    ):
+        draw(data(picture("one")), SampleOptions(), masks=True)
+
+
+def test_shares_say_how_often_each_set_is_drawn():
+    small, large = data(picture("one", ids=False)), data(*(picture(f"{n}") for n in range(3)))
+    options = SampleOptions(ratios=Ratios(mot=(3.0, 1.0), sot=(0.0, 2.0)))
+    batch = draw([*small, *large], options, size=400)
+    without = sum(clip[0].ids.tolist() == [UNKNOWN] for clip in batch.targets)
+    assert 270 < without < 330
+    prompted = draw([*small, *large], options, size=50, objective="sot")
+    assert all(clip[0].ids.tolist() == [7] for clip in prompted.targets)
+    for shares, message in (
+        ((1.0,), r"sample\.ratios\.mot: found \[1\.0\], expected a share for each of the 2 training sets"),
+        ((0.0, 0.0), r"sample\.ratios\.mot: found \[0\.0, 0\.0\], expected .* not all 0: drawn, drawn"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            draw([*small, *large], SampleOptions(ratios=Ratios(mot=shares)))
+    with pytest.raises(
+        TrainingError, match=r"sample\.ratios\.mot: 1 of drawn, which has no images; set it to 0"
+    ):
+        draw([*small, *data()], SampleOptions(ratios=Ratios(mot=(1.0, 1.0))))
+
+
+def test_a_batch_has_one_of_the_sizes():
+    canvas = ViewOptions(64, 128, sizes=(32, 64, 96))
+    found = {
+        tuple(
+            sampling.batches(
+                data(picture("one")), SampleOptions(), canvas, seed=0, step=step, size=2
+            ).images.shape[3:]
+        )
+        for step in range(30)
+    }
+    assert found == {(32, 64), (64, 128), (96, 192)}
+
+
+def test_colours_change_a_frame_on_its_own_and_no_box():
+    given = data(*video("a", 9))
+    for image in given[0].images:
+        image.image()[20:] = (200, 60, 60)
+    plain = draw(given, SampleOptions(time=2, gap=5, flip=0.0), 1)
+    changed = draw(given, SampleOptions(time=2, gap=5, flip=0.0, hsv=(0.2, 0.7, 0.4)), 1)
+    assert torch.equal(plain.targets[0][0].boxes, changed.targets[0][0].boxes)
+    spots = changed.images[0, :, :, -4, 10]
+    assert not torch.equal(spots[0], spots[1])
+    assert not torch.equal(changed.images, plain.images)
 
 
 def test_what_cannot_be_drawn_is_named():

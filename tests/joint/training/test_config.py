@@ -96,6 +96,16 @@ def test_names_that_are_not_there_list_what_there_is(tmp_path: Path) -> None:
             "[2.0, 0.5]",
             r"sample: scale: found \[2\.0, 0\.5\], expected the smaller factor first",
         ),
+        (
+            "rate = 1",
+            "rate = 1\nalternate = ['sot']",
+            r"mine\.toml: stage 'all': alternate: found 'sot', expected mot, which toy learns; correct it$",
+        ),
+        (
+            "rate = 1",
+            "rate = 1\nalternate = []",
+            r"train\.stages\[0\]\.alternate: found \[\], expected",
+        ),
         ("[train]", "[train", r"mine\.toml: not a readable TOML file \(.*\); correct it$"),
     ],
 )
@@ -126,6 +136,38 @@ def test_the_rate_warms_up_and_follows_half_a_cosine() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
     flat = replace(options, steps=10, warmup=10)
     assert schedule.rate(9, flat) == pytest.approx(0.37)
+
+
+def test_the_rate_may_rise_with_the_square_and_stay_at_a_floor() -> None:
+    stage = Stage("all", steps=100, rate=1.0, warmup=20, warmup_power=2, floor=0.1, flat=30)
+    rates = [schedule.rate(step, stage) for step in range(100)]
+    assert rates[:21:5] == pytest.approx([0, 1 / 16, 1 / 4, 9 / 16, 1])
+    assert rates[45] == pytest.approx(0.55)  # half of the cosine's 50 steps
+    assert rates[69] > 0.1
+    assert rates[70:] == pytest.approx([0.1] * 30)
+
+
+def test_the_innermost_module_that_is_named_has_its_own_rate() -> None:
+    network = torch.nn.ModuleDict({
+        "body": torch.nn.ModuleDict({"stem": torch.nn.Linear(1, 1), "rest": torch.nn.Linear(1, 1)}),
+        "head": torch.nn.Linear(1, 1),
+    })  # fmt: skip
+    stage = Stage("all", 1, 0.5, rates={"body": 0.1, "body.stem": 0.0})
+    optimizer = schedule.optimizer(network, stage, TrainOptions((stage,), 1))
+    factors = {id(one): group["factor"] for group in optimizer.param_groups for one in group["params"]}
+    found = {name: factors[id(one)] for name, one in network.named_parameters() if name.endswith("bias")}
+    assert found == {"body.stem.bias": 0.0, "body.rest.bias": 0.1, "head.bias": 1.0}
+
+
+def test_the_average_settles_with_the_steps() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    mean = schedule.averaged(network)
+    start = mean.weight.item()
+    with torch.no_grad():
+        network.weight.fill_(start + 1)
+    schedule.average(mean, network, Stage("all", 1, 0.5, ema=0.9), steps=2000)
+    decay = 0.9 * (1 - 1 / 2.718281828459045)
+    assert mean.weight.item() == pytest.approx(start + 1 - decay)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

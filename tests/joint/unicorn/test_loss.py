@@ -28,8 +28,13 @@ def total(network: Unicorn, given: Batch, stage: str) -> Tensor:
     return torch.stack([*terms.values()]).sum()
 
 
-@pytest.mark.parametrize("objective", ["mot", "sot"])
-@pytest.mark.parametrize("stage", ["correspondence", "masks"])
+@pytest.mark.parametrize(
+    ("stage", "objective"),
+    [
+        ("detection", "mot"),
+        *((stage, one) for stage in ("correspondence", "masks") for one in ("mot", "sot")),
+    ],
+)
 def test_the_loss_falls(objective: str, stage: str) -> None:
     torch.manual_seed(0)
     network = Unicorn(TOY)
@@ -52,6 +57,18 @@ def test_pairs_without_objects_give_finite_losses_and_gradients(objective: str, 
     network = Unicorn(TOY)
     total(network, batch(objective, 0), stage).backward()
     assert all(one.grad.isfinite().all() for one in network.parameters() if one.grad is not None)
+
+
+def test_the_detector_learns_from_both_frames_and_from_nothing_else() -> None:
+    torch.manual_seed(0)
+    network, given = Unicorn(TOY).eval(), batch("mot")
+    swapped = replace(given, images=given.images.flip(1), targets=tuple(clip[::-1] for clip in given.targets))
+    value = total(network, given, "detection")
+    assert value.item() == pytest.approx(total(network, swapped, "detection").item(), rel=1e-5)
+    value.backward()
+    learnt = {name.partition(".")[0] for name, one in network.named_parameters() if one.grad is not None}
+    assert learnt == {"backbone", "head"}
+    assert all(one.grad is None for name, one in network.named_parameters() if "_sot." in name)
 
 
 @pytest.mark.parametrize("objective", ["mot", "sot"])

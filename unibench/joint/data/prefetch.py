@@ -20,6 +20,7 @@ THREADS = 8
 def batches(
     training_sets: Sequence[TrainingSet],
     config: Any,
+    stage: Any,
     steps: range,
     *,
     device: torch.device,
@@ -31,6 +32,7 @@ def batches(
     Args:
         training_sets: What to learn from.
         config: Its `sample`, `view` and `train` are used.
+        stage: Its `alternate` and `masks` are used.
         steps: Numbers of the batches.
         device: Where the batches go.
         rank: Number of this process among those that train together.
@@ -42,6 +44,7 @@ def batches(
             training_sets, config.sample, config.view,
             seed=config.train.seed, step=step, rank=rank, world_size=world_size,
             size=config.train.batch // world_size,
+            objective=stage.alternate[step % len(stage.alternate)], masks=stage.masks,
         )  # fmt: skip
 
     if device.type == "cpu":

@@ -70,10 +70,6 @@ class SampleOptions:
     frame on average; each frame of a clip changes on its own."""
     stills: bool = False
     """Whether a still is a clip as well, of equal frames; otherwise clips are of videos only."""
-    masks: bool = False
-    """Whether targets have masks."""
-    alternate: Annotated[tuple[Objective, ...], Meta(min_length=1, max_length=100)] = ("mot",)
-    """Objectives of the batches, in turn."""
     ratios: Ratios = field(default_factory=Ratios)
 
     def __post_init__(self) -> None:
@@ -99,6 +95,8 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
     seed: int,
     step: int,
     size: int,
+    objective: Objective = "mot",
+    masks: bool = False,
     rank: int = 0,
     world_size: int = 1,
 ) -> Batch:
@@ -111,6 +109,8 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
         seed: Of the training.
         step: Number of the batch, from 0: with `accumulate` there are several in a step of the training.
         size: Samples in this batch.
+        objective: What the batch teaches.
+        masks: Whether targets have masks.
         rank: Number of the process, from 0.
         world_size: Number of processes.
 
@@ -118,11 +118,10 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
         TrainingError: There are no images, or none of the kind that is asked for: of videos, with an object, with
             masks; or the ratios do not fit the training sets.
     """
-    objective = options.alternate[step % len(options.alternate)]
     canvas = _canvas(canvas, np.random.default_rng([seed, step, 1]))
     first = (step * world_size + rank) * size
     samples = [
-        _sample(training_sets, options, canvas, objective, np.random.default_rng([seed, first + i]))
+        _sample(training_sets, options, canvas, objective, np.random.default_rng([seed, first + i]), masks)
         for i in range(size)
     ]
     images = torch.stack([torch.stack([image for image, _ in frames]) for frames in samples])
@@ -144,6 +143,7 @@ def _sample(
     canvas: ViewOptions,
     objective: Objective,
     rng: np.random.Generator,
+    masks: bool,
 ) -> list[tuple[Tensor, Targets]]:
     for _ in range(TRIES):
         frames = _draw(training_sets, options, objective, rng)
@@ -155,7 +155,7 @@ def _sample(
             for room, side in ((canvas.width, width), (canvas.height, height))
         )
         warp = _Warp(scale, left, top, bool(rng.random() < options.flip))
-        targets = [_targets(frame, warp, canvas, options) for frame in frames]
+        targets = [_targets(frame, warp, canvas, options, masks) for frame in frames]
         if objective == "sot":
             targets = _one_object(targets, rng)
         if targets:
@@ -163,7 +163,7 @@ def _sample(
             return [(_image(image, warp, canvas), one) for image, one in zip(jittered, targets, strict=True)]
     raise TrainingError(
         f"training data: hardly any object that can be followed in {_names(training_sets)}, expected one in the first "
-        "frame; give data with identities, or set sample.alternate = ['mot']"
+        "frame; give data with identities, or let the stages alternate = ['mot']"
     )
 
 
@@ -297,10 +297,12 @@ def _jittered(
     hsv = np.asarray(Image.fromarray(image).convert("HSV")).astype(np.int64) + shift.astype(np.int64)
     hsv[..., 0] %= 256
     colours = Image.fromarray(np.clip(hsv, 0, 255).astype(np.uint8), mode="HSV")
-    return np.asarray(colours.convert("RGB"))
+    return np.array(colours.convert("RGB"))  # a copy: torch wants what can be written
 
 
-def _targets(annotated: AnnotatedImage, warp: _Warp, canvas: ViewOptions, options: SampleOptions) -> Targets:
+def _targets(
+    annotated: AnnotatedImage, warp: _Warp, canvas: ViewOptions, options: SampleOptions, masks: bool
+) -> Targets:
     labels, count = annotated.labels, len(annotated.labels.boxes)
     boxes, share = _placed(labels.boxes, warp, canvas)
     ids = labels.ids if len(labels.ids) else np.full(count, UNKNOWN)
@@ -315,7 +317,7 @@ def _targets(annotated: AnnotatedImage, warp: _Warp, canvas: ViewOptions, option
         embeddings=torch.from_numpy(embeddings[kept]).float(),
         ignored=torch.from_numpy(ignored).float(),
     )
-    return replace(targets, masks=_masks(annotated, kept, warp, canvas)) if options.masks else targets
+    return replace(targets, masks=_masks(annotated, kept, warp, canvas)) if masks else targets
 
 
 def _masks(
@@ -326,7 +328,7 @@ def _masks(
     if len(encoded) != len(kept):
         raise TrainingError(
             f"image {annotated.name!r}: {len(encoded)} masks of {len(kept)} objects, expected one each since "
-            "sample.masks = true; give data with masks, or set it to false"
+            "a stage has masks = true; give data with masks, or set it to false"
         )
     placed = torch.zeros(int(kept.sum()), canvas.height, canvas.width, dtype=torch.bool)
     for place, row in enumerate(np.flatnonzero(kept)):

@@ -17,6 +17,9 @@ from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.network import Outputs
 from unibench.joint.system import UNKNOWN, Batch, Targets
 
+DETECTOR = "detector"
+"""The stage without the triplet loss: the paper's models start from a detector of COCO's objects."""
+
 
 @dataclass(frozen=True, eq=False)
 class Goals:
@@ -42,14 +45,14 @@ def losses(
         network: `network.RetinaTrack`, or what wraps it.
         batch: Clips of one or more frames.
         config: Holds the weights.
-        stage: Of the training; all learn the same.
+        stage: `detector`: classes and boxes alone; any other name: embeddings as well.
     """
     clips, time = batch.images.shape[:2]
     outputs: Outputs = network(batch.images.flatten(0, 1))
     targets = [one for clip in batch.targets for one in clip]
     found = goals(outputs.anchors, targets, config)
     terms = detection_losses(outputs, found, config)
-    if config.losses.triplet:
+    if config.losses.triplet and stage != DETECTOR:
         numbers = torch.arange(clips, device=found.ids.device).repeat_interleave(time)
         terms["triplet"] = config.losses.triplet * triplet_loss(outputs, found, numbers, config)
     return terms

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from unibench.errors import TrainingError, UnknownNameError
 from unibench.joint.ranges import Count, Modules, Name, Share, Steps, Weight
-from unibench.joint.system import System
+from unibench.joint.system import Objective, System
 from unibench.schema import SchemaError, parse_toml, read_file, record
 
 
@@ -36,6 +36,10 @@ class Stage:
     """Where the cosine ends, as a share of `rate`; it would be there at the step after the last one."""
     flat: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     """So many steps before the end the cosine is at its end already, and the rate stays there."""
+    alternate: Annotated[tuple[Objective, ...], Meta(min_length=1, max_length=100)] = ("mot",)
+    """What the batches teach, in turn."""
+    masks: bool = False
+    """Whether the targets have masks."""
     learnt: Modules = ()
     """Modules that learn, by name; all others keep their parameters and run in evaluation mode. Empty: all learn."""
     rates: Mapping[str, Weight] = field(default_factory=dict)
@@ -126,11 +130,12 @@ def fill(table: object, system: System, where: str) -> Any:
         config = record(system.config, table, where)
     except SchemaError as error:
         raise TrainingError(f"{error}; see the {system.name} configs in {system.folder}") from error
-    if unknown := set(config.sample.alternate) - set(system.objectives):
-        raise TrainingError(
-            f"{where}: sample.alternate: found {min(unknown)!r}, expected {' or '.join(system.objectives)}, which "
-            f"{system.name} learns; correct it"
-        )
+    for stage in config.train.stages:
+        if unknown := set(stage.alternate) - set(system.objectives):
+            raise TrainingError(
+                f"{where}: stage {stage.name!r}: alternate: found {min(unknown)!r}, expected "
+                f"{' or '.join(system.objectives)}, which {system.name} learns; correct it"
+            )
     return config
 
 

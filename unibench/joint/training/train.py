@@ -252,6 +252,7 @@ def _do(
     batches = prefetch.batches(
         run.job.training_sets,
         run.job.config,
+        run.stage,
         range(start * options.accumulate, run.end * options.accumulate),
         device=group.device,
         rank=group.rank,

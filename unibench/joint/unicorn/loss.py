@@ -21,6 +21,9 @@ from unibench.joint.unicorn.head import Outputs
 from unibench.joint.unicorn.interaction import label_maps, sample
 from unibench.joint.unicorn.network import Pair
 
+DETECTION = "detection"
+"""The stage in which nothing is learnt but to detect. The official models have it behind them: they start from a
+detector of COCO's objects."""
 MASKS = "masks"
 """The stage in which nothing but masks is learnt."""
 
@@ -33,8 +36,11 @@ def losses(network: nn.Module, batch: Batch, config: UnicornConfig, stage: str) 
         batch: Pairs of frames. Objective `sot`: of each pair, the one object that is prompted in the first frame;
             `mot`: all objects.
         config: Holds the weights.
-        stage: `masks`: the masks alone; any other name: correspondence and detection.
+        stage: `detection`: all objects of both frames, each frame on its own; `masks`: the masks alone; any other
+            name: correspondence and detection.
     """
+    if stage == DETECTION:
+        return _detected(network, batch, config.losses)
     first, second = (tuple(clip[time] for clip in batch.targets) for time in (0, 1))
     size = (batch.images.shape[3], batch.images.shape[4])
     masks = stage == MASKS
@@ -153,6 +159,15 @@ def mask_loss(
     if not terms:
         return (features.sum() + weights.sum() + outputs.parameters.sum()) * 0
     return torch.stack(terms).mean()
+
+
+def _detected(network: nn.Module, batch: Batch, options: LossOptions) -> dict[str, Tensor]:
+    """Losses of all objects in every frame."""
+    part: Any = getattr(network, "module", network)
+    images = batch.images.flatten(0, 1).float()
+    targets = [one for clip in batch.targets for one in clip]
+    outputs = part.head(part.look(images), None, "mot")
+    return detection_losses(outputs, targets, (images.shape[2], images.shape[3]), options)
 
 
 def _prompted(
