@@ -142,9 +142,15 @@ def test_frozen_models_cannot_do_what_joint_trackers_do(home: Path, caplog: pyte
     with pytest.raises(PlanError, match="none of 1 models can do any of 1 tasks"):
         asked(home, "mot/synthetic@private", model="lab-colour")
     assert "protocol 'private' is not for frozen models; there are: unitrack, " in caplog.text
-    names = [unit.task.protocol.name for unit in asked(home, "mot/synthetic@unitrack", "mot/synthetic@public",
+    names = [unit.task.protocol.name for unit in asked(home, "mot/synthetic@unitrack", "mot/synthetic@private",
                                                        model="lab-colour")]  # fmt: skip
     assert set(names) == {"unitrack"}
+
+
+def test_both_kinds_of_models_share_a_protocol(home: Path) -> None:
+    for model in ("lab-colour", "toy"):
+        names = {unit.task.protocol.name for unit in asked(home, "mot/synthetic@public", model=model)}
+        assert names == {"public"}
 
 
 def test_a_task_without_a_protocol_is_run_under_the_default_for_the_kind_of_model(home: Path) -> None:

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from heads.associate import CascadeOptions
+from heads.bytetrack import ByteTrackOptions
+from heads.qdtrack import QDTrackOptions
 from unibench.errors import DataError, TrackerError, UnknownNameError
 from unibench.geometry import masks
 from unibench.models.frozen import FrozenModel
@@ -278,9 +280,68 @@ def test_more_detections_than_can_be_compared_are_refused_before_they_are():
         list(track(clip([many], as_boxes), Counting().model(), LAYERS, BOXES))
 
 
+MOTION = AssociationOptions(bytetrack=ByteTrackOptions(), min_score=0.0, letterbox=None)
+LOOKS = QDTrackOptions(birth_score=0.0, track_score=0.0, temperature=0.02)
+
+
+def test_by_motion_alone_no_network_is_run_and_all_layers_say_the_same():
+    counting = Counting()
+    predictions = list(track(clip(CROSSING, as_boxes), counting.model(), LAYERS, MOTION))
+    assert counting.passes == 0
+    assert ids(predictions)[0] == [1, 2]
+    assert all(labels["fine"] is labels["coarse"] for labels in predictions)
+
+
+def test_by_motion_alone_a_clip_has_its_own_buffer():
+    scene = [[(0, 10, 10)], *[[]] * 20, [(0, 10, 10)]]
+    named = replace(clip(scene, as_boxes), name="scene-05-X")
+    short = replace(MOTION, bytetrack=ByteTrackOptions(buffers={"scene-05": 14.0}))
+    # after a gap it is another one, which is confirmed by a second frame only
+    assert ids(list(track(named, Counting().model(), LAYERS, MOTION)))[-1] == [1]
+    assert ids(list(track(named, Counting().model(), LAYERS, short)))[-1] == []
+
+
+def test_by_motion_alone_what_is_written_is_plausible_and_filtered():
+    scene = [[(0, 10 + 8 * t, 20)] for t in range(6)]
+    predictions = list(track(clip(scene, as_boxes), Counting().model(), LAYERS, MOTION))
+    assert 0 < abs(predictions[2]["fine"].boxes[0, 0] - 26) < 8  # the filter's box, not the detector's
+    wide = replace(MOTION, bytetrack=ByteTrackOptions(max_aspect=0.4))
+    assert ids(list(track(clip(scene, as_boxes), Counting().model(), LAYERS, wide))) == [[]] * 6
+
+
+@pytest.mark.parametrize(("describe", "options"), KINDS)
+def test_by_embedding_objects_that_jump_across_each_other_keep_their_ids(describe, options):
+    """Nothing but their colour says who is who: they change places in every frame."""
+    scene = [[(0, 10 + 80 * (t % 2), 20), (1, 90 - 80 * (t % 2), 30)] for t in range(8)]
+    looks = replace(options, qdtrack=LOOKS)
+    counting = Counting()
+    predictions = list(track(clip(scene, describe), counting.model(), LAYERS, looks))
+    assert counting.passes == 8
+    assert ids(predictions) == ids(predictions, "coarse") == [[1, 2]] * 8
+
+
+def test_by_embedding_frames_without_detections_give_nothing():
+    predictions = list(
+        track(
+            clip([[], [(0, 10, 10)], []], as_boxes), Counting().model(), LAYERS, replace(BOXES, qdtrack=LOOKS)
+        )
+    )
+    assert ids(predictions) == [[], [1], []]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        (
+            {"observation": "mask", "letterbox": None, "bytetrack": ByteTrackOptions()},
+            TrackerError,
+            r"association: bytetrack is set, expected observation='box' and no qdtrack; leave one of them out",
+        ),
+        (
+            {"bytetrack": ByteTrackOptions(), "qdtrack": LOOKS},
+            TrackerError,
+            r"association: bytetrack is set, expected",
+        ),
         ({"observation": "boxes"}, UnknownNameError, r"no observation 'boxes'; did you mean 'box'"),
         ({"rsm": "papers"}, UnknownNameError, r"no similarity 'papers'; did you mean 'paper'"),
         ({"write": "both"}, UnknownNameError, r"no output 'both'; there are: detection, kalman"),

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from heads import bytetrack, qdtrack
 from unibench import plugins
 from unibench.errors import DataError, UnknownNameError
 from unibench.tasks import model_kinds, protocols
+from unibench.tasks.association.observations import AssociationOptions
 from unibench.tasks.family import Protocol, make_options
 from unibench.tasks.registry import FAMILIES
 from unibench.tasks.sot.presets import HEADS
@@ -23,7 +25,12 @@ def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Proto
         assert preset.knobs == {}
         return
     options = make_options(plugins.resolve(FAMILIES[family].options), preset.knobs)
-    assert asdict(options) == preset.knobs
+    knobs = asdict(options)
+    for other in {"bytetrack", "qdtrack"} - set(
+        preset.knobs
+    ):  # in the cascade's place, where a preset says so
+        assert knobs.pop(other, None) is None
+    assert knobs == preset.knobs
 
 
 def test_each_kind_of_model_has_a_default_of_its_own() -> None:
@@ -131,3 +138,27 @@ def test_a_preset_of_sot_holds_the_knobs_of_its_own_head_only(monkeypatch: pytes
 def test_unknown_presets_are_named() -> None:
     with pytest.raises(UnknownNameError, match="no protocol of 'vos' 'unitrak'; did you mean 'unitrack'"):
         protocols.find(FAMILIES["vos"], "unitrak")
+
+
+def test_knobs_of_the_two_borrowed_associations_are_those_of_their_heads() -> None:
+    """Written out, as all knobs are; the presets load no torch."""
+    of = {
+        name: make_options(AssociationOptions, FAMILIES["mot"].presets[name].knobs)
+        for name in ("bytetrack", "qdtrack", "unitrack", "public")
+    }
+    assert of["bytetrack"].bytetrack == bytetrack.MOT17
+    changed = replace(qdtrack.MOTS20, birth_score=0.0, track_score=0.0, temperature=0.02)
+    assert of["qdtrack"].qdtrack == changed
+    assert make_options(AssociationOptions, FAMILIES["mots"].presets["qdtrack"].knobs).qdtrack == changed
+    assert of["public"] == of["unitrack"]
+
+
+def test_a_name_that_says_its_detections_says_them_once() -> None:
+    family = FAMILIES["mot"]
+    names = {
+        name: protocols.label(protocols.with_detections(family.presets[name], "public"))
+        for name in ("public", "bytetrack")
+    }
+    assert names == {"public": "public", "bytetrack": "bytetrack+public"}
+    noisy = protocols.with_detections(family.presets["public"], "oracle+noise")
+    assert protocols.label(noisy) == "public+oracle+noise"

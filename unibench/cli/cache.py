@@ -40,6 +40,7 @@ def build(
     from unibench.evaluation.units import list_units
     from unibench.features.cache import FeatureCache
     from unibench.features.cache_folder import describe, human
+    from unibench.tasks import protocols
 
     chosen = select(models, tasks, layers, detections, dtype, compiled=compiled)
     cards = []
@@ -69,8 +70,8 @@ def build(
     precompute_features.require_room(store, needs)
     for count, done in enumerate(precompute_features.build(units, store, weights_path, device), start=1):
         unit = done.unit
-        click.echo(f"[{count}/{len(units)}] {unit.card.name} {unit.task.name} {unit.clip}: {done.frames} frames, "
-                   f"{done.seconds:.1f} s")  # fmt: skip
+        name = f"{unit.card.name} {protocols.title(unit.task)} {unit.clip}"
+        click.echo(f"[{count}/{len(units)}] {name}: {done.frames} frames, {done.seconds:.1f} s")
     click.echo(f"{folder}: {describe(folder)}")
 
 

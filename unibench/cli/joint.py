@@ -19,8 +19,8 @@ DATA = click.option(
 @click.command()
 @click.argument("system_name", metavar="NAME")
 @options(
-    click.option("--config", "config_name", default="tiny", show_default=True, metavar="paper|tiny|FILE",
-                 help="One of the system's configs, or a TOML file like them."),
+    click.option("--config", "config_name", metavar="paper|tiny|FILE",
+                 help="One of the system's configs, or a TOML file like them. Default: one that learns in minutes."),
     DATA,
     click.option("-o", "--out", type=DIRECTORY, required=True,
                  help="Folder of the checkpoint, the log, the weights and the card."),
@@ -40,10 +40,11 @@ DATA = click.option(
                  help="Annotated images to score on every train.evaluate steps of the config and at the end of each "
                       "stage: OUT/validation.csv. The best weights of the last stage are kept in OUT/best.pt."),
     click.option("--best", is_flag=True, help="Write the weights that scored best (AP), not the last ones."),
+    click.option("--half", is_flag=True, help="Write the weights in half precision."),
 )  # fmt: skip
 def train(
     system_name: str,
-    config_name: str,
+    config_name: str | None,
     specs: tuple[str, ...],
     out: Path,
     model_name: str | None,
@@ -57,6 +58,7 @@ def train(
     steps: int | None,
     validation: str | None,
     best: bool,
+    half: bool,
 ) -> None:
     """Train the joint tracker NAME; the same command goes on after an interruption.
 
@@ -71,6 +73,7 @@ def train(
     from unibench.joint.training.train import train as train_system
 
     system = systems.find(system_name)
+    config_name = config_name or configs.smallest(system)
     name = model_name or f"{system_name}-{Path(config_name).stem}-trained"
     _refuse_known(name, out)
     config = _with_schedule(configs.read(config_name, system), seed, steps)
@@ -89,7 +92,7 @@ def train(
         raise OneLine(f"{system_name}: needs nothing beside the data; leave out --prepare and --prepared")
     try:
         card = train_system(
-            system, config, data, out, name=name, device=device, pretrained=pretrained, best=best,
+            system, config, data, out, name=name, device=device, pretrained=pretrained, best=best, half=half,
             validation=registry.read(validation, config.classes) if validation else None,
         )  # fmt: skip
     except KeyboardInterrupt as error:

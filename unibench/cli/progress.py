@@ -29,7 +29,7 @@ from unibench.evaluation.units import Unit
 from unibench.features.cache import FeatureCache
 from unibench.models import cards
 from unibench.results import provenance
-from unibench.tasks import registry
+from unibench.tasks import protocols, registry
 from unibench.tasks.registry import FAMILIES
 
 QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
@@ -186,4 +186,4 @@ def _shown() -> Iterator[Callable[[Done, int], None]]:
 
 
 def _name(unit: Unit) -> str:
-    return f"{unit.card.name} {unit.task.name} {unit.clip}"
+    return f"{unit.card.name} {protocols.title(unit.task)} {unit.clip}"

@@ -107,8 +107,8 @@ def make(
     """
     clips: dict[tuple[str, str], list[Unit]] = {}
     for unit in units:
-        clips.setdefault((_label(unit.task), unit.clip), []).append(unit)
-    tasks = {_label(unit.task): unit for unit in units}
+        clips.setdefault((protocols.title(unit.task), unit.clip), []).append(unit)
+    tasks = {protocols.title(unit.task): unit for unit in units}
     task_numbers = {label: number for number, label in enumerate(tasks)}
     cards = {unit.model: unit.card for unit in units}
     model_numbers = {model: number for number, model in enumerate(cards)}
@@ -145,10 +145,6 @@ def _ordered(plan: Plan) -> Plan:
     clips = [{name: number for number, name in enumerate(task.clips)} for task in plan.tasks]
     order = sorted(plan.units, key=lambda one: (one.model, one.task, clips[one.task][one.clip]))
     return replace(plan, units=tuple(order))
-
-
-def _label(task: Task) -> str:
-    return f"{task.name}@{protocols.label(task.protocol)}"
 
 
 def _planned(task: Task, root: Path) -> PlannedTask:

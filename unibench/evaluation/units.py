@@ -99,15 +99,14 @@ def list_units(
 
 def supported_tasks(model: Model, asked: Sequence[Task]) -> list[Task]:
     """Choose the tasks that a model can do, each protocol once; the log says which are left out, and why."""
-    chosen: dict[tuple[str, str], Task] = {}
+    chosen: dict[str, Task] = {}
     for task in (registry.for_model(task, model) for task in asked):
-        label = protocols.label(task.protocol)
         if reason := model.unsupported_reason(task):
             logging.getLogger(__name__).warning(
-                "left out: %s %s@%s: %s", model.name, task.name, label, reason
+                "left out: %s %s: %s", model.name, protocols.title(task), reason
             )
         else:
-            chosen[task.name, label] = task
+            chosen[protocols.title(task)] = task
     return list(chosen.values())
 
 

@@ -1,14 +1,15 @@
 """Unicorn's unified tracking and two of its ablations (its tables 6 and 7) at the size of a toy, on rendered shapes.
 
-One set of weights stands on four boards, as `unibench run` fills them. Beside it: networks without the target prior,
-without the interaction of the two frames, and such that learn one of the two objectives alone.
+One set of weights stands on four boards, as `unibench run` fills them. Beside it, from the same detector on and without
+masks: networks without the target prior, without the interaction of the two frames, and such that learn one of the two
+objectives alone.
 """
 
 import csv
 import io
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,10 @@ METRICS = {
     "mots/shapes@private": ("sMOTSA", "IDF1"),
 }
 """Task -> what is reported of it."""
+BOXES = ("sot/shapes@box", "mot/shapes@private")
+"""Tasks of the networks without masks."""
+DONE = {"sot alone": BOXES[:1], "mot alone": BOXES[1:]}
+"""Variant -> its tasks, where they are not all of `BOXES`."""
 JOINT = "Unicorn"
 SHOWN = (0, 3, 6, 9, 12, 15)
 """Frames that are drawn."""
@@ -68,26 +73,20 @@ class Row:
     """(task, metric) -> score; NaN where the network does not do the task."""
 
 
-def variants(config: UnicornConfig) -> dict[str, tuple[UnicornConfig, tuple[str, ...]]]:
-    """The networks that are compared: name -> config, and the tasks that it does."""
-    every = tuple(METRICS)
-    prior = replace(config.network, prior=False)
-    interaction = replace(config.network, interaction=False)
+def variants(config: UnicornConfig) -> dict[str, UnicornConfig]:
+    """The networks that are compared with the whole one: boxes alone, from the same detector on."""
+    boxes = replace(config, train=replace(config.train, stages=config.train.stages[1:2]))
     return {
-        JOINT: (config, every),
-        "without target prior": (replace(config, network=prior), every),
-        "without interaction": (replace(config, network=interaction), every),
-        "sot and vos alone": (_alone(config, "sot"), every[:2]),
-        "mot and mots alone": (_alone(config, "mot"), every[2:]),
+        "without target prior": replace(boxes, network=replace(config.network, prior=False)),
+        "without interaction": replace(boxes, network=replace(config.network, interaction=False)),
+        "sot alone": _alone(boxes, "sot"),
+        "mot alone": _alone(boxes, "mot"),
     }
 
 
 def _alone(config: UnicornConfig, objective: Objective) -> UnicornConfig:
-    """The same training with one objective in those stages that have several."""
-    stages = tuple(
-        replace(stage, alternate=(objective,)) if len(stage.alternate) > 1 else stage
-        for stage in config.train.stages
-    )
+    """The same training with one objective."""
+    stages = tuple(replace(stage, alternate=(objective,)) for stage in config.train.stages)
     return replace(config, train=replace(config.train, stages=stages))
 
 
@@ -102,19 +101,38 @@ def run(out: Path, *, quick: bool = False) -> None:
     """
     size = QUICK if quick else FULL
     toy: UnicornConfig = configs.read("toy", SYSTEM)
-    rows = [
-        _row(out, name, config, done, seed, size)
-        for name, (config, done) in variants(toy).items()
-        for seed in (size.seeds if name == JOINT else size.ablation_seeds)
-    ]
+    whole = {seed: train_variant(out, JOINT, toy, seed, size) for seed in size.seeds}
+    rows = [_row(out, JOINT, seed, card, METRICS, size) for seed, card in whole.items()]
+    for seed in size.ablation_seeds:
+        detector = replace(toy, train=replace(toy.train, stages=toy.train.stages[:1]))
+        start = train_variant(out, "detector", detector, seed, size).with_suffix(".safetensors")
+        for name, config in variants(toy).items():
+            card = train_variant(out, name, config, seed, size, start)
+            rows.append(_row(out, name, seed, card, DONE.get(name, BOXES), size))
     replace_file(out / "unicorn.csv", _table(rows))
     replace_file(out / "unicorn_summary.csv", _summary_table(rows))
-    card = _train(out, JOINT, _seeded(toy, 0, size), 0)
-    figures.save(draw(card), out / "unicorn.png")
+    figures.save(draw(whole[size.seeds[0]]), out / "unicorn.png")
 
 
-def _row(out: Path, variant: str, config: UnicornConfig, done: Sequence[str], seed: int, size: Size) -> Row:
-    card = _train(out, variant, _seeded(config, seed, size), seed)
+def train_variant(
+    out: Path, variant: str, config: UnicornConfig, seed: int, size: Size, start: Path | None = None
+) -> Path:
+    """Train one network, or find it trained: its card.
+
+    Args:
+        out: Folder of the experiment.
+        variant: What it is called.
+        config: Of the network; its seed is replaced.
+        seed: Of the training.
+        size: Says how many steps.
+        start: Weights to begin with.
+    """
+    name = f"{variant.replace(' ', '-').lower()}-{seed}"
+    data = [registry.read("synthetic:clips")]
+    return train(SYSTEM, _seeded(config, seed, size), data, out / name, name=name, pretrained=start)
+
+
+def _row(out: Path, variant: str, seed: int, card: Path, done: Collection[str], size: Size) -> Row:
     found = evaluate([str(card)], list(done), output=out / "results", frames=size.frames)
     scores = {
         (f"{row.task}@{row.protocol}", row.metric): row.value
@@ -127,11 +145,6 @@ def _row(out: Path, variant: str, config: UnicornConfig, done: Sequence[str], se
 def _seeded(config: UnicornConfig, seed: int, size: Size) -> UnicornConfig:
     options = replace(config.train, seed=seed)
     return replace(config, train=configs.with_steps(options, size.steps) if size.steps else options)
-
-
-def _train(out: Path, variant: str, config: UnicornConfig, seed: int) -> Path:
-    name = f"{variant.replace(' ', '-').lower()}-{seed}"
-    return train(SYSTEM, config, [registry.read("synthetic:clips")], out / name, name=name)
 
 
 def draw(card: Path) -> Figure:

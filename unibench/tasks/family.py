@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from unibench.datasets import Benchmark
 from unibench.records import Clip, Labels, Tally, Truth
@@ -106,9 +106,12 @@ def make_options(record: type, knobs: Knobs) -> Any:
         TypeError: A knob is not one of the options.
     """
     hints = get_type_hints(record)
-    return record(
-        **{
-            name: make_options(hints[name], value) if is_dataclass(hints.get(name)) else value
-            for name, value in knobs.items()
-        }
-    )
+    return record(**{name: _option(hints.get(name), value) for name, value in knobs.items()})
+
+
+def _option(hint: Any, value: Any) -> Any:
+    """A table as the record that its field wants, or may have."""
+    for one in (hint, *get_args(hint)):
+        if isinstance(one, type) and is_dataclass(one) and isinstance(value, Mapping):
+            return make_options(one, value)
+    return value

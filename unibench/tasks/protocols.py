@@ -8,7 +8,7 @@ from typing import Any
 
 from unibench.datasets import SOURCES
 from unibench.errors import DataError, UnknownNameError
-from unibench.tasks.family import Family, Protocol
+from unibench.tasks.family import Family, Protocol, Task
 
 
 def find(family: Family, name: str) -> Protocol:
@@ -64,8 +64,14 @@ def source_name(protocol: Protocol) -> str:
 
 
 def label(protocol: Protocol) -> str:
-    """How boards and folders call a protocol: with its detections where it has some."""
-    return f"{protocol.name}+{source_name(protocol)}" if protocol.detections else protocol.name
+    """How boards and folders call a protocol: with its detections where it has some that its name does not say."""
+    source = source_name(protocol)
+    return f"{protocol.name}+{source}" if source not in {"", protocol.name} else protocol.name
+
+
+def title(task: Task) -> str:
+    """How messages call a task whose protocol is chosen: `mot/shapes@private`."""
+    return f"{task.name}@{label(task.protocol)}"
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from unibench.evaluation.units import Unit, share_a_clip
 from unibench.features.cache import FeatureCache
 from unibench.models import frozen
 from unibench.records import Model
+from unibench.tasks import protocols
 
 GROUP = "unibench.executors"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -140,7 +141,7 @@ class Batches:
         Returns:
             What is given up.
         """
-        name = f"{batch[0].card.name} {batch[0].task.name} {batch[0].clip}"
+        name = f"{batch[0].card.name} {protocols.title(batch[0].task)} {batch[0].clip}"
         if self.attempts[id(batch)] < ATTEMPTS:
             logging.getLogger(__name__).warning("worker lost (%s) at %s; another one does it", why, name)
             self.waiting[batch[0].model].appendleft(batch)

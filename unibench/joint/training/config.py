@@ -88,6 +88,11 @@ def shipped(system: System) -> dict[str, Path]:
     return {path.stem: path for path in sorted(system.folder.glob("*.toml"))}
 
 
+def smallest(system: System) -> str:
+    """Name of the config that learns in minutes."""
+    return "toy" if "toy" in shipped(system) else "tiny"
+
+
 def read(name: str | Path, system: System) -> Any:
     """Read a config of a system.
 

@@ -28,6 +28,8 @@ def write(
     training_sets: Sequence[TrainingSet],
     out: Path,
     name: str,
+    *,
+    half: bool = False,
 ) -> Path:
     """Write `NAME.safetensors` and its card `NAME.toml`.
 
@@ -38,6 +40,7 @@ def write(
         training_sets: What it was trained on, for the card.
         out: The folder.
         name: Of the model.
+        half: Whether numbers are rounded to half precision, which halves the file.
 
     Returns:
         The card.
@@ -47,13 +50,18 @@ def write(
     """
     weights, card = out / f"{name}.safetensors", out / f"{name}.toml"
     metadata = {SYSTEM: system.name, CONFIG: configs.as_json(config)}
-    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    tensors = {key: _stored(value, half) for key, value in network.state_dict().items()}
     try:
         replace_file(weights, _packed(tensors, metadata))
         draft_card.write(_card(system, network, training_sets, weights), card)
     except OutputError as error:
         raise TrainingError(str(error)) from error
     return card
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    rounded = value.half() if half and value.is_floating_point() else value
+    return rounded.detach().cpu().contiguous()
 
 
 def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

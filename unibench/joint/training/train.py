@@ -42,6 +42,7 @@ def train(  # noqa: PLR0913 - all that a training depends on
     pretrained: Path | None = None,
     validation: TrainingSet | None = None,
     best: bool = False,
+    half: bool = False,
 ) -> Path:
     """Train a system, or go on from the last checkpoint of an earlier call in the same folder.
 
@@ -56,6 +57,7 @@ def train(  # noqa: PLR0913 - all that a training depends on
         validation: Annotated images that the network is scored on every `train.evaluate` steps and at the end of each
             stage; the weights of the last stage with the best AP, of equal ones the latest, are kept in `best.pt`.
         best: Whether those are written in place of the last ones.
+        half: Whether the weights are written in half precision.
 
     Returns:
         The card.
@@ -78,7 +80,7 @@ def train(  # noqa: PLR0913 - all that a training depends on
             return out / f"{name}.toml"
         if best:
             _take_best(job, network)
-        return export.write(system, config, network, training_sets, out, name)
+        return export.write(system, config, network, training_sets, out, name, half=half)
 
 
 @dataclass(frozen=True)

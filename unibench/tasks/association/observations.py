@@ -12,6 +12,8 @@ from torchvision.ops import batched_nms
 
 from heads import points
 from heads.associate import CascadeOptions, Observation
+from heads.bytetrack import ByteTrackOptions
+from heads.qdtrack import QDTrackOptions
 from heads.rsm import VARIANTS
 from unibench.errors import DataError, TrackerError, UnknownNameError
 from unibench.geometry import canvas
@@ -49,6 +51,10 @@ class AssociationOptions:
     rsm: str = "paper"
     """Variant of the similarity, see `heads.rsm`."""
     cascade: CascadeOptions = field(default_factory=CascadeOptions)
+    bytetrack: ByteTrackOptions | None = None
+    """Boxes only: how they are linked by motion and overlap, in place of all of the above: no pixel is read."""
+    qdtrack: QDTrackOptions | None = None
+    """How objects are linked by the mean of their points' vectors, of unit length, in place of RSM and the cascade."""
     write: str = "detection"
     """Boxes only: `detection`, what was matched, or `kalman`, the filter's box of the track, as the 2021 code does."""
     min_area: float = 200.0
@@ -57,6 +63,10 @@ class AssociationOptions:
     """Boxes only: of what would be written, only boxes with at most this w/h are."""
 
     def __post_init__(self) -> None:
+        if self.bytetrack is not None and (self.observation != "box" or self.qdtrack is not None):
+            raise TrackerError(
+                "association: bytetrack is set, expected observation='box' and no qdtrack; leave one of them out"
+            )
         for kind, name, known in (
             ("observation", self.observation, OBSERVATIONS),
             ("similarity", self.rsm, VARIANTS),
@@ -95,8 +105,8 @@ class Grid:
 def network_input(
     frame: Frame, model: FrozenModel, layers: Sequence[str], options: AssociationOptions
 ) -> UInt8[np.ndarray, "height width 3"] | None:
-    """What the network is to be shown of a frame: nothing where there are no detections."""
-    if not (_scores(frame, options) >= options.min_score).any():
+    """What the network is to be shown of a frame: nothing where there are no detections, or where it is not asked."""
+    if options.bytetrack is not None or not (scores(frame, options) >= options.min_score).any():
         return None
     if options.observation != "box" or options.letterbox is None:
         return frame.image
@@ -120,8 +130,8 @@ def observe(
     Raises:
         DataError: Not all detections are of the kind that is asked for, or there are too many.
     """
-    scores = _scores(frame, options)
-    rows = np.flatnonzero(scores >= options.min_score)
+    score = scores(frame, options)
+    rows = np.flatnonzero(score >= options.min_score)
     if not len(rows):
         return {layer: Observed(rows, ()) for layer in grids}
     if len(rows) > MOST_DETECTIONS:
@@ -129,16 +139,14 @@ def observe(
             f"frame {frame.index}: {len(rows)} detections with a score of at least {options.min_score}, expected at "
             f"most {MOST_DETECTIONS}; raise the protocol's min_score or thin the detections out"
         )
-    classes = frame.detections.classes
-    if not len(classes):
-        classes = np.zeros(len(scores), dtype=np.int64)
+    label = classes(frame)
     see = _seeing(frame, rows, options)
     found = {}
     for layer, grid in grids.items():
         with torch.inference_mode():
             sets, boxes = see(maps[layer], grid)
         observations = [
-            Observation(points=cells, box=box, score=float(scores[row]), label=int(classes[row]))
+            Observation(points=cells, box=box, score=float(score[row]), label=int(label[row]))
             for row, cells, box in zip(rows, sets, boxes, strict=True)
         ]
         keep = _distinct(observations, options)
@@ -207,9 +215,21 @@ def _distinct(observations: Sequence[Observation], options: AssociationOptions) 
     return [some[kept] for kept in sorted(batched_nms(boxes, first, labels, options.duplicate_iou).tolist())]
 
 
-def _scores(frame: Frame, options: AssociationOptions) -> Float[np.ndarray, " detection"]:
+def scores(frame: Frame, options: AssociationOptions) -> Float[np.ndarray, " detection"]:
+    """Of a frame's detections; 1 where they have none.
+
+    Raises:
+        DataError: Not all detections are of the kind that is asked for.
+    """
     count = _count(frame.detections, frame.index, options.observation)
     return frame.detections.scores if len(frame.detections.scores) else np.ones(count)
+
+
+def classes(frame: Frame) -> Int[np.ndarray, " detection"]:
+    """Of a frame's detections; 0 where they have none."""
+    given = frame.detections
+    count = max(len(given.boxes), len(given.masks), len(given.keypoints))
+    return given.classes if len(given.classes) else np.zeros(count, dtype=np.int64)
 
 
 def _count(detections: Labels, index: int, observation: str) -> int:

@@ -93,6 +93,41 @@ def _as_coded(knobs: Knobs, motion: Knobs, **changes: Any) -> dict[str, Protocol
     )
 
 
+_BYTETRACK: Knobs = {
+    **_ASSOCIATION,
+    "min_score": 0.0,
+    "letterbox": None,
+    "bytetrack": {
+        "high_score": 0.6,
+        "low_score": 0.1,
+        "birth_score": 0.7,
+        "first_limit": 0.9,
+        "second_limit": 0.5,
+        "confirm_limit": 0.7,
+        "fuse_score": True,
+        "duplicate_limit": 0.15,
+        "buffer": 30.0,
+        "buffers": {},
+        "min_area": 100.0,
+        "max_aspect": 1.6,
+    },
+}
+# Its own limits of scores suit its own detector: here every object that the study looks at may join or start a track.
+# The temperature, which vectors of unit length need, was chosen on rendered clips of no benchmark.
+_PAIRWISE: Knobs = {
+    "birth_score": 0.0,
+    "track_score": 0.0,
+    "match": 0.5,
+    "suppress": 0.5,
+    "momentum": 0.8,
+    "memory": 30,
+    "backdrops": 1,
+    "backdrop_iou": 0.3,
+    "duplicate_iou": 0.7,
+    "temperature": 0.02,
+}
+_QDTRACK: Knobs = {**_ASSOCIATION, "qdtrack": _PAIRWISE}
+_QDTRACK_MASKS: Knobs = {**_MASKS, "qdtrack": _PAIRWISE}
 _MOTION_BOXES: Knobs = {"motion_weight": 0.98, "gate": True}
 _MOTION_MASKS: Knobs = {"motion_weight": 0.98}
 _MOTION_POSES: Knobs = {"motion_weight": 0.9999}
@@ -113,10 +148,18 @@ MOT = {
         Protocol(
             "public",
             "1.0",
-            "joint trackers: detections are given, their identities are not",
-            {},
-            kinds=("joint",),
+            "detections are given, their identities are not: frozen models link them as under unitrack, joint trackers "
+            "in their own way",
+            _ASSOCIATION,
+            kinds=("frozen", "joint"),
         ),
+        Protocol(
+            "bytetrack",
+            "1.0",
+            "ByteTrack: motion and overlap alone, the floor of every board; no pixel is read, so all models are equal",
+            _BYTETRACK,
+        ),
+        Protocol("qdtrack", "1.0", "QDTrack's bi-soft-max over pooled features; no motion", _QDTRACK),
     ),
 }
 MOTS = {
@@ -131,6 +174,7 @@ MOTS = {
             kinds=("joint",),
             private=True,
         ),
+        Protocol("qdtrack", "1.0", "QDTrack's bi-soft-max over pooled features; no motion", _QDTRACK_MASKS),
     ),
 }
 POSETRACK = {

@@ -5,11 +5,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from heads import rsm
-from heads.associate import CascadeState, step
+from heads.associate import CascadeState, Observation, step
+from heads.bytetrack import ByteTrack, plausible
+from heads.qdtrack import QDTrack
 from unibench.features.batching import Steps
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
@@ -17,8 +21,10 @@ from unibench.tasks.association.observations import (
     AssociationOptions,
     Grid,
     Observed,
+    classes,
     network_input,
     observe,
+    scores,
     select,
 )
 
@@ -32,21 +38,26 @@ class _State:
     options: AssociationOptions
     fps: float
     grids: Mapping[str, Grid]
-    cascades: Mapping[str, CascadeState]
+    links: Mapping[str, CascadeState | QDTrack]
+    motion: ByteTrack
+    """Of all layers, where none is looked at."""
 
 
 def _begin(clip: Clip, model: FrozenModel, layers: Sequence[str], options: AssociationOptions) -> _State:
     grids = {layer: Grid(model.strides[layer], model.offsets[layer]) for layer in layers}
-    return _State(options, clip.fps, grids, {layer: CascadeState() for layer in layers})
+    start = CascadeState() if options.qdtrack is None else QDTrack(options.qdtrack)
+    motion = ByteTrack(options.bytetrack.for_clip(clip.name)) if options.bytetrack else ByteTrack()
+    return _State(options, clip.fps, grids, dict.fromkeys(layers, start), motion)
 
 
 def _track(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_State, dict[str, Labels]]:
-    cascades, written = {}, {}
+    if state.options.bytetrack is not None:
+        motion, labels = _by_motion(state.motion, frame, state.options)
+        return replace(state, motion=motion), dict.fromkeys(state.grids, labels)
+    links, written = {}, {}
     for layer, observed in observe(frame, maps, state.grids, state.options).items():
-        cascades[layer], written[layer] = _advance(
-            state.cascades[layer], frame, observed, state.fps, state.options
-        )
-    return replace(state, cascades=cascades), written
+        links[layer], written[layer] = _advance(state.links[layer], frame, observed, state.fps, state.options)
+    return replace(state, links=links), written
 
 
 track = Steps(network_input, _begin, _track)
@@ -61,9 +72,25 @@ Reference:
 """
 
 
+def _by_motion(motion: ByteTrack, frame: Frame, options: AssociationOptions) -> tuple[ByteTrack, Labels]:
+    score, found = scores(frame, options), frame.detections
+    rows = np.flatnonzero(score >= options.min_score)
+    boxes = found.boxes.reshape(-1, 4).copy()
+    motion, ids, boxes[rows] = motion.step(boxes[rows], score[rows], classes(frame)[rows])
+    kept = np.flatnonzero(ids)
+    kept = kept[plausible(boxes[rows[kept]], motion.options)]
+    return motion, select(found, rows[kept], ids[kept], boxes=boxes) if len(kept) else Labels()
+
+
 def _advance(
-    state: CascadeState, frame: Frame, observed: Observed, fps: float, options: AssociationOptions
-) -> tuple[CascadeState, Labels]:
+    state: CascadeState | QDTrack, frame: Frame, observed: Observed, fps: float, options: AssociationOptions
+) -> tuple[CascadeState | QDTrack, Labels]:
+    if isinstance(state, QDTrack):
+        state, ids = _by_embedding(state, observed.observations)
+        rows, ids = observed.rows[ids > 0], ids[ids > 0]
+        labels = select(frame.detections, rows, ids) if len(rows) else Labels()
+        plain = options.observation == "box" and len(rows) > 0
+        return state, _plausible(labels, labels.boxes, options) if plain else labels
     similarity = partial(rsm.similarity, variant=options.rsm)
     state, ids = step(state, observed.observations, similarity, options.cascade, fps)
     if not ids.any():
@@ -75,6 +102,18 @@ def _advance(
     filtered = {track.id: track.box for track in state.tracked}
     boxes = np.stack([filtered[id] for id in ids]) if options.write == "kalman" else labels.boxes
     return state, _plausible(labels, boxes, options)
+
+
+def _by_embedding(
+    state: QDTrack, observations: Sequence[Observation]
+) -> tuple[QDTrack, Int[np.ndarray, " observation"]]:
+    looks = [functional.normalize(one.points.double().mean(dim=0), dim=0).cpu() for one in observations]
+    return state.step(
+        np.array([one.box for one in observations]).reshape(-1, 4),
+        np.array([one.score for one in observations]),
+        np.array([one.label for one in observations], dtype=np.int64),
+        torch.stack(looks).numpy() if looks else np.zeros((0, 0)),
+    )
 
 
 def _plausible(labels: Labels, boxes: Float[np.ndarray, "object 4"], options: AssociationOptions) -> Labels:
