@@ -54,7 +54,7 @@ class Size:
     """For average precision."""
 
 
-FULL = Size(SEEDS, 500, 800, 300, 8, 40, 320)
+FULL = Size(SEEDS, 1000, 1000, 300, 8, 40, 320)
 QUICK = Size(SEEDS[:1], 40, 40, 30, 2, 20, 20)
 
 
@@ -135,10 +135,11 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
     """Train and score all trackers of a seed."""
-    tiny = replace(_seeded(configs.read("tiny", SYSTEM), seed, size.after), classes=(CLASS,))
+    tiny = replace(configs.read("tiny", SYSTEM), classes=(CLASS,))
     plain = changed(tiny, VARIANTS["retinatrack-without-triplet"])
     data = [one_class(registry.read("synthetic:clips"))]
-    first = _seeded(plain, seed, size.before)
+    first = _stage(plain, 0, size.before, seed)
+    tiny, plain = (_stage(one, 1, size.after, seed) for one in (tiny, plain))
     start = train(SYSTEM, first, data, folder / "start", name="start").with_suffix(".safetensors")
     detector = train(SYSTEM, plain, data, folder / "detector", name="detector", pretrained=start)
     both = train(SYSTEM, tiny, data, folder / "joint", name="joint", pretrained=start)
@@ -155,8 +156,10 @@ def _rows(folder: Path, seed: int, size: Size) -> list[Row]:
     return [Row(tracker, seed, values) for tracker, values in scores.items()]
 
 
-def _seeded(config: RetinaTrackConfig, seed: int, steps: int) -> RetinaTrackConfig:
-    return replace(config, train=configs.with_steps(config.train, steps, seed=seed))
+def _stage(config: RetinaTrackConfig, number: int, steps: int, seed: int) -> RetinaTrackConfig:
+    """One of the config's two stages alone: the detector, or what follows from it."""
+    stage = replace(config.train.stages[number], steps=steps)
+    return replace(config, train=replace(config.train, stages=(stage,), seed=seed))
 
 
 def _scores(card: Path, ways: Mapping[str, TrackingOptions], size: Size) -> dict[str, dict[str, float]]:
