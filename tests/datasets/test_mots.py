@@ -76,11 +76,11 @@ def test_run_lengths_that_do_not_fill_the_frame_are_found():
     for share in (0.0, 0.02, 0.5, 1.0):
         mask = rng.random((40, 50)) < share
         counts = masks.encode(mask)["counts"]
-        assert mots._covers(counts, mask.size)
-        assert not mots._covers(counts, mask.size + 1)
-        assert not mots._covers(counts[:-1], mask.size)
-    assert not mots._covers(b"\x01", 4)
-    assert not mots._covers(b"", 4)
+        assert masks.covers(counts, mask.size)
+        assert not masks.covers(counts, mask.size + 1)
+        assert not masks.covers(counts[:-1], mask.size)
+    assert not masks.covers(b"\x01", 4)
+    assert not masks.covers(b"", 4)
 
 
 @pytest.mark.parametrize(

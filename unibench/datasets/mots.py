@@ -12,6 +12,7 @@ from unibench.datasets import motchallenge
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import EXACT, fail, inside, integer, read_text
 from unibench.datasets.images import image_size
+from unibench.geometry import masks
 from unibench.records import EXCUSED, Clip, Labels, Rle, Truth
 
 VOCABULARY = ("", "car", "pedestrian")
@@ -64,7 +65,7 @@ def truth_of(source: Path, frames: list[list[Row]]) -> Truth:
         )
     labels = tuple(labels_of([row for row in rows if row[1] != IGNORE]) for rows in frames)
     regions = [tuple(mask for _, kind, mask in rows if kind == IGNORE) for rows in frames]
-    ignored = tuple(Labels(masks=masks, classes=np.full(len(masks), EXCUSED)) for masks in regions)
+    ignored = tuple(Labels(masks=some, classes=np.full(len(some), EXCUSED)) for some in regions)
     return Truth(labels, ignored)
 
 
@@ -150,32 +151,6 @@ def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row
             where, f"class {kind}, expected 1 (car), 2 (pedestrian) or {IGNORE} (ignore)", "correct this line"
         )
     counts = fields[5].encode()
-    if not _covers(counts, height * width):
+    if not masks.covers(counts, height * width):
         fail(where, "a run-length mask that does not fill its frame", "the file is damaged; fetch it again")
     return number, (identity, kind, {"size": [height, width], "counts": counts})
-
-
-def _covers(counts: bytes, pixels: int) -> bool:
-    """Whether the runs are legal and add up to the image; pycocotools does not check masks that it only
-    compares.
-
-    A run is written in groups of five bits, low ones first, bit 6 telling that more follow; from the fourth
-    run on it is the difference to the run before the last.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for byte in counts:
-        group = byte - 48
-        if not 0 <= group < 64 or shift > 30:
-            return False
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        if runs[-1] < 0:
-            return False
-        value = shift = 0
-    return shift == 0 and sum(runs) == pixels

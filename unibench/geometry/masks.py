@@ -25,6 +25,57 @@ def decode(mask: Rle) -> Bool[np.ndarray, "height width"]:
     return decoded.astype(bool)
 
 
+def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Rle | None:
+    """Compress run lengths, off first, down the columns of an image of this height and width; None: they do not fit."""
+    if any(run < 0 for run in counts) or sum(counts) != size[0] * size[1]:
+        return None
+    encoded: Rle = coco.frPyObjects({"size": [*size], "counts": [*counts]}, *size)
+    return encoded
+
+
+def from_text(counts: str, size: tuple[int, int]) -> Rle | None:
+    """Take over compressed runs; None: they do not fit."""
+    packed = counts.encode()
+    return {"size": [*size], "counts": packed} if covers(packed, size[0] * size[1]) else None
+
+
+def from_polygons(parts: Sequence[Float[np.ndarray, "_corner 2"]], size: tuple[int, int]) -> Rle:
+    """Fill polygons as COCO does; their union is the mask.
+
+    Args:
+        parts: x and y of the corners of each, pixels; what lies outside the image is moved to its edge.
+        size: Height and width of the image.
+    """
+    inside = [np.clip(part, 0, [size[1], size[0]]).ravel().tolist() for part in parts]
+    encoded: Rle = coco.merge(coco.frPyObjects(inside, *size))
+    return encoded
+
+
+def covers(counts: bytes, pixels: int) -> bool:
+    """Whether compressed runs are legal and add up to an image of so many pixels: pycocotools does not check them.
+
+    A run is written in groups of five bits, low ones first, bit 6 telling that more follow; from the fourth
+    run on it is the difference to the run before the last.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for byte in counts:
+        group = byte - 48
+        if not 0 <= group < 64 or shift > 30:
+            return False
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        if runs[-1] < 0:
+            return False
+        value = shift = 0
+    return shift == 0 and sum(runs) == pixels
+
+
 def flips(mask: Rle) -> Int[np.ndarray, " flip"]:
     """Where the mask goes on and off: the first pixel of each run, counted down the columns, without decoding.
 

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_masks
 
 from unibench.datasets.synthetic import shapes
 from unibench.errors import DataError, UnknownNameError
-from unibench.joint.data import registry, waymo
+from unibench.geometry import masks
+from unibench.joint.data import registry, sampling, waymo
+from unibench.joint.data.sampling import SampleOptions, ViewOptions
 from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import Labels
 
@@ -379,3 +382,87 @@ def test_lazy_lazy_are_a_sequence():
     assert [one.name for one in lazy[1:]] == ["1", "2"]
     with pytest.raises(IndexError, match="3"):
         lazy[3]
+
+
+SQUARE = [4.0, 4.0, 20.0, 4.0, 20.0, 14.0, 4.0, 14.0]
+RUNS = [30 * 4 + 2, 5, 30 * 40 - 30 * 4 - 7]
+
+
+def drawn(tmp_path: Path, segmentation: object) -> AnnotatedImage:
+    """An image whose first object is drawn so; the others are a crowd, a small one and one without area."""
+    picture(tmp_path / "a.png")
+    table = coco_table()
+    table["images"].pop()
+    for row in table["annotations"]:
+        row["segmentation"] = [SQUARE]
+    table["annotations"][0]["segmentation"] = segmentation
+    return registry.read(f"coco:{write(tmp_path, table)}").images[0]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [SQUARE],
+        [[30.0, 20.0, 34.5, 20.0, 34.5, 28.0], SQUARE],
+        [[-10.0, -3.0, 50.0, 3.0, 20.0, 40.0]],
+        {"size": [30, 40], "counts": RUNS},
+    ],
+)
+def test_masks_are_those_of_the_reference(tmp_path: Path, segmentation: Any) -> None:
+    found = drawn(tmp_path, segmentation).masks()
+    if isinstance(segmentation, list):
+        parts = [np.clip(np.reshape(one, (-1, 2)), 0, [40, 30]).ravel().tolist() for one in segmentation]
+        expected = coco_masks.merge(coco_masks.frPyObjects(parts, 30, 40))
+    else:
+        expected = coco_masks.frPyObjects(segmentation, 30, 40)
+    assert len(found) == 2, "neither the crowd nor the object without area"
+    np.testing.assert_array_equal(masks.decode(found[0]), coco_masks.decode(expected))
+    assert masks.area(found[1]) == 16 * 10
+
+
+def test_compressed_runs_are_taken_over(tmp_path: Path) -> None:
+    expected = coco_masks.frPyObjects({"size": [30, 40], "counts": RUNS}, 30, 40)
+    text = {"size": [30, 40], "counts": expected["counts"].decode()}
+    assert drawn(tmp_path, text).masks()[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        (
+            None,
+            r"annotations\[0\]\.segmentation: nothing, expected polygons or runs, since masks are learnt; corr",
+        ),
+        ([], r"annotations\[0\]\.segmentation"),
+        ([[1.0, 2.0, 3.0, 4.0]], r"annotations\[0\]\.segmentation"),
+        ([[1.0, 2.0, 3.0, 4.0, 5.0, 1e12]], r"annotations\[0\]\.segmentation"),
+        (
+            {"size": [30, 40], "counts": [1, 2]},
+            r"segmentation: runs that do not fill the image; correct this entry$",
+        ),
+        ({"size": [30, 40], "counts": [-1, 1201]}, r"annotations\[0\]\.segmentation"),
+        ({"size": [30, 40], "counts": "\u0001x"}, r"segmentation: runs that do not fill the image"),
+        ({"size": [40, 30], "counts": RUNS}, r"a mask of 30x40 pixels, expected the image's 40x30; correct"),
+        ("polygon", r"annotations\[0\]\.segmentation"),
+    ],
+)
+def test_masks_that_are_wrong_are_one_line(tmp_path: Path, segmentation: object, message: str) -> None:
+    image = drawn(tmp_path, segmentation)
+    assert image.image().shape == (30, 40, 3), "boxes can be learnt all the same"
+    with pytest.raises(DataError, match=message) as caught:
+        image.masks()
+    assert "\n" not in str(caught.value)
+
+
+def test_masks_are_learnt_from(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    table = coco_table()
+    table["images"].pop()
+    for row in table["annotations"]:
+        row["segmentation"] = [SQUARE]
+    data = registry.read(f"coco:{write(tmp_path, table)}")
+    options, canvas = SampleOptions(flip=0.0), ViewOptions(64, 96)
+    batch = sampling.batches([data], options, canvas, seed=0, step=0, size=1, masks=True)
+    target = batch.targets[0][0]
+    assert target.masks.shape == (2, 64, 96)
+    assert target.masks[0].sum() == pytest.approx(160 * (64 / 30) ** 2, rel=0.1)

@@ -7,19 +7,21 @@ A video's images have a `video_id` and a `frame_id` (or `frame_index`), its anno
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+from jaxtyping import Float
 from msgspec import Meta
 
 from unibench import schema
 from unibench.datasets.files import EXACT, FARTHEST, fail, inside, read_bytes
-from unibench.datasets.images import read_image
+from unibench.datasets.images import image_size, read_image
 from unibench.errors import DataError
+from unibench.geometry import masks
 from unibench.joint.system import AnnotatedImage, TrainingSet
-from unibench.records import Labels
+from unibench.records import Labels, Rle
 
 CORRECT = "correct this entry"
 Id = Annotated[int, Meta(gt=-EXACT, lt=EXACT)]
@@ -66,6 +68,31 @@ class _Object:
 
 
 @dataclass(frozen=True)
+class _Runs:
+    size: tuple[int, int]
+    counts: str | tuple[Annotated[int, Meta(ge=0)], ...]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """An annotation's mask: polygons x1, y1, x2, y2, ..., or runs."""
+
+    segmentation: (
+        Annotated[
+            tuple[Annotated[tuple[Pixels, ...], Meta(min_length=6, max_length=100_000)], ...],
+            Meta(min_length=1, max_length=10_000),
+        ]
+        | _Runs
+        | None
+    ) = None
+
+
+@dataclass(frozen=True)
+class _Drawings:
+    annotations: tuple[_Drawn, ...]
+
+
+@dataclass(frozen=True)
 class _Content:
     images: tuple[_Image, ...]
     annotations: tuple[_Object, ...]
@@ -87,7 +114,7 @@ def read(file: Path, images: Path, *, videos: bool = False) -> TrainingSet:
         content = schema.json(_Content, read_bytes(file), str(file), others=True)
     except schema.SchemaError as error:
         raise DataError(f"{error}; {CORRECT}") from error
-    return _training_set(content, images, str(file), videos=videos)
+    return _training_set(content, images, str(file), videos=videos, drawn=file)
 
 
 def from_table(table: object, images: Path, where: str, *, videos: bool = False) -> TrainingSet:
@@ -111,14 +138,16 @@ def from_table(table: object, images: Path, where: str, *, videos: bool = False)
     return _training_set(content, images, where, videos=videos)
 
 
-def _training_set(content: _Content, images: Path, where: str, *, videos: bool) -> TrainingSet:
+def _training_set(
+    content: _Content, images: Path, where: str, *, videos: bool, drawn: Path | None = None
+) -> TrainingSet:
     if not content.annotations:
         fail(where, "no annotations, expected at least one", "name the file that holds them")
     for name, ids in (("images", content.images), ("categories", content.categories)):
         _refuse_twins([one.id for one in ids], f"{where}: {name}", "have the id")
     categories = sorted(content.categories, key=lambda one: one.id)
     numbers = {category.id: index for index, category in enumerate(categories)}
-    of_image: dict[int, list[tuple[str, _Object]]] = {image.id: [] for image in content.images}
+    of_image: dict[int, list[tuple[int, _Object]]] = {image.id: [] for image in content.images}
     for number, one in enumerate(content.annotations):
         entry = f"{where}: annotations[{number}]"
         if one.image_id not in of_image:
@@ -127,15 +156,16 @@ def _training_set(content: _Content, images: Path, where: str, *, videos: bool) 
             fail(entry, f"no category {one.category_id}", CORRECT)
         if videos and one.identity is None:
             fail(entry, "no instance_id or track_id, expected an integer", CORRECT)
-        of_image[one.image_id].append((entry, one))
+        of_image[one.image_id].append((number, one))
     annotated = []
     for number, image in enumerate(content.images):
         entry = f"{where}: images[{number}]"
         if videos and (image.video_id is None or image.index is None):
             found = "video_id" if image.video_id is None else "frame_id or frame_index"
             fail(entry, f"no {found}, expected an integer", CORRECT)
-        objects = [one for _, one in of_image[image.id]]
-        annotated.append(_annotated(image, entry, images, objects, numbers, videos=videos))
+        annotated.append(
+            _annotated(image, entry, images, of_image[image.id], numbers, videos=videos, drawn=drawn)
+        )
     _refuse_twins([one.name for one in annotated], where, "images are called")
     if videos:
         _refuse_twins([(one.video, one.index) for one in annotated], where, "images have the video and frame")
@@ -147,11 +177,13 @@ def _annotated(
     image: _Image,
     entry: str,
     images: Path,
-    objects: Sequence[_Object],
+    rows: Sequence[tuple[int, _Object]],
     numbers: dict[int, int],
     *,
     videos: bool,
+    drawn: Path | None,
 ) -> AnnotatedImage:
+    objects, path = [one for _, one in rows], inside(images, image.file_name)
     boxes = np.array([one.bbox for one in objects], dtype=np.float64).reshape(-1, 4)
     sides = boxes[:, 2:].copy()
     boxes[:, 2:] += boxes[:, :2]
@@ -165,14 +197,57 @@ def _annotated(
         fail(entry, f"an identity stands twice in {image.file_name!r}", CORRECT)
     return AnnotatedImage(
         image.file_name,
-        partial(read_image, inside(images, image.file_name)),
+        partial(read_image, path),
         Labels(ids=ids, boxes=boxes[kept], classes=classes[kept]),
         boxes[crowd],
         areas=np.array(areas, dtype=np.float64)[kept],
+        masks=partial(_masks, drawn, [rows[one][0] for one in np.flatnonzero(kept).tolist()], path)
+        if drawn
+        else tuple,
         ignored_classes=classes[crowd],
         video=str(image.video_id) if videos else "",
         index=(image.index or 0) if videos else 0,
     )
+
+
+def _masks(file: Path, rows: Sequence[int], image: Path) -> list[Rle]:
+    size, outlines = image_size(image), _outlines(file)
+    return [_mask(outlines[row], size, f"{file}: annotations[{row}].segmentation") for row in rows]
+
+
+@lru_cache(maxsize=4)
+def _outlines(file: Path) -> list[list[Float[np.ndarray, "_corner 2"]] | _Runs | None]:
+    """How each annotation is drawn; read when the first mask is asked for, since most trainings need none."""
+    try:
+        content = schema.json(_Drawings, read_bytes(file), str(file), others=True)
+    except schema.SchemaError as error:
+        raise DataError(f"{error}; {CORRECT}") from error
+    drawn = (one.segmentation for one in content.annotations)
+    return [
+        [np.array(part[: len(part) // 2 * 2]).reshape(-1, 2) for part in one]
+        if isinstance(one, tuple)
+        else one
+        for one in drawn
+    ]
+
+
+def _mask(
+    outline: list[Float[np.ndarray, "_corner 2"]] | _Runs | None, size: tuple[int, int], where: str
+) -> Rle:
+    if outline is None:
+        fail(where, "nothing, expected polygons or runs, since masks are learnt", CORRECT)
+    if isinstance(outline, list):
+        return masks.from_polygons(outline, size)
+    if outline.size != size:
+        found = (
+            f"a mask of {outline.size[1]}x{outline.size[0]} pixels, expected the image's {size[1]}x{size[0]}"
+        )
+        fail(where, found, CORRECT)
+    counts = outline.counts
+    packed = masks.from_text(counts, size) if isinstance(counts, str) else masks.from_runs(counts, size)
+    if packed is None:
+        fail(where, "runs that do not fill the image", CORRECT)
+    return packed
 
 
 def _refuse_twins(values: Sequence[Hashable], where: str, what: str) -> None:
