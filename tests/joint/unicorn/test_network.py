@@ -14,6 +14,7 @@ from unibench.joint import systems
 from unibench.joint.layers.losses import dice
 from unibench.joint.system import Targets
 from unibench.joint.training import config as configs
+from unibench.joint.training import pretrained
 from unibench.joint.unicorn import interaction, loss
 from unibench.joint.unicorn.config import UnicornConfig
 from unibench.joint.unicorn.head import Head, prior_pyramid
@@ -35,6 +36,35 @@ def targets(
         boxes=boxes, classes=classes.long(), ids=torch.arange(count) if ids is None else ids,
         embeddings=torch.zeros(count, 0), ignored=torch.zeros(0, 4), **given,
     )  # fmt: skip
+
+
+def test_a_detector_of_coco_gives_its_rows_and_its_twins(tmp_path: Path) -> None:
+    """As the authors' code: eight of the 80 classes, and objects and boxes for the prompted head as well."""
+    classes = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+    torch.manual_seed(0)
+    detector = Unicorn(replace(TOY, classes=tuple(f"coco {number}" for number in range(80))))
+    tensors = {
+        name: value
+        for name, value in detector.state_dict().items()
+        if name.startswith(("backbone.", "head.")) and "_sot" not in name
+    }
+    torch.save({"model": tensors}, tmp_path / "detector.pth")
+    network = Unicorn(replace(TOY, classes=classes))
+    fresh = network.head.cls_preds_sot[0].bias.clone()
+    report = pretrained.start(network, tmp_path / "detector.pth")
+    assert report.misshapen == ()
+    rows = [0, 0, 2, 7, 5, 6, 3, 1]
+    for level in range(3):
+        assert torch.equal(network.head.cls_preds[level].weight, detector.head.cls_preds[level].weight[rows])
+        for name in ("obj_preds", "reg_preds"):
+            twin = getattr(network.head, f"{name}_sot")[level]
+            assert torch.equal(twin.weight, getattr(detector.head, name)[level].weight)
+    assert torch.equal(network.head.cls_preds_sot[0].bias, fresh)
+    own = {name.partition(".")[0] for name in report.fresh}
+    assert own == {"head", "bottleneck", "upsample_layer", "pos_emb", "transformer"}
+    assert {name for name in report.fresh if name.startswith("head.")} == {
+        f"head.cls_preds_sot.{level}.{one}" for level in range(3) for one in ("weight", "bias")
+    }
 
 
 @pytest.mark.parametrize("name", OFFICIAL)

@@ -1,7 +1,7 @@
 """Initial weights: take over what fits of a published detector, of an ImageNet network, or of an earlier training."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,9 @@ def start(network: nn.Module, path: Path) -> TransferReport:
     A tensor is taken over where the file has one of the same name and shape. The file may be of an earlier training of
     this network, of torchvision's RetinaNet, or of a torchvision ResNet (its names are those of `backbone.body`). A
     network may name further targets in an attribute `inherits`, a mapping from a beginning of its own names to one of
-    the file's: such a tensor may be made of several copies of the file's, along its first axis.
+    the file's: such a tensor may be made of several copies of the file's, along its first axis. A network with other
+    classes than the file may name in an attribute `chosen` which rows of it are its own: a mapping from a beginning of
+    its names to the number of the file's rows and those to take.
 
     Args:
         network: Is changed in place; its `pyramid.Backbone` is called `backbone`.
@@ -64,13 +66,14 @@ def start(network: nn.Module, path: Path) -> TransferReport:
     containers = checkpoints.read(path)
     tensors = _renamed(containers[next(iter(containers))])
     inherits: Mapping[str, str] = getattr(network, "inherits", {})
+    chosen: Mapping[str, tuple[int, Sequence[int]]] = getattr(network, "chosen", {})
     wanted = {
         name: value
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     source = {name: _source(name, tensors, inherits) for name in wanted}
-    found = {name: tensors[source[name]] for name in wanted if source[name] in tensors}
+    found = {name: _rows(name, tensors[source[name]], chosen) for name in wanted if source[name] in tensors}
     copies = {name: _copies(value, wanted[name], source[name] != name) for name, value in found.items()}
     taken = {
         name: found[name].repeat(count, *[1] * (found[name].ndim - 1))
@@ -118,6 +121,14 @@ def _source(name: str, tensors: Mapping[str, Tensor], inherits: Mapping[str, str
     return next(
         (there + name.removeprefix(own) for own, there in inherits.items() if name.startswith(own)), name
     )
+
+
+def _rows(name: str, value: Tensor, chosen: Mapping[str, tuple[int, Sequence[int]]]) -> Tensor:
+    """A tensor of the file, or those of its rows that a network with other classes wants."""
+    for own, (count, rows) in chosen.items():
+        if name.startswith(own) and value.ndim and len(value) == count:
+            return value[list(rows)]
+    return value
 
 
 def _copies(value: Tensor, wanted: Tensor, repeatable: bool) -> int:

@@ -16,7 +16,6 @@ from unibench.joint.unicorn.head import Head, Outputs
 from unibench.joint.unicorn.interaction import Interaction, Positions, propagate
 
 MASKS = ("head.mask_head.", "head.mask_branch.", "head.controllers.")
-"""Prefixes of the tensors of masks."""
 """Beginnings of names of tensors that a network without masks leaves out of a file."""
 
 
@@ -35,13 +34,32 @@ class Pair:
     mask_features: tuple[Tensor, Tensor] | None
 
 
+COCO = {
+    "pedestrian": 0,
+    "rider": 0,
+    "bicycle": 1,
+    "car": 2,
+    "motorcycle": 3,
+    "bus": 5,
+    "train": 6,
+    "truck": 7,
+}
+"""Class -> which of COCO's 80 it starts as, in the authors' code."""
+
+
 class Unicorn(nn.Module):
-    """The whole network."""
+    """The whole network.
+
+    `inherits` and `chosen` say what it takes of a detector of COCO's objects, which the authors start from.
+    """
 
     def __init__(self, config: UnicornConfig) -> None:
         super().__init__()
         options = config.network
         self.options = options
+        self.inherits = {f"head.{one}_preds_sot.": f"head.{one}_preds." for one in ("obj", "reg")}
+        rows = [COCO[name] for name in config.classes if name in COCO]
+        self.chosen = {"head.cls_preds.": (80, rows)} if len(rows) == len(config.classes) else {}
         self.backbone = Pafpn(_backbone(options), depth=options.pyramid_depth, groups=options.groups)
         self.head = Head(options, self.backbone.widths, len(config.classes))
         channels = options.interaction_channels
