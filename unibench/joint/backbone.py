@@ -11,12 +11,11 @@ from torch import nn
 from unibench import models
 from unibench.errors import CardError
 from unibench.joint import systems
-from unibench.joint.layers.resnet_fpn import MEAN, STD
 from unibench.joint.system import System
 from unibench.joint.training import config as configs
 from unibench.joint.training import export
 from unibench.models import frozen, weights
-from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Weights
+from unibench.models.cards import Architecture, Card, Layer, Weights
 from unibench.models.download import sha256
 
 PROBE = 256
@@ -72,9 +71,13 @@ def draft(card: Card, weights_path: Path | None = None) -> Card:
     path = weights.locate(card, weights_path)
     systems.build(card, path)  # so that a bad file is reported as such
     assert path is not None
-    _, table = export.metadata(path)
-    config = json.dumps(table, sort_keys=True, separators=(",", ":"))
     name = card.architecture.name
+    shipped = card.architecture.options.get("config")  # where the file holds none
+    config = (
+        str(shipped)
+        if shipped
+        else json.dumps(export.metadata(path)[1], sort_keys=True, separators=(",", ":"))
+    )
     network = build(name, config).eval()
     layers = _layers(network)
     made = Card(
@@ -94,7 +97,7 @@ def draft(card: Card, weights_path: Path | None = None) -> Card:
         weights=replace(
             Weights(card.weights.source), sha256=sha256(path), verified=True, mirrors=card.weights.mirrors
         ),
-        preprocessing=Preprocessing("rgb", 1.0, MEAN, STD),
+        preprocessing=systems.find(name).preprocessing,
         pretraining=card.pretraining,
         layers=layers,
     )

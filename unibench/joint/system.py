@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from unibench.joint.ranges import Name, Side
+from unibench.models.cards import Preprocessing
 from unibench.records import Clip, Labels, Rle
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 else:
     Task = Any  # the room of tasks lies above this one
 
+IMAGENET = Preprocessing("rgb", 1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""Mean 0 and standard deviation 1 over ImageNet."""
 UNKNOWN = -1
 """Identity of an object that has none."""
 Objective = Literal["mot", "sot"]
@@ -148,9 +151,11 @@ class System:
     """Network, config, clip, task -> labels of frame 0, 1, 2, ...; the task says the family (`mot`) and the protocol
     (`private`, `public`), and an unknown protocol is an error."""
     backbone: Callable[[nn.Module], nn.Module]
-    """The part that can enter as a frozen model: images, as `pyramid.normalise` gives them -> name -> map."""
+    """The part that can enter as a frozen model: images, as `preprocessing` gives them -> name -> map."""
     unsupported: Mapping[str, str]
     """Family of tasks -> why this system cannot do them; all others it can."""
+    preprocessing: Preprocessing = IMAGENET
+    """From an image to what the backbone sees, for its card; inside the tracker, the network does it."""
     objectives: tuple[Objective, ...] = ("mot",)
     """What its losses can teach."""
     prepare: Callable[..., list[TrainingSet]] | None = None

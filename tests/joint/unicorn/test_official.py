@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from unibench.errors import CardError, WeightsError
-from unibench.joint import systems
+from unibench.joint import backbone, systems
 from unibench.joint.training import config as configs
 from unibench.joint.unicorn.network import Unicorn
-from unibench.models import cards
+from unibench.models import cards, frozen
 from unibench.models.cards import Architecture, Card, Pretraining, Weights
 
 SYSTEM = systems.find("unicorn")
@@ -52,6 +52,22 @@ def test_an_official_file_is_loaded_strictly(official: Path) -> None:
 def test_a_network_without_masks_takes_a_file_with_masks(official: Path, boxes_only: str) -> None:
     _, _, network = systems.build(card(boxes_only), official)
     assert not any(name.startswith("head.mask_") for name in network.state_dict())
+
+
+def test_the_backbone_of_an_official_file_is_a_frozen_model_that_sees_what_the_network_sees(
+    official: Path,
+) -> None:
+    drafted = backbone.draft(card("toy"), official)
+    assert drafted.architecture.options == {"system": "unicorn", "config": "toy"}
+    model = frozen.load(drafted, weights_path=official)
+    network = systems.build(card("toy"), official)[2]
+    image = torch.randint(0, 256, (64, 96, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = network.look(image.permute(2, 0, 1)[None].float())
+        maps = model.network(model.prepare(image.numpy())[None], list(drafted.layers))
+    assert list(maps) == ["c3", "c4", "c5", "p3", "p4", "p5"]
+    for name, found in maps.items():
+        assert torch.allclose(found, expected[name], atol=1e-5)
 
 
 def test_a_wrong_tensor_is_refused_by_name(official: Path) -> None:

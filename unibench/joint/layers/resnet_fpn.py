@@ -15,10 +15,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from unibench.errors import UnknownNameError
+from unibench.joint.system import IMAGENET
 
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
-"""ImageNet's, RGB, 0 to 255."""
 TINY = (16, 24, 48, 64, 96)
 """Channels of the tiny network's maps at strides 2, 4, 8, 16, 32."""
 EPSILON = 1e-3
@@ -31,7 +29,9 @@ MOBILE = {"mobilenet_v2": ("3", "6", "13", "17")}
 
 def normalise(images: Tensor) -> Float[Tensor, "batch 3 height width"]:
     """RGB, 0 to 255 -> mean 0 and standard deviation 1 over ImageNet."""
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
+    mean, std = (
+        torch.tensor(values, device=images.device)[:, None, None] for values in (IMAGENET.mean, IMAGENET.std)
+    )
     return (images - mean) / std
 
 

@@ -17,6 +17,7 @@ from unibench.joint.unicorn.config import UnicornConfig
 from unibench.joint.unicorn.loss import losses
 from unibench.joint.unicorn.network import MASKS, Unicorn
 from unibench.joint.unicorn.tracker import detect, track
+from unibench.models.cards import Preprocessing
 
 _NO_POSES = "it finds boxes and masks, not joints"
 
@@ -34,6 +35,7 @@ SYSTEM = System(
     detect=detect,  # type: ignore[arg-type]  # only this system's network comes here
     track=track,  # type: ignore[arg-type]
     backbone=_backbone,
+    preprocessing=Preprocessing("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),  # as images are
     objectives=("mot", "sot"),
     surplus=lambda config: () if config.network.mask_channels else MASKS,
     unsupported={"pose": _NO_POSES, "posetrack": _NO_POSES},
