@@ -107,6 +107,9 @@ def test_embeddings_priors_and_correspondence_losses_are_those_of_the_authors_co
     prior = interaction.propagate(first[0], second[0], label)
     for found, stride in zip(prior_pyramid(prior), (8, 16, 32), strict=True):
         close(found[None], known[f"prior{stride}"])
+    cells = torch.eye(160).view(160, 10, 16)
+    correspondence = interaction.propagate(first[0], second[0], cells)  # one label a cell of the reference
+    close(correspondence.sum(dim=0).flatten()[None], known["correspondence_colsum"])
     close(dice(prior.flatten()[None], known["label_cur"].flatten()[None])[0], known["dice_loss"])
     ids = boxes[0, :, :, 5].long()
     pair = Pair(first, second, None, None, None, None)
@@ -165,6 +168,9 @@ def test_chosen_objects_are_those_of_the_authors_code(gold: Path) -> None:
     close(boxes[cells], kept[:, :4])
     assert torch.equal(classes, kept[:, 6].long())
     close(scores[cells, classes], kept[:, 4] * kept[:, 5])
+    # where there is one class, as of a prompted object, boxes of all kinds suppress each other
+    alone, _ = choose(scores.max(dim=1, keepdim=True).values, boxes, options)
+    close(boxes[alone], known["kept_class_agnostic"][:, :4])
 
 
 def test_the_canvas_is_that_of_the_authors_code(gold: Path) -> None:
