@@ -1,0 +1,149 @@
+"""DyHead's attention over place, level and task, and the mean over frames that TrIVD adds; tensors as in DyHead's code.
+
+Reference: Dai et al., "Dynamic Head", CVPR 2021.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import deform_conv2d
+
+GROUPS = 16
+"""Of the norms."""
+SAMPLES = 9
+"""Of a 3x3 kernel."""
+SQUEEZE = 4
+"""Channels over hidden channels where an activation chooses its slopes."""
+
+
+class DeformableConvolution(nn.Module):
+    """A 3x3 convolution whose samples are moved and weighted, then a group norm."""
+
+    def __init__(self, channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            channels, channels, 3, stride, padding=1
+        )  # holds the parameters, is never called
+        nn.init.kaiming_uniform_(self.conv.weight, nonlinearity="relu")
+        nn.init.zeros_(self.conv.bias)
+        self.bn = nn.GroupNorm(GROUPS, channels)  # so called in the official files
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channel h w"],
+        offsets: Float[Tensor, "batch 18 rows columns"],
+        weights: Float[Tensor, "batch 9 rows columns"],
+    ) -> Float[Tensor, "batch channel rows columns"]:
+        """Offsets are y, x of each sample, in cells of the input; rows and columns are those of the result."""
+        conv = self.conv
+        moved = deform_conv2d(x, offsets, conv.weight, conv.bias, conv.stride, conv.padding, mask=weights)
+        result: Tensor = self.bn(moved)
+        return result
+
+
+class DynamicRelu(nn.Module):
+    """The larger of two lines, whose slopes and intercepts depend on the map's mean; untrained about a ReLU.
+
+    Reference:
+        Chen et al., "Dynamic ReLU", ECCV 2020.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // SQUEEZE
+        self.fc = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4 * channels), nn.Hardsigmoid()
+        )
+
+    def forward(self, x: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch channel h w"]:
+        """The map after the activation."""
+        coefficients = self.fc(x.mean(dim=(2, 3))) - 0.5
+        slope, intercept, slope2, intercept2 = coefficients[:, :, None, None].chunk(4, dim=1)
+        return torch.maximum(x * (2 * slope + 1) + intercept, x * (2 * slope2) + intercept2)
+
+
+class DyConv(nn.Module):
+    """One block of DyHead: each level is the weighted mean of itself and its neighbours, at places it chooses.
+
+    A level chooses the places for all three convolutions with its own offsets. Those handed to the coarser level,
+    which has fewer cells, are cut to its size, at the top left: torchvision wants as many offsets as cells, and the
+    authors' kernel reads the longer array as if it had the shorter rows, which nobody can mean.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Build it.
+
+        Args:
+            channels: Of all levels, a multiple of 16 and at least 32: with one channel a group, a norm of a level
+                of one cell would have nothing to compare.
+        """
+        super().__init__()
+        self.DyConv = nn.ModuleList(
+            DeformableConvolution(channels, stride=stride) for stride in (1, 1, 2)
+        )  # from the coarser level, the level itself, the finer level
+        self.AttnConv = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 1, 1), nn.ReLU())
+        nn.init.normal_(self.AttnConv[1].weight, std=0.01)
+        nn.init.zeros_(self.AttnConv[1].bias)
+        self.relu = DynamicRelu(channels)
+        self.offset = nn.Conv2d(channels, 3 * SAMPLES, 3, padding=1)
+
+    def forward(self, levels: Sequence[Float[Tensor, "batch channel _h _w"]]) -> list[Tensor]:
+        """Mix the levels.
+
+        Args:
+            levels: Any number, fine to coarse; each has half of the rows and columns of the one before, rounded up.
+
+        Returns:
+            Maps of the same sizes.
+        """
+        from_coarser, own, from_finer = self.DyConv
+        mixed = []
+        for index, level in enumerate(levels):
+            offsets, logits = self.offset(level).split([2 * SAMPLES, SAMPLES], dim=1)
+            weights = logits.sigmoid()
+            terms = [own(level, offsets, weights)]
+            if index > 0:
+                terms.append(from_finer(levels[index - 1], offsets, weights))
+            if index < len(levels) - 1:
+                coarser = levels[index + 1]
+                h, w = coarser.shape[2:]
+                term = from_coarser(coarser, offsets[:, :, :h, :w], weights[:, :, :h, :w])
+                terms.append(F.interpolate(term, size=level.shape[2:], mode="bilinear", align_corners=True))
+            scaled = [one * F.hardsigmoid(self.AttnConv(one)) for one in terms]
+            mixed.append(self.relu(torch.stack(scaled).mean(dim=0)))
+        return mixed
+
+
+class TemporalMean(nn.Module):
+    """Weighted mean of one level's maps of several frames; each frame's weight, 0 to 1, follows from its own map.
+
+    All frames count alike, the key frame too. One frame alone is left as it is, without a weight.
+
+    Reference:
+        The TrIVD paper, equation 4. It leaves out how frames are mixed; a sum is ours.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Build it.
+
+        Args:
+            channels: Of the maps.
+        """
+        super().__init__()
+        self.weight = nn.Conv2d(channels, 1, 1)
+        nn.init.normal_(self.weight.weight, std=0.01)
+        nn.init.zeros_(self.weight.bias)
+
+    def forward(self, frames: Float[Tensor, "batch frame channel h w"]) -> Float[Tensor, "batch channel h w"]:
+        """Mean over the frames, to the last bit the same in whatever order they come."""
+        if frames.shape[1] == 1:
+            return frames[:, 0]
+        means = frames.mean(dim=(3, 4), keepdim=True)
+        # Not a matrix product, whose last bits depend on the row in which a frame stands.
+        logits = (means * self.weight.weight).sum(dim=2, keepdim=True) + self.weight.bias
+        weighted = frames * F.hardsigmoid(logits)
+        # Floating-point sums depend on the order of their terms: it is that of their values, not that of the frames.
+        return weighted.sort(dim=1).values.mean(dim=1)
