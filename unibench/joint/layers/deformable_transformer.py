@@ -80,6 +80,20 @@ class Decoded:
     """Centre, width, height, as shares of the image's sides without padding."""
 
 
+def cell_centres(shape: tuple[int, int], like: Tensor) -> Float[Tensor, "cell 2"]:
+    """Find x, y of a map's cells, row by row, as shares of its width and height.
+
+    Args:
+        shape: Height and width of the map.
+        like: Has the device and the type of the result.
+
+    Returns:
+        More than 0, less than 1.
+    """
+    y, x = ((torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side for side in shape)
+    return torch.stack([x.expand(shape), y[:, None].expand(shape)], dim=-1).flatten(0, 1)
+
+
 class EncoderLayer(nn.Module):
     """Deformable attention, then a feed-forward network; each is added and normalised."""
 
@@ -161,11 +175,18 @@ class DecoderLayer(nn.Module):
 class BoxNetwork(nn.Module):
     """Three linear layers that say how a query's reference changes, in logits; untrained, it leaves the centre."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, sides: float) -> None:
+        """Build it.
+
+        Args:
+            dim: Of hidden states.
+            sides: What it says of width and height as long as it is untrained, in logits.
+        """
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, 4)])
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        last = nn.Linear(dim, 4)
+        nn.init.zeros_(last.weight)
+        last.bias.data = torch.tensor([0, 0, sides, sides], device=last.bias.device)
+        self.layers = nn.ModuleList([nn.Linear(dim, dim), nn.Linear(dim, dim), last])
 
     def forward(self, hidden: Float[Tensor, "batch query dim"]) -> Float[Tensor, "batch query 4"]:
         """Logits of centre, width, height, to be added to those of the reference."""
@@ -194,7 +215,9 @@ class Decoder(nn.Module):
     def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
         self.layers = nn.ModuleList(DecoderLayer(options) for _ in range(options.decoder_layers))
-        self.bbox_embed = nn.ModuleList(BoxNetwork(options.dim) for _ in range(options.decoder_layers))
+        self.bbox_embed = nn.ModuleList(
+            BoxNetwork(options.dim, sides=0.0 if layer else SIDES) for layer in range(options.decoder_layers)
+        )
 
     def forward(
         self,
@@ -233,14 +256,14 @@ class DeformableTransformer(nn.Module):
 
     def _initialise(self) -> None:
         """As the authors do it; attention and box networks have done so themselves."""
-        for layer in (*self.encoder.layers, *self.decoder.layers):
-            nn.init.xavier_uniform_(layer.linear1.weight)
-            nn.init.xavier_uniform_(layer.linear2.weight)
-        for layer in self.decoder.layers:
-            nn.init.xavier_uniform_(layer.self_attn.out_proj.weight)
+        for module in self.modules():
+            if isinstance(module, EncoderLayer | DecoderLayer):
+                nn.init.xavier_uniform_(module.linear1.weight)
+                nn.init.xavier_uniform_(module.linear2.weight)
+            if isinstance(module, DecoderLayer):
+                nn.init.xavier_uniform_(module.self_attn.out_proj.weight)
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
-        nn.init.constant_(self.decoder.bbox_embed[0].layers[-1].bias[2:], SIDES)
 
     def forward(
         self,
@@ -280,8 +303,10 @@ class DeformableTransformer(nn.Module):
         )
         shapes = tuple((one.padding.shape[1], one.padding.shape[2]) for one in levels)
         padding = torch.cat([one.padding.flatten(1) for one in levels], dim=1)
-        valid = torch.stack([_valid(one.padding).to(tokens.dtype) for one in levels], dim=1)
-        centres = torch.cat([_centres(shape, valid[:, level]) for level, shape in enumerate(shapes)], dim=1)
+        valid = torch.stack([_valid(one.padding) for one in levels], dim=1)
+        centres = torch.cat(
+            [cell_centres(shape, valid) / valid[:, level, None] for level, shape in enumerate(shapes)], dim=1
+        )  # as shares of the image without padding; those of padding are beyond 1
         references = centres[:, :, None] * valid[:, None]
         for layer in self.encoder.layers:
             tokens = layer(tokens, positions, references, shapes, padding)
@@ -316,15 +341,6 @@ def _valid(padding: Bool[Tensor, "batch h w"]) -> Float[Tensor, "batch 2"]:
     columns = (~padding).any(dim=1).sum(dim=1).clamp(min=1) / w
     rows = (~padding).any(dim=2).sum(dim=1).clamp(min=1) / h
     return torch.stack([columns, rows], dim=-1)
-
-
-def _centres(shape: tuple[int, int], valid: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch cell 2"]:
-    """x, y of cells, as shares of the image without padding; padding is beyond 1."""
-    h, w = shape
-    x = (torch.arange(w, device=valid.device, dtype=valid.dtype) + 0.5) / w
-    y = (torch.arange(h, device=valid.device, dtype=valid.dtype) + 0.5) / h
-    grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1).flatten(0, 1)
-    return grid / valid[:, None]
 
 
 def _join(memories: Sequence[Memory]) -> Memory:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unibench.joint.layers.deformable_attention import DeformableAttention
+from unibench.joint.layers.deformable_transformer import EncoderLayer, cell_centres
 from unibench.joint.unicorn.config import NetworkOptions
 
 STRIDE = 8
@@ -35,42 +35,16 @@ class Positions(nn.Module):
         return F.interpolate(table[None], size=(h, w), mode="bilinear", align_corners=False)
 
 
-class EncoderLayer(nn.Module):
-    """Deformable attention, then a feed-forward network; each is added and normalised."""
-
-    def __init__(self, options: NetworkOptions) -> None:
-        super().__init__()
-        dim = options.interaction_channels
-        self.self_attn = DeformableAttention(dim, levels=2, heads=options.heads, points=options.points)
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.linear1, self.linear2 = nn.Linear(dim, options.feedforward), nn.Linear(options.feedforward, dim)
-        self.dropout = nn.Dropout(options.dropout)
-
-    def forward(
-        self,
-        tokens: Float[Tensor, "batch cell dim"],
-        positions: Float[Tensor, "batch cell dim"],
-        h: int,
-        w: int,
-    ) -> Float[Tensor, "batch cell dim"]:
-        """Tokens of two frames, one after the other, row by row, each frame h x w."""
-        y = (torch.arange(h, device=tokens.device, dtype=tokens.dtype) + 0.5) / h
-        x = (torch.arange(w, device=tokens.device, dtype=tokens.dtype) + 0.5) / w
-        centres = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1).reshape(-1, 2)
-        references = centres.repeat(2, 1)[None, :, None].expand(len(tokens), -1, 2, -1)
-        seen = self.self_attn(tokens + positions, references, tokens, [(h, w), (h, w)])
-        tokens = self.norm1(tokens + self.dropout(seen))
-        added = self.linear2(self.dropout(F.relu(self.linear1(tokens))))
-        result: Tensor = self.norm2(tokens + self.dropout(added))
-        return result
-
-
 class Encoder(nn.Module):
     """The layers; one."""
 
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([EncoderLayer(options)])
+        layer = EncoderLayer(
+            options.interaction_channels, levels=2, heads=options.heads, points=options.points,
+            feedforward=options.feedforward, dropout=options.dropout,
+        )  # fmt: skip
+        self.layers = nn.ModuleList([layer])
 
 
 class Interaction(nn.Module):
@@ -92,8 +66,10 @@ class Interaction(nn.Module):
         tokens = torch.cat([one.flatten(2).transpose(1, 2) for one in (reference, current)], dim=1)
         places = positions.flatten(2).transpose(1, 2)
         both = torch.cat([places + level for level in self.level_embed], dim=1)
+        centres = cell_centres((h, w), tokens).repeat(2, 1)
+        references = centres[None, :, None].expand(len(tokens), -1, 2, -1)
         for layer in self.encoder.layers:
-            tokens = layer(tokens, both, h, w)
+            tokens = layer(tokens, both, references, [(h, w), (h, w)])
         first, second = (one.transpose(1, 2).reshape(len(one), -1, h, w) for one in tokens.chunk(2, dim=1))
         return first, second
 
