@@ -59,8 +59,8 @@ def test_a_frame_alone_stays_as_it_is() -> None:
 def test_the_mean_of_frames_is_weighted_by_their_own_maps() -> None:
     torch.manual_seed(0)
     mean, given = TemporalMean(32), frames(3)
-    torch.nn.init.normal_(mean.weight.weight)
-    weights = torch.nn.functional.hardsigmoid(mean.weight(given.flatten(0, 1).mean(dim=(2, 3), keepdim=True)))
+    torch.nn.init.normal_(mean.linear.weight)
+    weights = torch.nn.functional.hardsigmoid(mean.linear(given.mean(dim=(3, 4))))
     assert weights.std() > 0.01
     close(mean(given), (given * weights.view(2, 3, 1, 1, 1)).mean(dim=1))
 
@@ -68,7 +68,7 @@ def test_the_mean_of_frames_is_weighted_by_their_own_maps() -> None:
 def test_the_order_of_frames_changes_no_bit() -> None:
     torch.manual_seed(0)
     mean, given = TemporalMean(32), frames(4)
-    torch.nn.init.normal_(mean.weight.weight)
+    torch.nn.init.normal_(mean.linear.weight)
     expected = mean(given)
     orders = [list(order) for order in permutations(range(4))]
     assert all(torch.equal(mean(given[:, order]), expected) for order in orders)
@@ -83,5 +83,5 @@ def test_gradients_of_a_mean_of_frames_are_finite_and_reach_all_frames() -> None
     assert given.grad is not None
     assert given.grad.isfinite().all()
     assert given.grad.abs().amax(dim=(0, 2, 3, 4)).gt(0).all()
-    assert mean.weight.weight.grad is not None
-    assert mean.weight.weight.grad.isfinite().all()
+    assert mean.linear.weight.grad is not None
+    assert mean.linear.weight.grad.isfinite().all()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import deform_conv2d
+from torchvision.ops import DeformConv2d
 
 GROUPS = 16
 """Of the norms."""
@@ -24,11 +24,7 @@ class DeformableConvolution(nn.Module):
 
     def __init__(self, channels: int, *, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            channels, channels, 3, stride, padding=1
-        )  # holds the parameters, is never called
-        nn.init.kaiming_uniform_(self.conv.weight, nonlinearity="relu")
-        nn.init.zeros_(self.conv.bias)
+        self.conv = DeformConv2d(channels, channels, 3, stride, padding=1)
         self.bn = nn.GroupNorm(GROUPS, channels)  # so called in the official files
 
     def forward(
@@ -38,9 +34,7 @@ class DeformableConvolution(nn.Module):
         weights: Float[Tensor, "batch 9 rows columns"],
     ) -> Float[Tensor, "batch channel rows columns"]:
         """Offsets are y, x of each sample, in cells of the input; rows and columns are those of the result."""
-        conv = self.conv
-        moved = deform_conv2d(x, offsets, conv.weight, conv.bias, conv.stride, conv.padding, mask=weights)
-        result: Tensor = self.bn(moved)
+        result: Tensor = self.bn(self.conv(x, offsets, weights))
         return result
 
 
@@ -66,11 +60,11 @@ class DynamicRelu(nn.Module):
 
 
 class DyConv(nn.Module):
-    """One block of DyHead: each level is the weighted mean of itself and its neighbours, at places it chooses.
+    """One block of DyHead: each level becomes the weighted mean of itself and its neighbours, at places it chooses.
 
-    A level chooses the places for all three convolutions with its own offsets. Those handed to the coarser level,
-    which has fewer cells, are cut to its size, at the top left: torchvision wants as many offsets as cells, and the
-    authors' kernel reads the longer array as if it had the shorter rows, which nobody can mean.
+    A level's own offsets say where all three convolutions look. The coarser level has fewer cells, so those for it are
+    cut to its size, at the top left. The authors' kernel reads the uncut array with the coarser level's row length, a
+    known flaw that is not repeated; all other terms are theirs.
     """
 
     def __init__(self, channels: int) -> None:
@@ -84,9 +78,10 @@ class DyConv(nn.Module):
         self.DyConv = nn.ModuleList(
             DeformableConvolution(channels, stride=stride) for stride in (1, 1, 2)
         )  # from the coarser level, the level itself, the finer level
-        self.AttnConv = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 1, 1), nn.ReLU())
-        nn.init.normal_(self.AttnConv[1].weight, std=0.01)
-        nn.init.zeros_(self.AttnConv[1].bias)
+        scale = nn.Conv2d(channels, 1, 1)
+        nn.init.normal_(scale.weight, std=0.01)
+        nn.init.zeros_(scale.get_parameter("bias"))
+        self.AttnConv = nn.Sequential(nn.AdaptiveAvgPool2d(1), scale, nn.ReLU())
         self.relu = DynamicRelu(channels)
         self.offset = nn.Conv2d(channels, 3 * SAMPLES, 3, padding=1)
 
@@ -120,10 +115,10 @@ class DyConv(nn.Module):
 class TemporalMean(nn.Module):
     """Weighted mean of one level's maps of several frames; each frame's weight, 0 to 1, follows from its own map.
 
-    All frames count alike, the key frame too. One frame alone is left as it is, without a weight.
+    All frames count alike, the key frame too. One frame alone stays as it is, without a weight.
 
     Reference:
-        The TrIVD paper, equation 4. It leaves out how frames are mixed; a sum is ours.
+        TrIVD, equation 4. It does not say how frames are mixed; that they are summed is our reading.
     """
 
     def __init__(self, channels: int) -> None:
@@ -133,17 +128,16 @@ class TemporalMean(nn.Module):
             channels: Of the maps.
         """
         super().__init__()
-        self.weight = nn.Conv2d(channels, 1, 1)
-        nn.init.normal_(self.weight.weight, std=0.01)
-        nn.init.zeros_(self.weight.bias)
+        self.linear = nn.Linear(channels, 1)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, frames: Float[Tensor, "batch frame channel h w"]) -> Float[Tensor, "batch channel h w"]:
         """Mean over the frames, to the last bit the same in whatever order they come."""
         if frames.shape[1] == 1:
             return frames[:, 0]
-        means = frames.mean(dim=(3, 4), keepdim=True)
         # Not a matrix product, whose last bits depend on the row in which a frame stands.
-        logits = (means * self.weight.weight).sum(dim=2, keepdim=True) + self.weight.bias
-        weighted = frames * F.hardsigmoid(logits)
+        logits = (frames.mean(dim=(3, 4)) * self.linear.weight).sum(dim=2) + self.linear.bias
+        weighted = frames * F.hardsigmoid(logits)[:, :, None, None, None]
         # Floating-point sums depend on the order of their terms: it is that of their values, not that of the frames.
         return weighted.sort(dim=1).values.mean(dim=1)
