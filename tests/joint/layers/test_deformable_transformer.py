@@ -86,15 +86,15 @@ def test_an_image_of_one_row_and_a_level_of_one_cell_give_finite_boxes_and_gradi
     assert all(one.features.grad is not None and one.features.grad.isfinite().all() for one in frame)
 
 
-def test_a_level_of_nothing_but_padding_gives_finite_results() -> None:
+def test_a_level_of_nothing_but_padding_gives_finite_boxes_and_gradients() -> None:
     torch.manual_seed(0)
     transformer = spread(DeformableTransformer(SMALL))
     fine, coarse = random_frame([(4, 4), (2, 2)])
-    decoded = transformer(
-        [[fine, replace(coarse, padding=torch.ones(1, 2, 2, dtype=torch.bool))]], torch.randn(5, 24)
-    )
-    assert decoded.hidden.isfinite().all()
-    assert decoded.boxes.isfinite().all()
+    empty = replace(coarse, padding=torch.ones_like(coarse.padding))
+    decoded = transformer([[fine, empty]], torch.randn(5, 24))
+    assert ((decoded.boxes > 0) & (decoded.boxes < 1)).all()
+    decoded.boxes.sum().backward()
+    assert all(one.grad is not None and one.grad.isfinite().all() for one in transformer.parameters())
 
 
 def test_what_is_in_the_padding_changes_nothing() -> None:

@@ -51,7 +51,7 @@ def sine_3d(
 
 
 def _share(inside: Bool[Tensor, "batch ..."], axis: int, *, shift: float) -> Float[Tensor, "batch ..."]:
-    """Cells inside the image up to each one along an axis, as shares of 2 pi; nothing is 0 where none is inside."""
+    """Count cells of the image up to each one along an axis, as shares of all, times 2 pi; finite if there are none."""
     count = inside.cumsum(axis, dtype=torch.float32)
     total = count.narrow(axis, count.shape[axis] - 1, 1)
     return (count - shift) / (total + EPSILON) * (2 * math.pi)
