@@ -111,10 +111,8 @@ class TrackQueries:
         found, lost = self._asked_again(answers)
         born = asked + self._births(_rows(answers, np.arange(asked, count)), public)
         answers.ids[born] = np.arange(self.next_id, self.next_id + len(born))
-        order = born[np.argsort(-scores[born], kind="stable")]
-        fresh = _distinct(boxes[np.concatenate([found, order])], self.options.birth_nms)
-        kept = np.sort(order[fresh[fresh >= len(found)] - len(found)])
-        rows = np.concatenate([found, kept])
+        order = np.concatenate([found, born[np.argsort(-scores[born], kind="stable")]])
+        rows = np.sort(order[_distinct(boxes[order], self.options.birth_nms)])
         ids = np.zeros(count, dtype=np.int64)
         ids[rows] = answers.ids[rows]
         inactive = _rows(old, lost)
@@ -129,8 +127,11 @@ class TrackQueries:
         """Rows of the tracks that are found, and of those that are not; what repeats a better one is in neither."""
         old, active = self.asked, len(self.active.ids)
         asked = len(old.ids)
-        limits = np.where(np.arange(asked) < active, self.options.track_score, self.options.return_score)
-        alive = (answers.scores[:asked] > limits) & (answers.classes[:asked] == old.classes)
+        scores = answers.scores[:asked]
+        alive = np.concatenate(
+            [scores[:active] > self.options.track_score, scores[active:] > self.options.return_score]
+        )
+        alive &= answers.classes[:asked] == old.classes
         found, lost = np.flatnonzero(alive), np.flatnonzero(~alive)
         lost = np.concatenate([lost[lost >= active], lost[lost < active]])  # the newly lost are asked last
         order = found[np.argsort(-answers.scores[found], kind="stable")]
