@@ -17,7 +17,7 @@ from heads.track_store import box_iou
 
 @dataclass(frozen=True)
 class TrackQueryOptions:
-    """Every number of the life of a track query. Scores and overlaps must be above a limit, that of `public_iou` at it."""
+    """Every number of the life of a track query. Scores must be above a limit, and so must overlaps that suppress."""
 
     birth_score: float = 0.4
     """Of an object query that starts a track."""
@@ -104,9 +104,11 @@ class TrackQueries:
             )
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise ValueError(
-                "trackqueries: a box or a score is not finite, expected finite numbers; check the weights of the network"
+                "trackqueries: a box or a score is not finite, expected finite numbers; check the network's weights"
             )
-        answers = Tracks(np.zeros(count, np.int64), boxes, scores, classes, embeddings, np.zeros(count, np.int64))
+        answers = Tracks(
+            np.zeros(count, np.int64), boxes, scores, classes, embeddings, np.zeros(count, np.int64)
+        )
         answers.ids[:asked], answers.missed[:asked] = old.ids, old.missed
         found, lost = self._asked_again(answers)
         born = asked + self._births(_rows(answers, np.arange(asked, count)), public)
@@ -172,7 +174,12 @@ def _distinct(boxes: Float[np.ndarray, "row 4"], limit: float) -> Int[np.ndarray
 
 def _rows(one: Tracks, rows: Int[np.ndarray, " row"]) -> Tracks:
     return Tracks(
-        one.ids[rows], one.boxes[rows], one.scores[rows], one.classes[rows], one.embeddings[rows], one.missed[rows]
+        one.ids[rows],
+        one.boxes[rows],
+        one.scores[rows],
+        one.classes[rows],
+        one.embeddings[rows],
+        one.missed[rows],
     )
 
 

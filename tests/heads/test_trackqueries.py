@@ -3,8 +3,10 @@ import pytest
 
 from heads.trackqueries import TrackQueries, TrackQueryOptions
 
+DEFAULT = TrackQueryOptions()
 
-def play(frames, options=TrackQueryOptions()):
+
+def play(frames, options=DEFAULT):
     """The ids of every frame, and the tracker after the last.
 
     A frame is the answers to the tracks (score, or (x, score), or (x, score, class)), those to the object queries, and
@@ -14,7 +16,10 @@ def play(frames, options=TrackQueryOptions()):
     for tracks, objects, *public in frames:
         assert len(tracks) == len(tracker.asked.ids)
         places = tracker.asked.boxes[:, 0].tolist() + [0.0] * len(objects)
-        answers = [one if isinstance(one, tuple) else (place, one) for one, place in zip([*tracks, *objects], places, strict=True)]
+        answers = [
+            one if isinstance(one, tuple) else (place, one)
+            for one, place in zip([*tracks, *objects], places, strict=True)
+        ]
         given = np.array([boxed(x) for x in public[0]], dtype=float).reshape(-1, 4) if public else None
         tracker, found = tracker.step(
             np.array([boxed(x) for x, *_ in answers], dtype=float).reshape(-1, 4),
@@ -44,7 +49,9 @@ def test_trackformers_code_gives_the_same_ids_in_the_same_frames(gold):
             rows.append([frame, ids[row] - 1, *boxes[row], scores[row]])
         assert asked[frame + 1] in (None, len(tracker.asked.ids)), frame
         ended = case["inactive_after"][frame] - len(tracker.inactive.ids)
-        assert ended == (frame == 9)  # lost in frame 4; ours ends when its last frame does, theirs before the next
+        assert ended == (
+            frame == 9
+        )  # lost in frame 4; ours ends when its last frame does, theirs before the next
     np.testing.assert_array_equal(np.array(rows), case["rows_frame_id_xyxy_score"])
 
 
@@ -63,7 +70,11 @@ def test_a_lost_track_is_asked_for_where_it_was_last_found_after_those_lost_befo
     _, tracker = play([births, ([0.9, (50, 0.1), 0.9], []), ([(9, 0.1), 0.9, 0.2], [])])
     assert tracker.asked.ids.tolist() == [3, 2, 1]
     assert tracker.asked.boxes[:, 0].tolist() == [200, 100, 0]
-    assert tracker.asked.embeddings[:, 0].tolist() == [1, 1, 0]  # rows of the queries in which they were last found
+    assert tracker.asked.embeddings[:, 0].tolist() == [
+        1,
+        1,
+        0,
+    ]  # rows of the queries in which they were last found
 
 
 def test_scores_at_a_limit_are_too_low():
@@ -151,7 +162,9 @@ def test_a_step_changes_nothing_but_what_it_returns():
 def test_answers_that_do_not_fit_are_refused():
     _, tracker = play([BIRTHS])
     none = np.zeros(1, np.int64)
-    with pytest.raises(ValueError, match=r"^trackqueries: 1 queries, expected at least the 2 tracks that are asked for"):
+    with pytest.raises(
+        ValueError, match=r"^trackqueries: 1 queries, expected at least the 2 tracks that are asked for"
+    ):
         tracker.step(np.zeros((1, 4)), np.zeros(1), none, np.zeros((1, 3)))
     for box, score in ((np.nan, 1.0), (np.inf, 1.0), (0.0, np.nan)):
         with pytest.raises(ValueError, match=r"^trackqueries: a box or a score is not finite"):

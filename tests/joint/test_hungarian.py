@@ -88,11 +88,17 @@ def test_the_costs_of_classes_by_hand() -> None:
 def test_what_is_not_finite_is_refused_in_one_line(value) -> None:
     broken = BOXES.clone()
     broken[1, 2] = value
-    with pytest.raises(TrainingError, match=r"^matching: 1 of 3 queries have a box or a class that is not finite"):
+    with pytest.raises(
+        TrainingError, match=r"^matching: 1 of 3 queries have a box or a class that is not finite"
+    ):
         pairs(broken, BOXES)
-    with pytest.raises(TrainingError, match=r"^matching: 1 of 3 queries have a box or a class that is not finite"):
+    with pytest.raises(
+        TrainingError, match=r"^matching: 1 of 3 queries have a box or a class that is not finite"
+    ):
         pairs(BOXES, BOXES, costs=torch.tensor([[0.0, 0, 0], [0, 0, value], [0, 0, 0]]))
-    with pytest.raises(TrainingError, match=r"^matching: the box of object 1 is .*; correct the annotations$"):
+    with pytest.raises(
+        TrainingError, match=r"^matching: the box of object 1 is .*; correct the annotations$"
+    ):
         pairs(BOXES, broken)
 
 

@@ -113,7 +113,7 @@ def match(
     overlap = giou(corners(boxes), corners(truth))
     cost = (class_cost + L1_COST * torch.cdist(boxes, truth, p=1) - GIOU_COST * overlap).cpu()
     forced = (fixed >= 0).nonzero()[:, 0]
-    assert len(fixed[forced].unique()) == len(forced), "two queries are forced onto one object"
+    assert len(set(fixed[forced].tolist())) == len(forced), "two queries are forced onto one object"
     queries = (fixed == FREE).nonzero()[:, 0]
     left = torch.ones(len(truth), dtype=torch.bool)
     left[fixed[forced]] = False

@@ -56,7 +56,9 @@ def test_the_soft_token_loss_by_hand() -> None:
 def test_without_objects_boxes_and_words_cost_nothing_and_have_a_gradient() -> None:
     boxes, queries = torch.rand(3, 4, requires_grad=True), torch.rand(3, 8, requires_grad=True)
     none = torch.zeros(0, 5, dtype=torch.bool)
-    total = sum(box_losses(boxes, torch.zeros(0, 4), NONE)) + contrastive_loss(queries, torch.rand(5, 8), none, NONE)
+    total = sum(box_losses(boxes, torch.zeros(0, 4), NONE)) + contrastive_loss(
+        queries, torch.rand(5, 8), none, NONE
+    )
     assert total == 0
     total.backward()
     assert (boxes.grad == 0).all()
@@ -65,7 +67,9 @@ def test_without_objects_boxes_and_words_cost_nothing_and_have_a_gradient() -> N
 
 def test_a_query_that_stands_for_nothing_is_pulled_to_no_word() -> None:
     """It is in the denominators of its neighbour's words only."""
-    queries = torch.nn.functional.normalize(torch.randn(2, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    queries = torch.nn.functional.normalize(
+        torch.randn(2, 8, generator=torch.Generator().manual_seed(0)), dim=1
+    )
     queries.requires_grad_()
     words = torch.eye(8)[:3]
     contrastive_loss(queries, words, torch.tensor([[True, False, False]]), ONE).backward()

@@ -99,7 +99,9 @@ def contrastive_loss(
     return (_alignment(logits, positive) + _alignment(logits.T, positive.T)) / 2
 
 
-def _alignment(logits: Float[Tensor, "row column"], positive: Bool[Tensor, "row column"]) -> Float[Tensor, ""]:
+def _alignment(
+    logits: Float[Tensor, "row column"], positive: Bool[Tensor, "row column"]
+) -> Float[Tensor, ""]:
     """Of every row with a positive column: log-sum-exp over all columns less the mean over the positive ones."""
     rows = positive.any(dim=1)
     logits, positive = logits[rows], positive[rows]
