@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unibench.errors import UnibenchError, WeightsError
-from unibench.joint.trivd.text import LIMIT, NameEncoder, TextEncoder, load_encoder
+from unibench.joint.trivd.text import LIMIT, NameEncoder, PretrainedEncoder, TextEncoder, load_encoder
 
 NAMES = ("disc", "giant panda", "square")
 ABSENT = "transformers is not installed: uv sync --extra text"
@@ -138,6 +138,15 @@ def test_our_embeddings_of_a_name_depend_on_its_letters_and_their_order_and_on_n
     assert (ab - ba.flip(0)).abs().max() > 0.01
 
 
+def test_our_encoder_gives_the_same_with_and_without_gradients() -> None:
+    """Without, torch takes another path."""
+    encoder = own(width=8, heads=2, hidden=4)
+    prompt = encoder.prompt(NAMES)
+    with torch.no_grad():
+        quick = encoder(prompt)
+    torch.testing.assert_close(quick, encoder.train()(prompt))
+
+
 def test_our_encoder_is_small() -> None:
     assert sum(one.numel() for one in own().parameters()) < 60_000
 
@@ -152,6 +161,33 @@ def test_spans_lie_where_the_tokenizer_says(tmp_path: Path) -> None:
     assert pieces == [["Ġd", "i", "s", "c"], ["Ġsq", "u", "a", "r", "e"]]
     assert (prompt.tokens[0].item(), prompt.tokens[-1].item()) == (0, 2)
     assert prompt.spans == ((1, 5), (5, 10))
+
+
+def test_names_that_an_encoder_cannot_tell_apart_or_does_not_know_are_refused() -> None:
+    transformers = pytest.importorskip("transformers", reason=ABSENT)
+    tokenizers = pytest.importorskip("tokenizers", reason=ABSENT)
+    words = {"<unk>": 0, "cat": 1, "dog": 2, " dog cat": 3}
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    plain.normalizer = tokenizers.normalizers.Sequence(
+        [tokenizers.normalizers.NFD(), tokenizers.normalizers.StripAccents()]
+    )
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>")
+    encoder = PretrainedEncoder(fast, torch.nn.Identity(), width=1, limit=LIMIT)
+    with pytest.raises(
+        UnibenchError, match=r"^prompt: the text encoder knows no part of class name 'cat'; choose"
+    ):
+        encoder.prompt(["dog", "cat"])  # one token of both names: it is the first one's
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    encoder.tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>")
+    assert encoder.prompt(["dog", "cat house"]).spans == ((0, 1), (1, 3))
+    with pytest.raises(
+        UnibenchError, match=r"^prompt: the text encoder knows no part of class name '熊猫'; choose"
+    ):
+        encoder.prompt(["cat", "熊猫"])
+    with pytest.raises(
+        UnibenchError, match=r"^prompt: 'cat' and 'cät' are one name to the text encoder, expected"
+    ):
+        encoder.prompt(["cat", "cät"])
 
 
 def test_the_loaded_encoder_computes_as_transformers_does(tmp_path: Path) -> None:

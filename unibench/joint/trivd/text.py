@@ -5,7 +5,7 @@ layout of the transformers library, RoBERTa as in the paper or a smaller one.
 """
 
 import unicodedata
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Prompt:
     """Of each name its first token, and the one after its last."""
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(nn.Module, ABC):
     """Turns class names into an embedding of each token."""
 
     width: int
