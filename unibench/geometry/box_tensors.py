@@ -22,3 +22,22 @@ def iou(
     shared = width.clamp(min=0) * height.clamp(min=0)
     whole = area(first)[:, None]
     return torch.nan_to_num(shared / (whole if over_first else whole + area(second) - shared))
+
+
+def giou(first: Float[Tensor, "first 4"], second: Float[Tensor, "second 4"]) -> Float[Tensor, "first second"]:
+    """Generalised IoU of every pair, -1 to 1: IoU, less the share of the pair's hull that neither covers.
+
+    Reference:
+        Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019.
+    """
+    corner = torch.minimum(first[:, None, :2], second[:, :2])
+    hull = (torch.maximum(first[:, None, 2:], second[:, 2:]) - corner).prod(dim=2)
+    overlap = iou(first, second)
+    whole = (area(first)[:, None] + area(second)) / (1 + overlap)
+    return overlap - torch.nan_to_num((hull - whole) / hull)
+
+
+def corners(boxes: Float[Tensor, "box 4"]) -> Float[Tensor, "box 4"]:
+    """Centre x, centre y, width, height -> xyxy, in the same unit."""
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    return torch.cat([centre - half, centre + half], dim=1)
