@@ -85,8 +85,11 @@ def variants(config: UnicornConfig) -> dict[str, UnicornConfig]:
 
 
 def _alone(config: UnicornConfig, objective: Objective) -> UnicornConfig:
-    """The same training with one objective."""
-    stages = tuple(replace(stage, alternate=(objective,)) for stage in config.train.stages)
+    """The batches of one objective, as many as the whole network sees of it."""
+    stages = tuple(
+        replace(stage, alternate=(objective,), steps=-(-stage.steps // len(stage.alternate)))
+        for stage in config.train.stages
+    )
     return replace(config, train=replace(config.train, stages=stages))
 
 
