@@ -10,20 +10,14 @@ Reference: Yan et al., "Towards Grand Unification of Object Tracking", ECCV 2022
 
 from pathlib import Path
 
-from torch import nn
-
 from unibench.joint.system import System
 from unibench.joint.unicorn.config import UnicornConfig
 from unibench.joint.unicorn.loss import losses
-from unibench.joint.unicorn.network import MASKS, Unicorn
+from unibench.joint.unicorn.network import MASKS, Frozen, Unicorn
 from unibench.joint.unicorn.tracker import detect, track
 from unibench.models.cards import Preprocessing
 
 _NO_POSES = "it finds boxes and masks, not joints"
-
-
-def _backbone(network: nn.Module) -> nn.Module:
-    return network.get_submodule("backbone")
 
 
 SYSTEM = System(
@@ -34,7 +28,7 @@ SYSTEM = System(
     losses=losses,
     detect=detect,  # type: ignore[arg-type]  # only this system's network comes here
     track=track,  # type: ignore[arg-type]
-    backbone=_backbone,
+    backbone=Frozen,
     preprocessing=Preprocessing("bgr", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),  # as images are
     objectives=("mot", "sot"),
     surplus=lambda config: () if config.network.mask_channels else MASKS,

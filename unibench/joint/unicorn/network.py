@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unibench.joint.layers.convnext import ConvNeXt
 from unibench.joint.layers.pafpn import Pafpn, ResNet50
@@ -34,6 +35,10 @@ class Pair:
     mask_features: tuple[Tensor, Tensor] | None
 
 
+GREY = 114
+"""Around a frame on its canvas."""
+STEP = 32
+"""Sides of a canvas are multiples of it, pixels."""
 COCO = {
     "pedestrian": 0,
     "rider": 0,
@@ -135,6 +140,25 @@ class Unicorn(nn.Module):
         repeated = {name: maps[name].expand(count, -1, -1, -1) for name in ("p3", "p4", "p5")}
         outputs: Outputs = self.head(repeated, prior if self.options.prior else None, "sot", masks=masks)
         return outputs
+
+
+class Frozen(nn.Module):
+    """Backbone and pyramid alone, for images of any size: they are padded in grey, as frames are on their canvas."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.backbone = network.get_submodule("backbone")
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> dict[str, Tensor]:
+        """Images, BGR 0 to 255 -> `c3` to `c5`, `p3` to `p5`."""
+        height, width = images.shape[2:]
+        padded = F.pad(images, (0, -width % STEP, 0, -height % STEP), value=GREY)
+        maps: dict[str, Tensor] = self.backbone(padded)
+        strides = {name: padded.shape[2] // one.shape[2] for name, one in maps.items()}
+        return {
+            name: one[:, :, : -(-height // strides[name]), : -(-width // strides[name])]
+            for name, one in maps.items()
+        }
 
 
 def _backbone(options: NetworkOptions) -> ConvNeXt | ResNet50:

@@ -26,11 +26,9 @@ from unibench.joint.system import Detections, Task
 from unibench.joint.unicorn.config import ASSOCIATIONS, DetectionOptions, UnicornConfig
 from unibench.joint.unicorn.head import Outputs
 from unibench.joint.unicorn.interaction import label_maps, propagate, sample
-from unibench.joint.unicorn.network import Unicorn
+from unibench.joint.unicorn.network import GREY, Unicorn
 from unibench.records import Clip, Frame, Labels, Rle
 
-GREY = 114
-"""Around a frame on its canvas."""
 PROTOCOLS: Mapping[str, str] = {"sot": "box", "vos": "box", "mot": "private", "mots": "private"}
 """Family of tasks -> the protocol under which it is tracked."""
 
