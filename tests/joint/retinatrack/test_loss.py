@@ -10,7 +10,7 @@ from unibench.joint.retinatrack.network import Outputs
 from unibench.joint.system import UNKNOWN, Batch, Targets
 from unibench.joint.training import config as configs
 
-TINY = configs.read("tiny", SYSTEM)
+TINY = changed(configs.read("tiny", SYSTEM), {"losses": {"triplet": 1.0}})
 ANCHORS = torch.tensor(
     [
         [0.0, 0.0, 10.0, 10.0],  # IoU 1 with the first object
@@ -118,6 +118,12 @@ def test_triplet_loss_by_hand():
     terms = [math.log1p(math.exp(0.1 + far - near)) for far, near in ((3, 4), (3, 5), (0, 4), (0, 4))]
     found = losses(Says(embeddings=embeddings), (DRAWN, DRAWN))
     assert found["triplet"] == pytest.approx(sum(terms) / 4, rel=1e-5)
+
+
+def test_the_detector_stage_has_no_triplet_loss():
+    batch = Batch(torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8), ((DRAWN, DRAWN),))
+    names = [set(SYSTEM.losses(Says(), batch, TINY, stage)) for stage in ("detector", "joint")]
+    assert names == [{"classification", "localisation"}, {"classification", "localisation", "triplet"}]
 
 
 def test_triplets_are_made_within_a_clip():
