@@ -227,8 +227,8 @@ def test_damaged_clips_are_named_and_the_others_are_kept(tmp_path: Path, shared_
         *("--frames", "3", "-o", str(tmp_path / "out")),
     )
     assert done.exit_code == 1
-    assert "failed: lab-colour vos/davis2016 dog: " in done.output
+    assert "failed: lab-colour vos/davis2016@unitrack dog: " in done.output
     assert "not a whole image" in done.output
-    assert "failed: lab-colour vos/davis2016 libby: " in done.output
+    assert "failed: lab-colour vos/davis2016@unitrack libby: " in done.output
     assert "2 of 4 clips failed, the others are kept" in done.output
     assert f"written: {tmp_path / 'out' / 'leaderboard.csv'}" in done.output

@@ -72,7 +72,7 @@ SHOWN = {
     "vos@dinov3-l": NATIVE * (1440 / 480) ** 2,
     "mot": 608 * 1088,  # the letter-box
     "mot@private": NATIVE,
-    "mot@public": NATIVE,
+    "mot@bytetrack": 0,
     "pose": 320**2,
 }
 """Pixels that a network is shown of a frame of 480 x 854; in all others the frame as it is."""

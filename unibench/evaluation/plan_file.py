@@ -162,6 +162,8 @@ def _planned(task: Task, root: Path) -> PlannedTask:
 def pixels(task: Task, clip: Clip) -> float:
     """Estimate how many pixels a network sees of one frame, from the protocol's knobs."""
     knobs = task.protocol.knobs
+    if knobs.get("bytetrack"):
+        return 0.0
     for name in ("letterbox", "input_size"):
         if knobs.get(name):
             height, width = knobs[name]
