@@ -164,7 +164,9 @@ def draw(card: Path) -> Figure:
         clip, _ = tasks.load_clip(task, Path(), NAMES[0])
         rows.append((spec.partition("/")[0].upper(), list(track(clip, task))))
     images = [frame.image for frame in clip.frames()]
-    return overlay.strips(images, rows, SHOWN)
+    figure = overlay.strips(images, rows, SHOWN)
+    figure.set_size_inches(8.0, 5.4)
+    return figure
 
 
 def _table(rows: Sequence[Row]) -> bytes:
