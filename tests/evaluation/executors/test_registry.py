@@ -94,7 +94,9 @@ def test_what_is_lost_is_handed_out_once_more(data: Path, caplog: pytest.LogCapt
     assert first is not None
     with caplog.at_level(logging.WARNING):
         assert waiting.lost(first, "exit code -9") == []
-    assert caplog.messages == ["worker lost (exit code -9) at hog vos/davis2016@unitrack clip00; another one does it"]
+    assert caplog.messages == [
+        "worker lost (exit code -9) at hog vos/davis2016@unitrack clip00; another one does it"
+    ]
     again = waiting.take()
     assert again == first
     (given_up,) = waiting.lost(again, "exit code -9")
