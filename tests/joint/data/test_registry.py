@@ -434,6 +434,10 @@ def test_compressed_runs_are_taken_over(tmp_path: Path) -> None:
             r"annotations\[0\]\.segmentation: nothing, expected polygons or runs, since masks are learnt; corr",
         ),
         ([], r"annotations\[0\]\.segmentation"),
+        (
+            [[*SQUARE, 1.0]],
+            r"segmentation: a polygon of 9 numbers, expected x and y in turn; correct this entry$",
+        ),
         ([[1.0, 2.0, 3.0, 4.0]], r"annotations\[0\]\.segmentation"),
         ([[1.0, 2.0, 3.0, 4.0, 5.0, 1e12]], r"annotations\[0\]\.segmentation"),
         (

@@ -224,11 +224,17 @@ def _outlines(file: Path) -> list[list[Float[np.ndarray, "_corner 2"]] | _Runs |
         raise DataError(f"{error}; {CORRECT}") from error
     drawn = (one.segmentation for one in content.annotations)
     return [
-        [np.array(part[: len(part) // 2 * 2]).reshape(-1, 2) for part in one]
+        [_corners(part, f"{file}: annotations[{row}].segmentation") for part in one]
         if isinstance(one, tuple)
         else one
-        for one in drawn
+        for row, one in enumerate(drawn)
     ]
+
+
+def _corners(part: tuple[float, ...], where: str) -> Float[np.ndarray, "_corner 2"]:
+    if len(part) % 2:
+        fail(where, f"a polygon of {len(part)} numbers, expected x and y in turn", CORRECT)
+    return np.array(part).reshape(-1, 2)
 
 
 def _mask(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unibench.joint.data.sampling import STEP
 from unibench.joint.layers.convnext import ConvNeXt
 from unibench.joint.layers.pafpn import Pafpn, ResNet50
 from unibench.joint.unicorn.config import NetworkOptions, UnicornConfig
@@ -37,8 +38,6 @@ class Pair:
 
 GREY = 114
 """Around a frame on its canvas."""
-STEP = 32
-"""Sides of a canvas are multiples of it, pixels."""
 COCO = {
     "pedestrian": 0,
     "rider": 0,
