@@ -45,7 +45,10 @@ def finish(units: list[Unit], out: Path, **options: bool) -> list[run_clip.Done]
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*.json"))}
+    """Every file of a folder of results: scores, and what was predicted."""
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -1,0 +1,63 @@
+"""Commands that read what runs have predicted."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unibench.cli.options import DIRECTORY, OUT, PLUGIN, OneLine, options
+
+if TYPE_CHECKING:
+    from unibench.results.store import RunKey
+
+_MODELS = click.option("-m", "--model", "models", multiple=True,
+                       help="Model, or a pattern ('random-*'). Repeatable. Default: all.")  # fmt: skip
+_TASKS = click.option("-t", "--task", "tasks", multiple=True,
+                      help="Task, task@protocol, or a pattern: 'vos/*'. Repeatable. Default: all.")  # fmt: skip
+_DATA = click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders.")
+
+
+@click.command()
+@options(OUT, _MODELS, _TASKS, _DATA, PLUGIN)
+def score(out: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None) -> None:
+    """Score stored predictions again, without any network, and write every board: after the scoring has changed."""
+    from unibench.cli.boards import report
+    from unibench.evaluation import score_again
+
+    for one in score_again.score_runs(out, find_runs(out, models, tasks), data):
+        run = one.run
+        click.echo(
+            f"{run.model} {run.task}@{run.protocol} {run.layer}: {one.clips} clips, {one.changed} with other counts"
+        )
+    report(out)
+
+
+def find_runs(out: Path, models: Sequence[str], tasks: Sequence[str]) -> "list[RunKey]":
+    """Choose among the results in a folder.
+
+    Args:
+        out: Root folder of the results.
+        models: Names or patterns; none: all.
+        tasks: Names or patterns, with or without a protocol; none: all.
+
+    Raises:
+        OneLine: Nothing there fits.
+    """
+    from unibench.results import store
+
+    runs = list(dict.fromkeys(map(store.run_of, store.read_scores(out))))
+    found = [
+        run
+        for run in runs
+        if _fits([run.model], models) and _fits([run.task, f"{run.task}@{run.protocol}"], tasks)
+    ]
+    if not found:
+        there = ", ".join(sorted({f"{run.model} {run.task}@{run.protocol}" for run in runs}))
+        raise OneLine(f"{out}: no result of {' '.join([*models, *tasks])!r}; there are: {there}")
+    return found
+
+
+def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
