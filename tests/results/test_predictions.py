@@ -111,16 +111,18 @@ def test_damage_anywhere_is_one_clear_line(seed: int, tmp_path: Path) -> None:
     else:
         data[place] ^= 1 << int(rng.integers(8))
     path.write_bytes(data)
+    message = ""
     try:
         with predictions.opened(path, checksum) as found:  # a bit that says nothing: a time, a version
             for one, other in zip(found, labels, strict=True):
                 assert_equal(one, other)
     except OutputError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
-        assert "give the run's command again" in str(error)
-    else:
-        assert seed % 3, "a file that was cut short was read"
+        message = str(error)
+    assert message or seed % 3, "a file that was cut short was read"
+    if message:
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+        assert "give the run's command again" in message
 
 
 @pytest.mark.parametrize(
@@ -217,10 +219,14 @@ def test_a_kill_between_predictions_and_score_leaves_the_result_before(
             store.write_clip(tmp_path, result, made)
             return result
 
+    def killed(path: Path, data: bytes) -> Path:
+        raise KeyboardInterrupt
+
     first = write_one(3)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store, "replace_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        write_one(4)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "replace_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_one(4)
     stored = store.read_clip(tmp_path, KEY)
     assert stored is not None
     assert stored.predictions == first.predictions

@@ -86,6 +86,7 @@ for command in (
     checks.data,
     checks.check_scores,
     score.score,
+    score.export,
     boards.leaderboard,
     boards.plot,
     sensitivity.sensitivity,

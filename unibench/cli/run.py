@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
     layers: str, frames: int | None, detections: str | None, dtype: str | None, compiled: bool, device: str,
-    overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None, budget: int, checkpoint: Path | None,
-    arch: str | None, like: str | None, allow_random: tuple[str, ...], save_card: str | None,
+    overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None, budget: int,
+    checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
+    save_card: str | None,
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
     from unibench.cli import progress

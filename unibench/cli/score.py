@@ -34,6 +34,36 @@ def score(out: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path
     report(out)
 
 
+@click.command()
+@options(
+    OUT,
+    click.option("-m", "--model", required=True, help="Model: its name as it stands on the board."),
+    click.option("-t", "--task", required=True, help="Task or task@protocol."),
+    click.option("--layers", "layer", help="One layer, where several were scored."),
+    click.option("--to", "folder", type=DIRECTORY, required=True, help="Folder of the files."),
+    _DATA,
+    PLUGIN,
+)  # fmt: skip
+def export(
+    out: Path, model: str, task: str, layer: str | None, folder: Path, data: Path | None
+) -> None:  # fmt: skip
+    """Write what a run has predicted in the benchmark's own format: for its server, or for TrackEval."""
+    from unibench.datasets import exchange
+    from unibench.evaluation import export as exporting
+
+    found = [run for run in find_runs(out, [model], [task]) if layer in (None, run.layer)]
+    if len(found) != 1:
+        there = ", ".join(
+            f"{run.model} ({run.fingerprint}) {run.task}@{run.protocol} {run.layer}" for run in found
+        )
+        raise OneLine(
+            f"{len(found)} results fit, expected one; say which with -m, -t and --layers: {there or 'none'}"
+        )
+    form = exchange.find(found[0].task)
+    clips = exporting.export(out, found[0], folder, data)
+    click.echo(f"{folder}: {len(clips)} clips as {form.name} ({form.layout}); not kept: {form.loss}")
+
+
 def find_runs(out: Path, models: Sequence[str], tasks: Sequence[str]) -> "list[RunKey]":
     """Choose among the results in a folder.
 

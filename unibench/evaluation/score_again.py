@@ -1,6 +1,7 @@
 """Predictions that are stored are scored again: after the scoring has changed, without a network."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from unibench.datasets import truncate
 from unibench.errors import DataError, OutputError
 from unibench.evaluation.fingerprints import hash_truth
 from unibench.evaluation.pool_clips import pooled_values
-from unibench.records import Score, Tally, Truth
+from unibench.records import Clip, Score, Tally, Truth
 from unibench.results import predictions, store
+from unibench.results.predictions import Predictions
 from unibench.results.store import ClipResult, RunKey
 from unibench.tasks import registry
 from unibench.tasks.family import Scoring, Task
@@ -39,6 +41,20 @@ def score_clip(out: Path, stored: ClipResult, scoring: Scoring, truth: Truth) ->
     Raises:
         OutputError: The predictions were not kept, or are damaged.
     """
+    with predicted_of(out, stored) as predicted:
+        tally = scoring.tally(truth, predicted)
+    result = replace(stored, tally=tally, scoring=scoring.version, truth=hash_truth(truth))
+    store.write_clip(out, result)
+    return result
+
+
+@contextmanager
+def predicted_of(out: Path, stored: ClipResult) -> Iterator[Predictions]:
+    """Read the stored predictions of a clip.
+
+    Raises:
+        OutputError: The predictions were not kept, or are damaged.
+    """
     path = store.predictions_file(out, stored)
     if not stored.predictions:
         raise OutputError(
@@ -46,15 +62,12 @@ def score_clip(out: Path, stored: ClipResult, scoring: Scoring, truth: Truth) ->
             "again with --overwrite always"
         )
     with predictions.opened(path, stored.predictions) as predicted:
-        if len(predicted) != len(truth.labels):
+        if len(predicted) != stored.frames:
             raise OutputError(
-                f"{path}: labels of {len(predicted)} frames, expected {len(truth.labels)}; run it again with "
-                "--overwrite always"
+                f"{path}: labels of {len(predicted)} frames, expected {stored.frames}; run it again with --overwrite "
+                "always"
             )
-        tally = scoring.tally(truth, predicted)
-    result = replace(stored, tally=tally, scoring=scoring.version, truth=hash_truth(truth))
-    store.write_clip(out, result)
-    return result
+        yield predicted
 
 
 def score_runs(out: Path, runs: Sequence[RunKey], data: Path | None) -> Iterator[Scored]:
@@ -79,7 +92,7 @@ def _score_run(out: Path, run: RunKey, scores: Sequence[Score], data: Path | Non
     task = registry.find(run.task)
     scoring = task.family.scoring
     before = store.read_clips(out, run)
-    after = [score_clip(out, one, scoring, load_truth(one, task, data)) for one in before]
+    after = [score_clip(out, one, scoring, load_clip(one, task, data)[1]) for one in before]
     values = pooled_values(scoring, [one.tally for one in after])
     store.write_result(
         out,
@@ -107,19 +120,19 @@ def _same(one: Tally, other: Tally) -> bool:
     )
 
 
-def load_truth(stored: ClipResult, task: Task, data: Path | None) -> Truth:
-    """Read the truth that a clip was scored against.
+def load_clip(stored: ClipResult, task: Task, data: Path | None) -> tuple[Clip, Truth]:
+    """Read the clip that was tracked, without its frames, and the truth that it was scored against.
 
     Raises:
-        DataError: It is not there, or another one than that of the run.
+        DataError: It is not there, or its truth is another one than that of the run.
     """
     root = registry.folder(task, data)
     clip, truth = task.benchmark.load(root, stored.key.clip)
     if stored.partial:
-        _, truth = truncate(clip, truth, stored.frames)
+        clip, truth = truncate(clip, truth, stored.frames)
     if hash_truth(truth) != stored.truth:
         raise DataError(
             f"{root}: the truth of clip {stored.key.clip!r} is not that of the run; use the data that were run, or "
             "run them again"
         )
-    return truth
+    return clip, truth
