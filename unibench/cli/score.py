@@ -20,17 +20,41 @@ _DATA = click.option("--data", type=DIRECTORY, help="Folder with the benchmarks'
 
 
 @click.command()
-@options(OUT, _MODELS, _TASKS, _DATA, PLUGIN)
-def score(out: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None) -> None:
-    """Score stored predictions again, without any network, and write every board: after the scoring has changed."""
-    from unibench.cli.boards import report
-    from unibench.evaluation import score_again
+@click.argument("folder", required=False, type=DIRECTORY)
+@options(
+    OUT,
+    _MODELS,
+    _TASKS,
+    click.option("--name", help="With FOLDER: what boards call the tracker."),
+    _DATA,
+    PLUGIN,
+)  # fmt: skip
+def score(
+    folder: Path | None, out: Path, models: tuple[str, ...], tasks: tuple[str, ...], name: str | None,
+    data: Path | None,
+) -> None:  # fmt: skip
+    """Score what was predicted, without any network, and write every board.
 
-    for one in score_again.score_runs(out, find_runs(out, models, tasks), data):
-        run = one.run
+    Without FOLDER: the predictions that runs have kept, for instance after the scoring has changed. With FOLDER: files
+    of any tracker in the format that `unibench export` writes for the task, one for each clip; -t and --name say what
+    they are. They stand under the protocol `external`, in a column of their own.
+    """
+    from unibench.cli.boards import report
+    from unibench.evaluation import external, score_again
+
+    if folder is not None:
+        if len(tasks) != 1 or not name or models:
+            raise OneLine(f"{folder}: files of a tracker need one -t and a --name, and no -m")
+        scores = external.score_files(folder, tasks[0], name, out, data)
         click.echo(
-            f"{run.model} {run.task}@{run.protocol} {run.layer}: {one.clips} clips, {one.changed} with other counts"
+            f"{name} {scores[0].task}@{scores[0].protocol}: {scores[0].clips} clips, {scores[0].frames} frames"
         )
+    else:
+        if name:
+            raise OneLine("--name goes with a FOLDER of files; leave it out")
+        for one in score_again.score_runs(out, find_runs(out, models, tasks), data):
+            run, what = one.run, f"{one.clips} clips, {one.changed} with other counts"
+            click.echo(f"{run.model} {run.task}@{run.protocol} {run.layer}: {what}")
     report(out)
 
 

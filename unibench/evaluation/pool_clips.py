@@ -12,7 +12,7 @@ from unibench.results import store
 from unibench.results.store import ClipResult, RunKey
 from unibench.stats import bootstrap
 from unibench.tasks import protocols
-from unibench.tasks.family import Scoring
+from unibench.tasks.family import Scoring, Task
 
 
 def pool(units: Sequence[Unit], out: Path, provenance: Mapping[str, Any]) -> list[Score]:
@@ -32,7 +32,8 @@ def pool(units: Sequence[Unit], out: Path, provenance: Mapping[str, Any]) -> lis
         results = [
             one for unit in group if (one := store.read_clip(out, unit_key(unit, key.layer))) is not None
         ]
-        made = _pool_clips(group, key, results)
+        task = group[0].task
+        made = pool_run(task, task.benchmark.names(group[0].root), key, results)
         store.write_result(out, made, [one.key.clip for one in results])
         store.write_run(out, key, _record(group[0], made[0], provenance))
         pooled += made
@@ -52,10 +53,16 @@ def _record(unit: Unit, first: Score, provenance: Mapping[str, Any]) -> dict[str
     }
 
 
-def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult]) -> list[Score]:
-    task = units[0].task
+def pool_run(task: Task, clips: Sequence[str], key: RunKey, results: Sequence[ClipResult]) -> list[Score]:
+    """Pool the results of one run into its scores, with their intervals.
+
+    Args:
+        task: What was run, under its protocol.
+        clips: All clips of the benchmark; where there are more than results, the scores are partial.
+        key: Names the run.
+        results: Of its clips.
+    """
     values = pooled_values(task.family.scoring, [one.tally for one in results])
-    everything = task.benchmark.names(units[0].root)
     return [
         Score(
             model=key.model,
@@ -71,7 +78,7 @@ def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult
             ci_high=high,
             clips=len(results),
             frames=sum(one.frames for one in results),
-            partial=len(results) < len(everything) or any(one.partial for one in results),
+            partial=len(results) < len(clips) or any(one.partial for one in results),
             headline=metric == task.headline,
             protocol_hash=protocols.fingerprint(task.protocol),
             weights_hash=key.fingerprint,

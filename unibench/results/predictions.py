@@ -219,7 +219,7 @@ def _entry_name(place: int) -> str:
 
 def _encode(labels: Labels) -> _Frame:
     arrays: dict[str, Any] = {name: _packed(getattr(labels, name), name) for name in _ARRAYS}
-    masks = tuple(_Mask(*map(int, mask["size"]), mask["counts"]) for mask in labels.masks)
+    masks = tuple(_Mask(int(one["size"][0]), int(one["size"][1]), one["counts"]) for one in labels.masks)
     return _Frame(**arrays, masks=masks)
 
 

@@ -51,5 +51,5 @@ def _first_class(clip: Clip) -> int:
 
 def _classes(clip: Clip, labels: Labels) -> list[int]:
     if len(labels.classes):
-        return (labels.classes + _first_class(clip)).tolist()
+        return [int(kind) + _first_class(clip) for kind in labels.classes]
     return [_PEDESTRIAN if clip.vocabulary == mots.VOCABULARY else 1] * len(labels.ids)
