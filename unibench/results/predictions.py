@@ -8,6 +8,7 @@ zlib gives other bytes and the same checksum. Loads no torch.
 
 import hashlib
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -30,8 +31,19 @@ _FORMAT = b"unibench labels 1"
 _MOST = 2**31
 """Bytes of an entry; more is damage."""
 _ADVICE = "delete the file and give the run's command again"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, msgspec.MsgspecError, ValueError, TypeError, EOFError,
-           NotImplementedError, RuntimeError, OverflowError)  # fmt: skip
+_DAMAGE = (
+    *(
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        msgspec.MsgspecError,
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+    ),
+    *(NotImplementedError, RuntimeError, OverflowError, LookupError),
+)
 """What zipfile, msgspec and numpy raise on bytes that nobody has written."""
 _ARRAYS = ("ids", "boxes", "keypoints", "scores", "classes")
 
