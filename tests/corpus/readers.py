@@ -213,12 +213,13 @@ def _read_predicted(root: Path) -> None:
 CHECKSUM = "4a275483afc4ad0b"
 """Of what `_predicted` writes."""
 EXCHANGED = {"sot": "a.txt", "sot/got10k": "a/a_001.txt", "vos": "a/00001.png", "mot": "a.txt", "mots": "a.txt",
-             "posetrack": "a.json", "det": "a.json"}  # fmt: skip
+             "posetrack": "a.json", "pose": "a/joint_positions.mat", "det": "a.json"}  # fmt: skip
 """Format -> one of its files."""
 
 
 def _exchanged(root: Path, task: str) -> Path:
-    exchange.FORMATS[task].write(root, TRACKED, _said())
+    said = _said()
+    exchange.FORMATS[task].write(root, TRACKED, [said[0]] * 3 if task == "pose" else said)
     return root / EXCHANGED[task]
 
 
@@ -278,7 +279,7 @@ READERS = (
     *(
         Reader(f"export {task}", partial(_exchanged, task=task),
                lambda root, read=form.read: read(root, TRACKED),
-               {".txt": TEXT, ".json": JSON, ".png": BYTES}[Path(EXCHANGED[task]).suffix])
+               {".txt": TEXT, ".json": JSON, ".png": BYTES, ".mat": BYTES}[Path(EXCHANGED[task]).suffix])
         for task, form in exchange.FORMATS.items()
     ),
     Reader("run", lambda root: store.write_run(root, RUN, {"command": ["a"], "versions": {"torch": "2"}}),

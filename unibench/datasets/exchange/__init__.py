@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unibench.datasets.exchange import boxes, coco, davis, mots, posetrack, rectangles
+from unibench.datasets.exchange import boxes, coco, davis, jhmdb, mots, posetrack, rectangles
 from unibench.errors import UnknownNameError
 from unibench.records import Clip, Labels
 
@@ -64,6 +64,13 @@ FORMATS: Mapping[str, Format] = {
         "nothing",
         posetrack.write,
         posetrack.read,
+    ),
+    "pose": Format(
+        "JHMDB joints",
+        "<clip>/joint_positions.mat: pos_img, pixels from 1",
+        "scores; a joint may differ in its last digit (1e-13 px)",
+        jhmdb.write,
+        jhmdb.read,
     ),
     "det": Format(
         "COCO results JSON", "<clip>.json: image_id is the frame's number", _ROUNDING, coco.write, coco.read
