@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.corpus.mutations import Mutation, json_lines, lines, noise, torn, tre
 from tests.datasets import layouts
 from unibench.datasets import (
     davis,
+    exchange,
     got10k,
     images,
     jhmdb,
@@ -26,13 +28,14 @@ from unibench.datasets import (
     youtube_vos,
 )
 from unibench.evaluation import plan_file
+from unibench.geometry.masks import encode
 from unibench.joint import systems
 from unibench.joint.data import registry as joint_data
 from unibench.joint.data import waymo
 from unibench.joint.training import config as training
 from unibench.models import cards
-from unibench.records import Score
-from unibench.results import store
+from unibench.records import Clip, Labels, Score
+from unibench.results import predictions, store
 
 BOXES = "1,2,10,12\n2,3,10,12\n3,4,10,12\n"
 GT = "1,1,2,3,8,9,1,1,1\n2,1,3,3,8,9,1,1,0.5\n2,2,20,3,8,9,0,7,1\n3,1,4,3,8,9,1,1,1\n"
@@ -180,6 +183,46 @@ def _clip_result(root: Path) -> Path:
     return store.write_clip(root, store.ClipResult(UNIT, 9, False, "f", "d", {"J": 1.5, "n": 3.0}))
 
 
+TRACKED = Clip("a", 8, 9, 10.0, 3, lambda: iter(()), ("", "car", "pedestrian"))
+
+
+def _said() -> list[Labels]:
+    """What a tracker said of `TRACKED`."""
+    square = np.zeros((8, 9), dtype=bool)
+    square[2:5, 3:6] = True
+    labels = Labels(
+        ids=np.array([1]), boxes=np.array([[2.0, 3.0, 6.5, 7.0]]), masks=(encode(square),),
+        keypoints=np.ones((1, 15, 3)), scores=np.array([0.5]), classes=np.array([2]),
+    )  # fmt: skip
+    return [labels, Labels(), labels]
+
+
+def _predicted(root: Path) -> Path:
+    with closing(predictions.Writer()) as writer:
+        for labels in _said():
+            writer.append(labels)
+        writer.finish().save(root / "a.zip")
+    return root / "a.zip"
+
+
+def _read_predicted(root: Path) -> None:
+    with predictions.opened(root / "a.zip", CHECKSUM) as found:
+        list(found)
+
+
+CHECKSUM = "4a275483afc4ad0b"
+"""Of what `_predicted` writes."""
+EXCHANGED = {"sot": "a.txt", "sot/got10k": "a/a_001.txt", "vos": "a/00001.png", "mot": "a.txt", "mots": "a.txt",
+             "posetrack": "a.json", "pose": "a/joint_positions.mat", "det": "a.json"}  # fmt: skip
+"""Format -> one of its files."""
+
+
+def _exchanged(root: Path, task: str) -> Path:
+    said = _said()
+    exchange.FORMATS[task].write(root, TRACKED, [said[0]] * 3 if task == "pose" else said)
+    return root / EXCHANGED[task]
+
+
 def resealed(data: bytes, chance: Any) -> bytes:
     """A result spoilt, with the checksum that it would have been written with."""
     spoilt = tree(data, chance)
@@ -232,6 +275,13 @@ READERS = (
     Reader("plan", _plan, lambda root: plan_file.read(root / "plan.json"), JSON),
     Reader("clip result", _clip_result, lambda root: store.read_clip(root, UNIT), (resealed, resealed, *JSON)),
     Reader("result", lambda root: store.write_result(root, [SCORE]), store.read_scores, (resealed, resealed, *JSON)),
+    Reader("predictions", _predicted, _read_predicted, BYTES),
+    *(
+        Reader(f"export {task}", partial(_exchanged, task=task),
+               lambda root, read=form.read: read(root, TRACKED),
+               {".txt": TEXT, ".json": JSON, ".png": BYTES, ".mat": BYTES}[Path(EXCHANGED[task]).suffix])
+        for task, form in exchange.FORMATS.items()
+    ),
     Reader("run", lambda root: store.write_run(root, RUN, {"command": ["a"], "versions": {"torch": "2"}}),
            lambda root: store.read_run(root, RUN), JSON),
 )  # fmt: skip

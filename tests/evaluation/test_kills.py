@@ -1,5 +1,6 @@
 """Workers that are killed at random moments, or do the same work at once: nothing is lost, torn or different."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation import sweeps
+from unibench.results import predictions
 
 CLIPS = 24
 FEW = 4
@@ -54,6 +56,14 @@ def kill(arguments: list[object], clips: int, delay: float) -> None:
     print(f"killed after {time.perf_counter() - start:.2f} s: {last}")
 
 
+def assert_every_score_has_its_predictions(out: Path) -> None:
+    for path in out.rglob("clips/*.json"):
+        record = json.loads(path.read_text())
+        file = path.parent.parent / "predictions" / f"{path.stem}.{record['predictions']}.zip"
+        with predictions.opened(file, record["predictions"]) as predicted:
+            assert len(predicted) == record["frames"]
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_what_is_left_after_kills_is_what_one_run_leaves(
     kills: int, sweep: tuple[Path, dict[str, bytes]], tmp_path: Path
@@ -64,6 +74,7 @@ def test_what_is_left_after_kills_is_what_one_run_leaves(
     for _ in range(kills):
         clips = int(rng.integers(FEW + 1))
         kill(same, clips, float(rng.uniform(0, MOMENT if clips else 2.0)))
+        assert_every_score_has_its_predictions(tmp_path)
     before = len(list(tmp_path.rglob("clips/*.json")))
     finish(*same)
     finish("merge", "-o", tmp_path)

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 import unibench
 from tests.models.test_cards import CARD
 from unibench.cli import main
-from unibench.evaluation.fingerprints import result_fingerprint
+from unibench.evaluation.fingerprints import tracking_fingerprint
 from unibench.evaluation.units import list_units
 from unibench.models import cards, download, fetch
 from unibench.results import store
@@ -162,28 +162,23 @@ def test_two_folders_of_detections_of_one_name_are_two_results(
     assert [score for score in store.read_scores(Path("out")) if score.headline] == heads
 
 
-def test_a_release_leaves_results_valid_and_another_version_of_a_protocol_or_scoring_does_not(
+def test_a_release_leaves_results_valid_and_another_version_of_a_protocol_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (unit, *_) = list_units([cards.find("lab-colour")], [registry.find(TASK)], None, frames=FRAMES)
     clip, truth = registry.load_clip(unit.task, unit.root, unit.clip, FRAMES)
 
     def fingerprint(**changes: str) -> str:
-        family, protocol = unit.task.family, unit.task.protocol
-        if "scoring" in changes:
-            family = replace(family, scoring=replace(family.scoring, version=changes["scoring"]))
-        if "protocol" in changes:
-            protocol = replace(protocol, version=changes["protocol"])
-        task = replace(unit.task, family=family, protocol=protocol)
-        return result_fingerprint(replace(unit, task=task), "pooled", clip, truth)
+        task = replace(unit.task, protocol=replace(unit.task.protocol, **changes))
+        return tracking_fingerprint(replace(unit, task=task), "pooled", clip, truth)
 
     now = fingerprint()
     monkeypatch.setattr(metadata, "version", lambda name: "99.0.0")
     assert fingerprint() == now
     (later, *_) = list_units([cards.find("lab-colour")], [registry.find(TASK)], None, frames=FRAMES)
     assert later.fingerprint == unit.fingerprint
-    assert fingerprint(protocol="1.9") == now  # a minor version changes no number
-    assert len({now, fingerprint(protocol="9.0"), fingerprint(scoring="9")}) == 3
+    assert fingerprint(version="1.9") == now  # a minor version changes no number
+    assert fingerprint(version="9.0") != now
 
 
 @pytest.mark.parametrize("damage", ["empty", "edited"])

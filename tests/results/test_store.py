@@ -66,10 +66,13 @@ def test_a_clip_file_is_plain_sorted_json_without_times(tmp_path):
         " },\n"
         ' "note": "",\n'
         ' "partial": false,\n'
+        ' "predictions": "",\n'
+        ' "scoring": "",\n'
         ' "tally": {\n'
         '  "distance": 0.1,\n'
         '  "tp": 3.0\n'
-        " }\n"
+        " },\n"
+        ' "truth": ""\n'
         "}\n"
     )
 

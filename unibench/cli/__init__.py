@@ -20,6 +20,7 @@ from unibench.cli import (
     probe,
     run,
     schemas,
+    score,
     sensitivity,
     threads,
 )
@@ -84,6 +85,8 @@ for command in (
     checks.tasks,
     checks.data,
     checks.check_scores,
+    score.score,
+    score.export,
     boards.leaderboard,
     boards.plot,
     sensitivity.sensitivity,

@@ -136,3 +136,20 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
     scores = stored.scores(out)
     known = card_facts.collect(score.model for score in scores)
     tables.show_paths(write(boards.arrange(scores, known, out), out))
+
+
+def report(out: Path) -> None:
+    """Write the boards from the stored scores and print the table."""
+    from unibench.cli import tables
+    from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
+
+    scores = stored.scores(out)
+    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
+    tied = compare.ties(board, out)
+    paths = [
+        *leaderboard.write(board, out, tied),
+        *radar.write(board, out),
+        *correlation.write(board, out),
+    ]
+    tables.show(leaderboard.table(board, tied))
+    tables.show_paths(paths)

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.options import ANY_PATH, DEVICE, DIRECTORY, OFFLINE, OUT, OVERWRITE, PLUGIN, options
+from unibench.cli.options import (
+    ANY_PATH,
+    DEVICE,
+    DIRECTORY,
+    OFFLINE,
+    OUT,
+    OVERWRITE,
+    PLUGIN,
+    PREDICTIONS,
+    options,
+)
 from unibench.cli.request import SELECTION, select
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -55,12 +65,13 @@ def plan(
     click.option("--weights", "weights_path", type=ANY_PATH, help="Weights file or folder, if not the plan's."),
     DEVICE,
     OVERWRITE,
+    PREDICTIONS,
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
 def work(
     path: Path, shard: tuple[int, int], out: Path, data: Path | None, weights_path: Path | None, device: str,
-    overwrite: str,
+    overwrite: str, keep_predictions: bool,
 ) -> None:  # fmt: skip
     """Score one shard of a plan, clip by clip; running the same command again does only what is missing."""
     from unibench.cli import progress
@@ -69,6 +80,7 @@ def work(
     progress.work(
         plan_file.read(path), shard, out,
         data=data, weights_path=weights_path, device=device, overwrite=overwrite == "always",
+        keep_predictions=keep_predictions,
     )  # fmt: skip
 
 

@@ -58,6 +58,10 @@ OVERWRITE = click.option(
     "--overwrite", type=click.Choice(["only-missing", "always"]), default="only-missing", show_default=True,
     help="Whether clips that are scored already are scored again.",
 )  # fmt: skip
+PREDICTIONS = click.option(
+    "--predictions/--no-predictions", "keep_predictions", default=True, show_default=True,
+    help="Keep what trackers say, to be scored again or exported.",
+)  # fmt: skip
 BUDGET = click.option(
     "--cache-budget", "budget", type=size, default="30G", show_default=True,
     help="What that folder may take: 30G, 500M. When it is used up, nothing more is kept.",

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from unibench.cli import tables
+from unibench.cli.boards import report
 from unibench.cli.request import Selection
 from unibench.datasets import BENCHMARKS
 from unibench.evaluation import plan_file, run_clip, shards
@@ -27,8 +27,9 @@ from unibench.evaluation.plan_file import Plan
 from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
 from unibench.features.cache import FeatureCache
+from unibench.features.cache_folder import human
 from unibench.models import cards
-from unibench.results import provenance
+from unibench.results import provenance, store
 from unibench.tasks import protocols, registry
 from unibench.tasks.registry import FAMILIES
 
@@ -64,6 +65,7 @@ def run(
     workers: int | None = None,
     plugins: Sequence[str] = (),
     features: FeatureCache | None = None,
+    keep_predictions: bool = True,
 ) -> None:
     """Evaluate with progress on the terminal, then write every board. See `evaluation.evaluate`.
 
@@ -73,11 +75,12 @@ def run(
         made = evaluate(
             chosen.cards, chosen.tasks, output=out, data=data, weights_path=weights_path, layers=chosen.layers,
             frames=frames, device=device, overwrite=overwrite, executor=executor, workers=workers, plugins=plugins,
-            features=features, command=sys.argv, progress=progress,
+            features=features, keep_predictions=keep_predictions, command=sys.argv, progress=progress,
         )  # fmt: skip
     _show_failures(made.done)
     if made.rows:
         report(out)
+    _say_size(out)
     _end(made.done)
 
 
@@ -90,6 +93,7 @@ def work(
     weights_path: Path | None,
     device: str,
     overwrite: bool,
+    keep_predictions: bool,
 ) -> None:
     """Run one shard of a plan with progress; its results and the plan are left in the folder, to be merged.
 
@@ -100,7 +104,9 @@ def work(
     weights_path = weights_path or (Path(sweep.weights) if sweep.weights else None)
     units = shards.find_units(sweep, planned, data, weights_path)
     shards.keep(sweep, out)
-    results = run_clip.execute(units, out, weights_path, device=device, overwrite=overwrite)
+    results = run_clip.execute(
+        units, out, weights_path, device=device, overwrite=overwrite, keep_predictions=keep_predictions
+    )
     done = []
     with _shown() as progress:
         for one in shards.check_truth(results, planned, units, out):
@@ -109,6 +115,7 @@ def work(
     _show_failures(done)
     say(f"shard {shard[0]} of {shard[1]}: {len(done)} of {len(sweep.units)} clips; when all are done: "
         f"unibench merge -o {out}")  # fmt: skip
+    _say_size(out)
     _end(done)
 
 
@@ -131,6 +138,12 @@ def merge(out: Path, command: Sequence[str]) -> None:
         sys.exit(1)
 
 
+def _say_size(out: Path) -> None:
+    files, size = store.predictions_size(out)
+    if files:
+        say(f"predictions: {human(size)} in {files} files; to score them again: unibench score -o {out}")
+
+
 def _show_failures(done: Sequence[Done]) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for one in done:
@@ -143,22 +156,6 @@ def _end(done: Sequence[Done]) -> None:
     if failed:
         say(f"{failed} of {len(done)} clips failed, the others are kept; the same command tries them again")
         sys.exit(1)
-
-
-def report(out: Path) -> None:
-    """Write the boards from the stored scores and print the table."""
-    from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
-
-    scores = stored.scores(out)
-    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
-    tied = compare.ties(board, out)
-    paths = [
-        *leaderboard.write(board, out, tied),
-        *radar.write(board, out),
-        *correlation.write(board, out),
-    ]
-    tables.show(leaderboard.table(board, tied))
-    tables.show_paths(paths)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from unibench.cli.options import (
     OUT,
     OVERWRITE,
     PLUGIN,
+    PREDICTIONS,
     OneLine,
     options,
     plugins_asked,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     OUT,
     DEVICE,
     OVERWRITE,
+    PREDICTIONS,
     click.option("--executor", default="local", show_default=True,
                  help="Who does the work: local, submitit (a Slurm cluster), ray, or another that is installed."),
     click.option("--workers", type=click.IntRange(min=1),
@@ -52,8 +54,9 @@ if TYPE_CHECKING:
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
     layers: str, frames: int | None, detections: str | None, dtype: str | None, compiled: bool, device: str,
-    overwrite: str, executor: str, workers: int | None, cache: Path | None, budget: int, checkpoint: Path | None,
-    arch: str | None, like: str | None, allow_random: tuple[str, ...], save_card: str | None,
+    overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None, budget: int,
+    checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
+    save_card: str | None,
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
     from unibench.cli import progress
@@ -65,7 +68,7 @@ def run(
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),
-        features=FeatureCache(cache.resolve(), budget) if cache else None,
+        features=FeatureCache(cache.resolve(), budget) if cache else None, keep_predictions=keep_predictions,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from unibench.records import Clip, Labels, Truth
 
 FPS = 25.0  # the benchmark does not say
 JOINTS = 15
-_MAT = "joint_positions.mat"
+MAT = "joint_positions.mat"
 
 
 def names(root: Path) -> list[str]:
@@ -38,13 +38,13 @@ def names(root: Path) -> list[str]:
     Raises:
         DataError: There are none.
     """
-    require_folder(root, f"JHMDB: Rename_Images and joint_positions/<action>/<clip>/{_MAT}")
+    require_folder(root, f"JHMDB: Rename_Images and joint_positions/<action>/<clip>/{MAT}")
     splits = visible(root / "splits", "*_test_split1.txt")
     if splits:
         return found_clips([name for file in splits for name in _tested(file)], root / "splits", "test clips")
-    files = visible(root / "joint_positions", f"*/*/{_MAT}")
+    files = visible(root / "joint_positions", f"*/*/{MAT}")
     return found_clips(
-        [f"{file.parts[-3]}/{file.parts[-2]}" for file in files], root, f"<action>/<clip>/{_MAT}"
+        [f"{file.parts[-3]}/{file.parts[-2]}" for file in files], root, f"<action>/<clip>/{MAT}"
     )
 
 
@@ -58,8 +58,8 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     Raises:
         DataError: Joints or frames are missing or damaged.
     """
-    file = inside(root / "joint_positions", name) / _MAT
-    joints = _joints(file)
+    file = inside(root / "joint_positions", name) / MAT
+    joints = read_joints(file)
     images = list_images(inside(root / "Rename_Images", name))
     if len(images) < len(joints):
         fail(
@@ -78,8 +78,12 @@ def _tested(file: Path) -> list[str]:
     return [f"{action}/{row[0].removesuffix('.avi')}" for row in rows if row[1:] == ["2"]]
 
 
-def _joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
-    """Read `pos_img` (2, joint, frame), which counts pixels from 1, as (frame, joint, 3) counting from 0."""
+def read_joints(file: Path) -> Float[np.ndarray, "frame 15 3"]:
+    """Read `pos_img` (2, joint, frame), which counts pixels from 1, as (frame, joint, 3) counting from 0.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds other joints.
+    """
     try:
         positions = read_array(read_bytes(file), "pos_img").astype(np.float64)
     except ValueError as error:

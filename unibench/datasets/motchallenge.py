@@ -217,6 +217,37 @@ def read_detections(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
     return tuple(Labels(boxes=_xyxy(table.values[rows]), scores=table.values[rows, 6]) for rows in groups)
 
 
+def read_tracks(file: Path, numbers: tuple[int, ...], kinds: int = 0) -> tuple[Labels, ...]:
+    """Read what a tracker has written in the same rows, with the id of its track in each.
+
+    Args:
+        file: Text file; it may be empty.
+        numbers: The number of each frame of the clip.
+        kinds: Number of classes, which the eighth column then counts from 1; 0: none.
+
+    Returns:
+        Ids, boxes, scores and classes of each frame, in the file's order.
+
+    Raises:
+        DataError: A row is malformed, not finite, of negative size, of a class or a frame that does not exist, or
+            repeats an id.
+    """
+    table = _boxes(file, range(8 if kinds else 7, 11))
+    classes = table.integers(7, "a class") - 1 if kinds else np.full(len(table.lines), -1)
+    table.refuse((classes >= kinds) | ((classes < 0) & (kinds > 0)), "a class", f"expected 1 to {kinds}")
+    index, ids = frame_index(table, numbers), table.integers(1, "an id")
+    _refuse_repeats(table, index, ids, np.ones(len(ids), dtype=bool))
+    return tuple(
+        Labels(
+            ids=ids[rows],
+            boxes=_xyxy(table.values[rows]),
+            scores=table.values[rows, 6],
+            classes=classes[rows if kinds else []],
+        )
+        for rows in rows_by_frame(index, len(numbers))
+    )
+
+
 def _truth_rows(
     folder: Path, columns: range, numbers: tuple[int, ...]
 ) -> tuple[Table, Int[np.ndarray, " row"]]:

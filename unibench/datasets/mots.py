@@ -79,13 +79,16 @@ def labels_of(rows: list[Row]) -> Labels:
     )
 
 
-def read_rows(file: Path, numbers: tuple[int, ...], size: tuple[int, int]) -> list[list[Row]]:
+def read_rows(
+    file: Path, numbers: tuple[int, ...], size: tuple[int, int], kinds: tuple[int, ...] = (1, 2, IGNORE)
+) -> list[list[Row]]:
     """Read rows `frame id class height width rle`.
 
     Args:
         file: Text file.
         numbers: The number of each frame of the clip.
         size: (height, width) of its frames in pixels.
+        kinds: Classes that a row may have.
 
     Returns:
         The rows of each frame, in the file's order.
@@ -99,7 +102,7 @@ def read_rows(file: Path, numbers: tuple[int, ...], size: tuple[int, int]) -> li
     for line, text in enumerate(read_text(file).splitlines(), start=1):
         if not text.strip():
             continue
-        number, row = _row(f"{file}:{line}", text.split(), size)
+        number, row = _row(f"{file}:{line}", text.split(), size, kinds)
         if number not in position:
             fail(
                 f"{file}:{line}",
@@ -135,7 +138,7 @@ def read_detections(file: Path, numbers: tuple[int, ...], size: tuple[int, int])
     )
 
 
-def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row]:
+def _row(where: str, fields: list[str], size: tuple[int, int], kinds: tuple[int, ...]) -> tuple[int, Row]:
     if len(fields) != 6:
         fail(
             where, f"{len(fields)} columns, expected 6: frame id class height width rle", "correct this line"
@@ -146,10 +149,9 @@ def _row(where: str, fields: list[str], size: tuple[int, int]) -> tuple[int, Row
     if (height, width) != size:
         found = f"a mask of {width}x{height} pixels, expected the frame's {size[1]}x{size[0]}"
         fail(where, found, "use masks of the same resolution")
-    if kind not in (1, 2, IGNORE):
-        fail(
-            where, f"class {kind}, expected 1 (car), 2 (pedestrian) or {IGNORE} (ignore)", "correct this line"
-        )
+    if kind not in kinds:
+        known = "1 (car), 2 (pedestrian) or 10 (ignore)" if IGNORE in kinds else f"one of {kinds}"
+        fail(where, f"class {kind}, expected {known}", "correct this line")
     counts = fields[5].encode()
     if not masks.covers(counts, height * width):
         fail(where, "a run-length mask that does not fill its frame", "the file is damaged; fetch it again")

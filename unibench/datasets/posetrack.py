@@ -11,7 +11,7 @@ Reference:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -139,6 +139,27 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     return image_clip(name, paths, FPS, vocabulary=VOCABULARY), truth
 
 
+def read_tracks(file: Path, length: int) -> tuple[Labels, ...]:
+    """Read tracked people in the same form; a `keypoints` triple is x, y, score.
+
+    Args:
+        file: JSON file whose `images` are the clip's frames, in order.
+        length: Number of frames of the clip.
+
+    Raises:
+        DataError: The file is malformed, has another number of frames, or lacks the track of a person.
+    """
+    frames = _people(file, length)
+    for people in frames:
+        for one in people:
+            if one.person.track_id is None:
+                fail(one.where, "no track_id", "every tracked person has one")
+    return tuple(
+        replace(_detected(people), ids=np.array([one.person.track_id for one in people], dtype=np.int64))
+        for people in frames
+    )
+
+
 def read_detections(file: Path, length: int) -> tuple[Labels, ...]:
     """Read detected people in the same form; a `keypoints` triple is x, y, score.
 
@@ -151,6 +172,11 @@ def read_detections(file: Path, length: int) -> tuple[Labels, ...]:
     Raises:
         DataError: The file is malformed or has another number of frames.
     """
+    return tuple(map(_detected, _people(file, length)))
+
+
+def _people(file: Path, length: int) -> list[list[_Annotation]]:
+    """The annotations of every frame of a clip of so many."""
     content = _read(file)
     if len(content.images) != length:
         fail(
@@ -159,7 +185,7 @@ def read_detections(file: Path, length: int) -> tuple[Labels, ...]:
             "list every frame once",
         )
     people = _by_image(file, content)
-    return tuple(_detected(people[image.id]) for image in content.images)
+    return [people[image.id] for image in content.images]
 
 
 def _annotations(root: Path) -> Path:

@@ -64,6 +64,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
     workers: int | None = None,
     plugins: Sequence[str] = (),
     features: FeatureCache | None = None,
+    keep_predictions: bool = True,
     command: Sequence[str] = ("unibench.evaluate",),
     progress: Callable[[Done, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -83,6 +84,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         workers: Clips at a time; None: one a device.
         plugins: Plug-ins that workers import first.
         features: Where feature maps are kept; None: nowhere.
+        keep_predictions: Whether what trackers say is stored beside the scores, to be scored again or exported.
         command: Stands in the record of each result.
         progress: Called with what became of each clip, and the number of all clips.
 
@@ -109,6 +111,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         overwrite,
         tuple(plugins),
         features,
+        keep_predictions,
     )
     done = []
     for one in executors.find(executor)([executors.absolute(unit) for unit in units], job):

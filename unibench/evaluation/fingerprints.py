@@ -18,11 +18,12 @@ def unit_key(unit: Unit, layer: str) -> UnitKey:
     return UnitKey(*unit.model, unit.task.name, protocols.label(unit.task.protocol), layer, unit.clip)
 
 
-def result_fingerprint(unit: Unit, layer: str, clip: Clip, truth: Truth) -> str:
-    """Hash over everything that the result depends on and that is known before the frames are read.
+def tracking_fingerprint(unit: Unit, layer: str, clip: Clip, truth: Truth) -> str:
+    """Hash over everything that the predictions depend on and that is known before the frames are read.
 
     The frames take part by name, size and end of their files, so that a changed frame is noticed before it is decoded.
-    The versions of the protocol and of the scoring take part, unibench's own does not: a release leaves results valid.
+    The truth takes part, for prompts and oracle detections are made of it. The version of the protocol takes part,
+    unibench's own does not: a release leaves results valid. That of the scoring stands beside it in a result.
 
     Args:
         unit: The clip and the task.
@@ -31,10 +32,16 @@ def result_fingerprint(unit: Unit, layer: str, clip: Clip, truth: Truth) -> str:
         truth: The clip's truth.
     """
     return digest(
-        unit.fingerprint, layer, unit.task.name, protocols.fingerprint(unit.task.protocol),
-        unit.task.family.scoring.version, unit.clip, str(unit.frames), hash_labels(*truth.labels, *truth.ignored),
-        hash_files(clip),
+        unit.fingerprint, layer, unit.task.name, protocols.fingerprint(unit.task.protocol), unit.clip,
+        str(unit.frames), hash_labels(*truth.labels, *truth.ignored), hash_files(clip),
     )  # fmt: skip
+
+
+def hash_truth(truth: Truth) -> str:
+    """Hash over everything that a scoring reads of a truth."""
+    scales = [(one.shape, one.tobytes().hex()) for one in truth.scales]
+    rest = repr((len(truth.labels), scales, truth.scored, truth.size))
+    return digest(hash_labels(*truth.labels, *truth.ignored), rest)
 
 
 def hash_labels(*labels: Labels) -> str:

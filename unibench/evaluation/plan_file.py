@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unibench import schema
 from unibench.errors import PlanError
-from unibench.evaluation.fingerprints import result_fingerprint
+from unibench.evaluation.fingerprints import tracking_fingerprint
 from unibench.evaluation.units import Unit
 from unibench.records import Clip
 from unibench.tasks import protocols, registry
@@ -117,7 +117,7 @@ def make(
         clip, truth = registry.load_clip(group[0].task, group[0].root, group[0].clip, group[0].frames)
         shown = clip.length * pixels(group[0].task, clip)
         for unit in group:
-            results = {layer: result_fingerprint(unit, layer, clip, truth) for layer in unit.layers}
+            results = {layer: tracking_fingerprint(unit, layer, clip, truth) for layer in unit.layers}
             cost = round(shown * (unit.card.architecture.parameters + FLOOR) / 1e15, 6)
             planned.append(
                 PlannedUnit(model_numbers[unit.model], task_numbers[label], unit.clip, cost, results)

@@ -7,11 +7,12 @@ from typing import Any
 
 from unibench.evaluation.fingerprints import digest, unit_key
 from unibench.evaluation.units import Unit
-from unibench.records import Score
+from unibench.records import Score, Tally
 from unibench.results import store
 from unibench.results.store import ClipResult, RunKey
 from unibench.stats import bootstrap
 from unibench.tasks import protocols
+from unibench.tasks.family import Scoring, Task
 
 
 def pool(units: Sequence[Unit], out: Path, provenance: Mapping[str, Any]) -> list[Score]:
@@ -31,7 +32,8 @@ def pool(units: Sequence[Unit], out: Path, provenance: Mapping[str, Any]) -> lis
         results = [
             one for unit in group if (one := store.read_clip(out, unit_key(unit, key.layer))) is not None
         ]
-        made = _pool_clips(group, key, results)
+        task = group[0].task
+        made = pool_run(task, task.benchmark.names(group[0].root), key, results)
         store.write_result(out, made, [one.key.clip for one in results])
         store.write_run(out, key, _record(group[0], made[0], provenance))
         pooled += made
@@ -51,13 +53,16 @@ def _record(unit: Unit, first: Score, provenance: Mapping[str, Any]) -> dict[str
     }
 
 
-def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult]) -> list[Score]:
-    task = units[0].task
-    scoring = task.family.scoring
-    tallies = [one.tally for one in results]
-    values = scoring.pool(tallies)
-    intervals = bootstrap.bootstrap(tallies, scoring.pool, additive=scoring.additive)
-    everything = task.benchmark.names(units[0].root)
+def pool_run(task: Task, clips: Sequence[str], key: RunKey, results: Sequence[ClipResult]) -> list[Score]:
+    """Pool the results of one run into its scores, with their intervals.
+
+    Args:
+        task: What was run, under its protocol.
+        clips: All clips of the benchmark; where there are more than results, the scores are partial.
+        key: Names the run.
+        results: Of its clips.
+    """
+    values = pooled_values(task.family.scoring, [one.tally for one in results])
     return [
         Score(
             model=key.model,
@@ -68,20 +73,33 @@ def _pool_clips(units: Sequence[Unit], key: RunKey, results: Sequence[ClipResult
             protocol_version=task.protocol.version,
             detections=protocols.source_name(task.protocol),
             metric=metric,
-            value=float(value),
-            ci_low=interval.low if (interval := intervals[metric]) else math.nan,
-            ci_high=interval.high if interval else math.nan,
+            value=value,
+            ci_low=low,
+            ci_high=high,
             clips=len(results),
             frames=sum(one.frames for one in results),
-            partial=len(results) < len(everything) or any(one.partial for one in results),
+            partial=len(results) < len(clips) or any(one.partial for one in results),
             headline=metric == task.headline,
             protocol_hash=protocols.fingerprint(task.protocol),
             weights_hash=key.fingerprint,
             data_hash=digest(*(f"{one.key.clip} {one.data}" for one in results)),
             note=_note(results),
         )
-        for metric, value in values.items()
+        for metric, (value, low, high) in values.items()
     ]
+
+
+def pooled_values(scoring: Scoring, tallies: Sequence[Tally]) -> dict[str, tuple[float, float, float]]:
+    """Pool the tallies of clips: metric -> value, lower and upper end of its 95 % interval (NaN: too few clips)."""
+    intervals = bootstrap.bootstrap(tallies, scoring.pool, additive=scoring.additive)
+    return {
+        metric: (
+            float(value),
+            interval.low if (interval := intervals[metric]) else math.nan,
+            interval.high if interval else math.nan,
+        )
+        for metric, value in scoring.pool(tallies).items()
+    }
 
 
 def _note(results: Sequence[ClipResult]) -> str:

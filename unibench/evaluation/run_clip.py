@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,13 +25,21 @@ from unibench.errors import (
     WeightsError,
 )
 from unibench.evaluation import heap
-from unibench.evaluation.fingerprints import digest, hash_labels, result_fingerprint, unit_key
+from unibench.evaluation.fingerprints import (
+    digest,
+    hash_labels,
+    hash_truth,
+    tracking_fingerprint,
+    unit_key,
+)
+from unibench.evaluation.score_again import score_clip
 from unibench.evaluation.units import Unit, by_model, share_a_clip
 from unibench.features import batching
 from unibench.features.cache import FeatureCache
 from unibench.models import frozen
-from unibench.records import Clip, Frame, Labels, Model, Truth
+from unibench.records import Clip, Frame, Model, Truth
 from unibench.results import store
+from unibench.results.predictions import Predictions, Writer
 from unibench.results.store import ClipResult
 from unibench.tasks import registry
 
@@ -59,6 +67,7 @@ def execute(
     device: str = "cpu",
     overwrite: bool = False,
     features: FeatureCache | None = None,
+    keep_predictions: bool = True,
 ) -> Iterator[Done]:
     """Run units, clip by clip; a unit that fails does not stop the others.
 
@@ -69,6 +78,7 @@ def execute(
         device: A torch device.
         overwrite: Compute again what is there.
         features: Where feature maps are kept; None: nowhere.
+        keep_predictions: Whether what trackers say is stored beside the scores.
 
     Yields:
         What became of each unit, when its results are on disk.
@@ -80,10 +90,12 @@ def execute(
     frozen.find_device(device)
     for group in by_model(units):
         model = models.open(group[0].card, weights_path, device, features)
-        yield from run_model(group, model, out, overwrite=overwrite)
+        yield from run_model(group, model, out, overwrite=overwrite, keep_predictions=keep_predictions)
 
 
-def run_model(units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool = False) -> Iterator[Done]:
+def run_model(
+    units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool = False, keep_predictions: bool = True
+) -> Iterator[Done]:
     """Run units of one model; one that fails does not stop the others.
 
     Units that differ in their protocol only are run together: their clip is decoded once, and the network is run once
@@ -94,6 +106,7 @@ def run_model(units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool
         model: Its network is built only if there is something to do.
         out: Root folder of the results.
         overwrite: Compute again what is there.
+        keep_predictions: Whether what trackers say is stored beside the scores.
 
     Yields:
         What became of each unit, when its results are on disk.
@@ -104,7 +117,7 @@ def run_model(units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool
     for group in share_a_clip(units):
         start = time.perf_counter()
         try:
-            jobs = _jobs(group, out, overwrite=overwrite)
+            jobs = _jobs(group, out, overwrite=overwrite, keep=keep_predictions)
             ready = _share_passes(model, jobs) if any(job.fingerprints for job in jobs) else None
         except STOPPING:
             raise
@@ -113,7 +126,9 @@ def run_model(units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool
             continue
         yield from (Done(job.unit, 0.0) for job in jobs if not job.fingerprints)
         if ready is not None:
-            yield from _run_together([job for job in jobs if job.fingerprints], *ready, out)
+            yield from _run_together(
+                [job for job in jobs if job.fingerprints], *ready, out, keep=keep_predictions
+            )
 
 
 def _reason(error: Exception) -> str:
@@ -137,17 +152,17 @@ class _Job:
     """Layers whose results are missing -> the fingerprints that these will have."""
 
 
-def _jobs(units: Sequence[Unit], out: Path, *, overwrite: bool) -> list[_Job]:
+def _jobs(units: Sequence[Unit], out: Path, *, overwrite: bool, keep: bool) -> list[_Job]:
     """Find out what is missing of units on one clip."""
     first = units[0]
     clip, truth = registry.load_clip(first.task, first.root, first.clip, first.frames)
     jobs = []
     for unit in units:
-        fingerprints = {layer: result_fingerprint(unit, layer, clip, truth) for layer in unit.layers}
+        fingerprints = {layer: tracking_fingerprint(unit, layer, clip, truth) for layer in unit.layers}
         missing = {
             layer: one
             for layer, one in fingerprints.items()
-            if overwrite or not _is_done(out, unit, layer, one)
+            if overwrite or not _is_done(out, unit, layer, one, truth, keep=keep)
         }
         jobs.append(_Job(unit, clip, truth, missing))
     return jobs
@@ -162,7 +177,7 @@ def _share_passes(model: Model, jobs: Sequence[_Job]) -> tuple[Model, Callable[[
 
 
 def _run_together(
-    jobs: Sequence[_Job], model: Model, forget: Callable[[], None], out: Path
+    jobs: Sequence[_Job], model: Model, forget: Callable[[], None], out: Path, *, keep: bool
 ) -> Iterator[Done]:
     """Run units of one clip, in turns frame by frame, so that each frame is decoded and passed to the network once.
 
@@ -171,7 +186,9 @@ def _run_together(
     seconds = dict.fromkeys(range(len(jobs)), 0.0)
     with closing(batching.prefetch(_hashed(jobs[0].clip.frames()))) as frames:
         branches = batching.tee(frames, len(jobs))
-        turns = {number: _track(job, model, branches.pop(0), out) for number, job in enumerate(jobs)}
+        turns = {
+            number: _track(job, model, branches.pop(0), out, keep=keep) for number, job in enumerate(jobs)
+        }
         while turns:
             forget()
             for number in list(turns):
@@ -196,34 +213,50 @@ def _take(turn: Iterator[None]) -> str | None:
     return None
 
 
-def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path) -> Iterator[None]:
-    """Track one clip frame by frame, score it, and write one file a layer."""
+def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path, *, keep: bool) -> Iterator[None]:
+    """Track one clip frame by frame, score it, and write one result a layer."""
     unit, clip = job.unit, job.clip
     # a tracker in steps hands its head one frame after the other, however many it pulls
     lookahead = math.inf if model.runs_in_steps(unit.task) else float(unit.task.protocol.lookahead)
     watch = _Watch(job, frames, lookahead)
-    predictions: dict[str, list[Labels]] = {layer: [] for layer in job.fingerprints}
     track = model.bind(unit.task, list(job.fingerprints))
-    for labels in track(replace(clip, frames=watch.frames)):
-        watch.yielded += 1
-        for layer, predicted in predictions.items():
-            predicted.append(labels[layer])
-        if watch.yielded % heap.FRAMES == 0:
-            heap.trim()
-        yield
-    if watch.yielded != clip.length:
-        raise TrackerError(
-            f"{unit.task.name}, clip {unit.clip!r}: labels of {watch.yielded} frames, expected {clip.length}"
-        )
-    data = digest(watch.data, hash_labels(*job.truth.labels))
-    for layer, fingerprint in job.fingerprints.items():
-        tally = unit.task.family.scoring.tally(job.truth, predictions[layer])
-        partial = unit.frames is not None
-        note = "; ".join(filter(None, (model.caveat, model.warning())))
-        store.write_clip(
-            out,
-            ClipResult(unit_key(unit, layer), clip.length, partial, fingerprint, data, tally, note),
-        )
+    with ExitStack() as stack:
+        writers = {layer: stack.enter_context(closing(Writer())) for layer in job.fingerprints}
+        for labels in track(replace(clip, frames=watch.frames)):
+            watch.yielded += 1
+            for layer, writer in writers.items():
+                writer.append(labels[layer])
+            if watch.yielded % heap.FRAMES == 0:
+                heap.trim()
+            yield
+        if watch.yielded != clip.length:
+            raise TrackerError(
+                f"{unit.task.name}, clip {unit.clip!r}: labels of {watch.yielded} frames, expected {clip.length}"
+            )
+        data = digest(watch.data, hash_labels(*job.truth.labels))
+        for layer, writer in writers.items():
+            _score(job, layer, writer.finish(), data, "; ".join(filter(None, (model.caveat, model.warning()))),
+                   out, keep=keep)  # fmt: skip
+
+
+def _score(
+    job: _Job, layer: str, predicted: Predictions, data: str, note: str, out: Path, *, keep: bool
+) -> None:
+    """Score what a layer has said of a clip, and write it. What is scored is read from the file that is kept."""
+    scoring = job.unit.task.family.scoring
+    result = ClipResult(
+        key=unit_key(job.unit, layer),
+        frames=job.clip.length,
+        partial=job.unit.frames is not None,
+        fingerprint=job.fingerprints[layer],
+        data=data,
+        tally=scoring.tally(job.truth, predicted),
+        note=note,
+        scoring=scoring.version,
+        truth=hash_truth(job.truth),
+        predictions=predicted.checksum if keep else "",
+    )
+    store.write_clip(out, result, predicted if keep else None)
 
 
 def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
@@ -257,10 +290,20 @@ class _Watch:
             yield frame
 
 
-def _is_done(out: Path, unit: Unit, layer: str, fingerprint: str) -> bool:
+def _is_done(out: Path, unit: Unit, layer: str, fingerprint: str, truth: Truth, *, keep: bool) -> bool:
+    """Whether a layer's result is there; one of another scoring is scored again from its predictions."""
+    scoring = unit.task.family.scoring
     try:
         stored = store.read_clip(out, unit_key(unit, layer))
+        if stored is None or stored.fingerprint != fingerprint:
+            return False
+        if keep and stored.predictions and not store.predictions_file(out, stored).is_file():
+            return False
+        if (stored.scoring, stored.truth) != (scoring.version, hash_truth(truth)):
+            if not stored.predictions:
+                return False
+            score_clip(out, stored, scoring, truth)
     except OutputError as error:
         logging.getLogger(__name__).warning("computed again: %s", error)
         return False
-    return stored is not None and stored.fingerprint == fingerprint
+    return True

@@ -151,7 +151,7 @@ def check_truth(
     wanted = _wanted(planned, units)
     for one in results:
         keys = [fingerprints.unit_key(one.unit, layer) for layer in one.unit.layers]
-        if one.error or all(_is_there(out, key, wanted[key]) for key in keys):
+        if one.error or all(_is_there(out, key, wanted[key], one.unit.task) for key in keys):
             yield one
         else:
             yield replace(
@@ -167,9 +167,9 @@ def _wanted(planned: Sequence[PlannedUnit], units: Sequence[Unit]) -> dict[UnitK
     }
 
 
-def _is_there(out: Path, key: UnitKey, fingerprint: str) -> bool:
-    stored = store.read_clip(out, key)
-    return stored is not None and stored.fingerprint == fingerprint
+def _is_there(out: Path, key: UnitKey, fingerprint: str, task: Task) -> bool:
+    stored, scoring = store.read_clip(out, key), task.family.scoring.version
+    return stored is not None and (stored.fingerprint, stored.scoring) == (fingerprint, scoring)
 
 
 def merge(plan: Plan, out: Path, provenance: Mapping[str, Any]) -> list[UnitKey]:
@@ -188,7 +188,9 @@ def merge(plan: Plan, out: Path, provenance: Mapping[str, Any]) -> list[UnitKey]
     missing, whole = [], []
     for planned, unit in zip(plan.units, units, strict=True):
         keys = {layer: fingerprints.unit_key(unit, layer) for layer in unit.layers}
-        layers = tuple(layer for layer, key in keys.items() if _is_there(out, key, planned.results[layer]))
+        layers = tuple(
+            layer for layer, key in keys.items() if _is_there(out, key, planned.results[layer], unit.task)
+        )
         missing += [key for layer, key in keys.items() if layer not in layers]
         benchmark = replace(unit.task.benchmark, names=partial(_listed, clips[planned.task]))
         whole.append(replace(unit, layers=layers, task=replace(unit.task, benchmark=benchmark)))

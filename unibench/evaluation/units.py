@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unibench import models
 from unibench.errors import DataError, PlanError, UnknownNameError
-from unibench.features.cache import FeatureCache
 from unibench.models.cards import Card
 from unibench.records import Model
 from unibench.tasks import protocols, registry
 from unibench.tasks.family import Task
+
+if TYPE_CHECKING:
+    from unibench.features.cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def list_units(
     weights_path: Path | None = None,
     layers: Sequence[str] = (),
     frames: int | None = None,
-    features: FeatureCache | None = None,
+    features: "FeatureCache | None" = None,
 ) -> list[Unit]:
     """List the units of a run: model by model, so that each is loaded once.
 

@@ -1,6 +1,6 @@
 """Files that are written whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -43,9 +43,14 @@ def replace_file(path: Path, data: bytes) -> Path:
     Raises:
         OutputError: It cannot be written.
     """
+    return replace_by(path, lambda temporary: temporary.write_bytes(data))
+
+
+def replace_by(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file in one step by a function that is given where to write; see `replace_file`."""
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(data)
+            write(temporary)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or error}), expected a writable place; "

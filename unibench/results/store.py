@@ -1,9 +1,14 @@
 """Results on disk: one file a clip, one a pooled result, each there whole or not at all.
 
     <out>/<model>/<fingerprint>/<task>@<protocol>/<layer>/
-        clips/<clip>.json    what one clip adds (`ClipResult`)
-        result.json          the pooled scores (`Score`)
-        run.json             how they came about
+        clips/<clip>.json                    what one clip adds (`ClipResult`)
+        predictions/<clip>.<checksum>.zip    what was predicted of it (`results.predictions`)
+        result.json                          the pooled scores (`Score`)
+        run.json                             how they came about
+
+A clip's result names the checksum of its predictions, and is written after them: a result never lacks them, and
+predictions that no result names (a process was killed in between) are nobody's; the next result of the clip removes
+them.
 
 `<fingerprint>` is the hash of card and weights, so two models of one name lie in two folders. A task such as
 `vos/davis2016` makes two folder levels. Every other name is percent-quoted into one level (`urllib.parse.unquote` gives
@@ -16,6 +21,7 @@ import glob
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,7 +33,8 @@ import numpy as np
 from unibench import schema
 from unibench.errors import OutputError
 from unibench.records import Score, Tally
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import replace_by, replace_file
+from unibench.results.predictions import Predictions
 
 _NUMBERS = ("value", "ci_low", "ci_high")
 """Fields of a Score that may be NaN."""
@@ -78,26 +85,33 @@ class ClipResult:
     partial: bool
     """Only a part of the clip was tracked (a limit was set)."""
     fingerprint: str
-    """Hash over everything that the tally depends on; another fingerprint means: do it again."""
+    """Hash over everything that the predictions depend on; another fingerprint means: track it again."""
     data: str
     """Hash over the pixels, the detections and the truth that were read."""
     tally: Tally
     note: str = ""
     """What casts doubt on it, as `Score.note`."""
+    scoring: str = ""
+    """Version of the scoring that made the tally; another version means: score the predictions again."""
+    truth: str = ""
+    """Hash over the truth that it was scored against."""
+    predictions: str = ""
+    """Checksum of the predictions; empty where they were not kept."""
 
 
-def write_clip(out: Path, result: ClipResult) -> Path:
+def write_clip(out: Path, result: ClipResult, predicted: Predictions | None = None) -> Path:
     """Write the result of one clip, in one step.
 
     Args:
         out: Root folder of the results.
         result: What the clip gave; an earlier result of the same key is replaced.
+        predicted: The predictions, if the result names any that are not stored yet.
 
     Returns:
         The file written.
 
     Raises:
-        OutputError: The file cannot be written, or the tally holds an infinite number.
+        OutputError: A file cannot be written, or the tally holds an infinite number.
     """
     path = _clip_path(out, result.key)
     record = {
@@ -107,9 +121,32 @@ def write_clip(out: Path, result: ClipResult) -> Path:
         "fingerprint": result.fingerprint,
         "data": result.data,
         "note": result.note,
+        "scoring": result.scoring,
+        "truth": result.truth,
+        "predictions": result.predictions,
         "tally": {name: _stored(path, name, value) for name, value in result.tally.items()},
     }
-    return replace_file(path, _json({**record, "checksum": _checksum(record)}))
+    kept = predictions_file(out, result)
+    if predicted is not None:
+        assert result.predictions == predicted.checksum, "other predictions than the result's"
+        replace_by(kept, predicted.save)
+    replace_file(path, _json({**record, "checksum": _checksum(record)}))
+    for old in kept.parent.glob(f"{glob.escape(_quote(result.key.clip))}.{'[0-9a-f]' * 16}.zip"):
+        if old != kept:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def predictions_file(out: Path, result: ClipResult) -> Path:
+    """Where the predictions lie that a clip's result names."""
+    folder = _folder(out, result.key.run) / "predictions"
+    return folder / f"{_quote(result.key.clip)}.{result.predictions}.zip"
+
+
+def predictions_size(out: Path) -> tuple[int, int]:
+    """Number of files of predictions below a folder, and their bytes in all."""
+    sizes = [path.stat().st_size for path in Path(out).rglob("*@*/*/predictions/*.zip")]
+    return len(sizes), sum(sizes)
 
 
 def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
@@ -140,6 +177,9 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
             "data": str,
             "tally": dict,
             "note": str,
+            "scoring": str,
+            "truth": str,
+            "predictions": str,
             "checksum": str,
         },
     )
@@ -147,9 +187,9 @@ def read_clip(out: Path, key: UnitKey) -> ClipResult | None:
     if record["key"] != asdict(key):
         raise OutputError(f"{path}: holds {record['key']}, expected {asdict(key)}; {_ADVICE}")
     tally = {name: _restored(path, name, value) for name, value in record["tally"].items()}
-    return ClipResult(
-        key, record["frames"], record["partial"], record["fingerprint"], record["data"], tally, record["note"]
-    )
+    if not re.fullmatch("(?:[0-9a-f]{16})?", record["predictions"]):
+        raise OutputError(f"{path}: predictions is {record['predictions']!r}, expected a checksum; {_ADVICE}")
+    return ClipResult(**{**record, "key": key, "tally": tally})
 
 
 def read_clips(out: Path, run: RunKey) -> list[ClipResult]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation import sweeps
-from unibench.cli import progress
+from unibench.cli import boards
 from unibench.errors import UnibenchError, UnknownNameError
 from unibench.evaluation import executors, run_clip
 from unibench.evaluation.evaluate import evaluate
@@ -54,13 +54,13 @@ def test_boards_do_not_depend_on_who_is_first(
     def backwards(units: list[Unit], job: Job) -> Iterator[Done]:
         yield from list(run_clip.execute(units, job.out))[::-1]
 
-    def boards(out: Path) -> None:
+    def run(out: Path) -> None:
         assert evaluate(sweeps.MODELS, [sweeps.TASK], output=out, data=data).rows
-        progress.report(out)
+        boards.report(out)
 
-    boards(tmp_path / "first")
+    run(tmp_path / "first")
     monkeypatch.setattr(executors, "find", lambda name: backwards)
-    boards(tmp_path / "last")
+    run(tmp_path / "last")
     assert sweeps.left(tmp_path / "first") == sweeps.left(tmp_path / "last")
 
 

@@ -47,6 +47,8 @@ class Job:
     """Plug-ins that a worker imports first."""
     features: FeatureCache | None = None
     """Where feature maps are kept: a folder that all workers can read."""
+    keep_predictions: bool = True
+    """Whether what trackers say is stored beside the scores."""
 
 
 Executor = Callable[[Sequence[Unit], Job], Iterator[Done]]
@@ -91,7 +93,13 @@ class Worker:
         if self.trouble:
             return self.trouble
         try:
-            done = run_clip.run_model(units, self._open(units[0]), self.job.out, overwrite=self.job.overwrite)
+            done = run_clip.run_model(
+                units,
+                self._open(units[0]),
+                self.job.out,
+                overwrite=self.job.overwrite,
+                keep_predictions=self.job.keep_predictions,
+            )
             outcomes = {id(one.unit): (one.seconds, one.error) for one in done}
         except UnibenchError as error:
             return str(error)

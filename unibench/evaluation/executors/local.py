@@ -39,6 +39,7 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             device=devices[0],
             overwrite=job.overwrite,
             features=job.features,
+            keep_predictions=job.keep_predictions,
         )
         return
     batches, processes = Batches(units), dict[Connection, _WorkerProcess]()
