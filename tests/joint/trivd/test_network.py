@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg
 from torch import Tensor, nn
 
-from tests.joint.trivd.tiny import TINY, SYSTEM, network_of
+from tests.joint.trivd.tiny import SYSTEM, TINY, network_of
 from unibench.errors import TrainingError
 from unibench.joint.training import config as configs
 from unibench.joint.training import pretrained, schedule
@@ -192,8 +192,16 @@ def test_files_of_deformable_detr_and_trackformer_begin_a_training(tmp_path: Pat
 @pytest.mark.parametrize(
     ("stage", "time", "message"),
     [
-        ("video", 2, "sample.time: found 2, expected an odd number, since stage 'video' learns from the frame"),
-        ("tracking", 1, "sample.time: found 1, expected at least 2, since stage 'tracking' learns from pairs"),
+        (
+            "video",
+            2,
+            "sample.time: found 2, expected an odd number, since stage 'video' learns from the frame",
+        ),
+        (
+            "tracking",
+            1,
+            "sample.time: found 1, expected at least 2, since stage 'tracking' learns from pairs",
+        ),
     ],
 )
 def test_stages_need_enough_frames(stage: str, time: int, message: str) -> None:

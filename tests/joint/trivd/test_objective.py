@@ -32,7 +32,9 @@ def targets(ids: Sequence[int], classes: Sequence[int] | None = None) -> Targets
 
 def batch(*ids: Sequence[int], clips: int = 2) -> Batch:
     """Clips of noise; of each frame the identities of its objects."""
-    images = torch.randint(0, 255, (clips, len(ids), 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 255, (clips, len(ids), 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0)
+    )
     return Batch(images.byte(), (tuple(targets(one) for one in ids),) * clips)
 
 
@@ -77,7 +79,9 @@ def test_the_loss_falls(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("ids", [([], [], []), ([1, 2], [], []), ([], [1, 2], [1])])
-def test_frames_without_objects_give_finite_losses_and_gradients(stage: str, ids: tuple[list[int], ...]) -> None:
+def test_frames_without_objects_give_finite_losses_and_gradients(
+    stage: str, ids: tuple[list[int], ...]
+) -> None:
     network = network_of()
     total(network, batch(*ids), stage).backward()
     assert all(one.grad.isfinite().all() for one in network.parameters() if one.grad is not None)
@@ -174,7 +178,9 @@ def test_a_class_is_its_name_and_no_number(stage: str) -> None:
     order = (2, 0, 1)
     names = tuple(TINY.classes[number] for number in order)
     moved = tuple(
-        tuple(replace(one, classes=torch.tensor([order.index(int(row)) for row in one.classes])) for one in clip)
+        tuple(
+            replace(one, classes=torch.tensor([order.index(int(row)) for row in one.classes])) for one in clip
+        )
         for clip in given.targets
     )
     torch.manual_seed(2)

@@ -33,7 +33,9 @@ from unibench.joint.trivd.objective import losses
 from unibench.joint.trivd.tracker import detect, track
 
 _NO_MASKS = "it finds boxes, not masks"
-_NO_PROMPT = "it finds objects by the names of their classes; it takes no prompt that says which one to follow"
+_NO_PROMPT = (
+    "it finds objects by the names of their classes; it takes no prompt that says which one to follow"
+)
 _NO_POSES = "it finds boxes, not joints"
 
 

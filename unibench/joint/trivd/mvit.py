@@ -3,7 +3,6 @@
 Reference: Li et al., "MViTv2: Improved Multiscale Vision Transformers for Classification and Detection", CVPR 2022.
 """
 
-import torch
 from jaxtyping import Float
 from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ PATCH = 4
 
 
 class Mvit(nn.Module):
-    """Maps of strides 8, 16 and 32. Tables of relative positions are stretched to the image, as in its authors' code."""
+    """Maps of strides 8, 16 and 32. Tables of relative positions are stretched to the image, as in the authors' code."""
 
     def __init__(self, options: BackboneOptions) -> None:
         """Build it with random parameters.
@@ -49,7 +48,8 @@ class Mvit(nn.Module):
                 continue
             for axis, side in sizes.items():
                 queries, keys = (
-                    -(-side // (pool.stride[0] if pool else 1)) for pool in (attention.pool_q, attention.pool_k)
+                    -(-side // (pool.stride[0] if pool else 1))
+                    for pool in (attention.pool_q, attention.pool_k)
                 )
                 table, length = getattr(attention, axis), 2 * max(queries, keys) - 1
                 if len(table) != length:
@@ -59,7 +59,8 @@ class Mvit(nn.Module):
         return tables
 
 
-class _Body(MultiScaleVit):  # type: ignore[misc]
+class _Body(MultiScaleVit):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
-        maps: list[Tensor] = self.forward_intermediates(images, indices=STAGES, intermediates_only=True)
+        maps = self.forward_intermediates(images, indices=STAGES, intermediates_only=True)
+        assert isinstance(maps, list)
         return maps

@@ -56,7 +56,9 @@ class Outputs:
     def scores(self) -> Float[Tensor, "batch query class"]:
         """Probability of each class of the prompt, after the last layer: the sum of those of its tokens."""
         likely = self.logits[-1].float().softmax(dim=-1)
-        return torch.stack([likely[..., slice(*span)].sum(dim=-1) for span in self.words.prompt.spans], dim=-1)
+        return torch.stack(
+            [likely[..., slice(*span)].sum(dim=-1) for span in self.words.prompt.spans], dim=-1
+        )
 
 
 class Resizer(nn.Module):
@@ -82,9 +84,7 @@ class Trivd(nn.Module):
         options = config.network
         dim, layers = options.dim, options.decoder_layers
         self.backbone = Mvit(config.backbone)
-        self.input_proj = nn.ModuleList(
-            _projection(width, dim, kernel=1) for width in self.backbone.widths
-        )
+        self.input_proj = nn.ModuleList(_projection(width, dim, kernel=1) for width in self.backbone.widths)
         self.input_proj.append(_projection(self.backbone.widths[-1], dim, kernel=3))
         self.dyhead = nn.ModuleList(DyConv(dim) for _ in range(options.blocks))
         self.temporal = nn.ModuleList(TemporalMean(dim) for _ in self.input_proj)

@@ -156,7 +156,7 @@ def _match(
 def _in_shares(targets: Targets, batch: Batch) -> Targets:
     """Boxes in pixels become centre, width, height, as shares of the canvas's sides."""
     height, width = batch.images.shape[-2:]
-    low, high = targets.boxes.split(2, dim=1)
+    low, high = targets.boxes[:, :2], targets.boxes[:, 2:]
     sides = targets.boxes.new_tensor([width, height])
     return replace(targets, boxes=torch.cat([(low + high) / 2 / sides, (high - low) / sides], dim=1))
 

@@ -76,12 +76,12 @@ def track(network: Trivd, config: TrivdConfig, clip: Clip, task: Task) -> Iterat
     state, before = trackqueries.TrackQueries(config.tracking), None
     for frame in clip.frames():
         state, before, labels = _step(network, config.view, words, state, before, frame, private=private)
-        yield Labels(ids=labels.ids, boxes=labels.boxes, scores=labels.scores, classes=numbers[labels.classes])
+        yield Labels(
+            ids=labels.ids, boxes=labels.boxes, scores=labels.scores, classes=numbers[labels.classes]
+        )
 
 
-def vocabulary(
-    classes: Sequence[str], clip: Clip
-) -> tuple[tuple[str, ...], Int[np.ndarray, " class"]]:
+def vocabulary(classes: Sequence[str], clip: Clip) -> tuple[tuple[str, ...], Int[np.ndarray, " class"]]:
     """Say what is looked for in a clip.
 
     Args:
@@ -128,9 +128,7 @@ def _step(
     return state, maps, Labels(ids=ids[rows], boxes=boxes[rows], scores=scores[rows], classes=classes[rows])
 
 
-def _asked(
-    asked: trackqueries.Tracks, placement: Placement, device: torch.device
-) -> TrackQueries | None:
+def _asked(asked: trackqueries.Tracks, placement: Placement, device: torch.device) -> TrackQueries | None:
     """Queries of the tracks that are asked for."""
     if not len(asked.ids):
         return None
@@ -138,7 +136,8 @@ def _asked(
     rows, columns = placement.canvas
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / [columns, rows]
     return TrackQueries(
-        torch.from_numpy(asked.embeddings)[None].to(device), torch.from_numpy(centres)[None].float().to(device)
+        torch.from_numpy(asked.embeddings)[None].to(device),
+        torch.from_numpy(centres)[None].float().to(device),
     )
 
 
