@@ -19,7 +19,7 @@ PATCH = 4
 
 
 class Mvit(nn.Module):
-    """Maps of strides 8, 16 and 32. Tables of relative positions are stretched to the image, as in the authors' code."""
+    """Maps of strides 8, 16 and 32. Tables of relative positions are stretched to the image, as its authors do."""
 
     def __init__(self, options: BackboneOptions) -> None:
         """Build it with random parameters.
