@@ -16,7 +16,7 @@ What neither paper nor code says is our choice [G]:
 - In training the prompt is the config's classes; at work it is the clip's vocabulary, in which the config's word stands
   for one of the same meaning (`person` for `pedestrian`).
 - The whole canvas is looked at, without a mask of what lies beside the frame. Regions that are ignored are background.
-- A track query that repeats in training no object of the next frame must match nothing, also where its object left.
+- Pairs of frames for tracking are as far apart as the config says, where TrackFormer draws the distance.
 - The rate falls by a cosine; the authors' drops by .1 or, of the text encoder, falls linearly.
 
 Reference: Liu et al., "TrIVD: A Unified Model for Tracking and Image-Video Detection Has More Power".
