@@ -8,31 +8,35 @@ code, which TrIVD follows.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from msgspec import Meta
 
 from heads.track_store import box_iou
+
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
 class TrackQueryOptions:
     """Every number of the life of a track query. Scores must be above a limit, and so must overlaps that suppress."""
 
-    birth_score: float = 0.4
+    birth_score: Share = 0.4
     """Of an object query that starts a track."""
-    track_score: float = 0.4
+    track_score: Share = 0.4
     """Of an active track that goes on; without it, it is inactive at once."""
-    return_score: float = 0.4
+    return_score: Share = 0.4
     """Of an inactive track that is found again."""
-    track_nms: float = 0.9
+    track_nms: Share = 0.9
     """Overlap above which the weaker of two active tracks ends."""
-    birth_nms: float = 0.9
+    birth_nms: Share = 0.9
     """Overlap with a track, or with a better birth, above which a birth is suppressed; its id is never used."""
-    patience: int = 5
+    patience: Annotated[int, Meta(ge=0, le=1_000_000)] = 5
     """Frames in which a track may be inactive, all frames of its life together: in the authors' code its return does
     not set the count back."""
-    public_iou: float = 0.5
+    public_iou: Share = 0.5
     """Least overlap of a birth with a public box."""
 
 

@@ -28,6 +28,7 @@ from unibench.records import Clip, Labels
 SYSTEMS: dict[str, str] = {
     "retinatrack": "unibench.joint.retinatrack",
     "tdt": "unibench.joint.tdt",
+    "trivd": "unibench.joint.trivd",
     "unicorn": "unibench.joint.unicorn",
 }
 """Name -> module whose `SYSTEM` it is; imported when it is asked for."""

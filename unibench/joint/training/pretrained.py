@@ -14,6 +14,7 @@ RENAME = (
     (r"^module\.", ""),
     (r"^(conv1|bn1|layer[1-4])\.", r"backbone.body.\1."),  # a torchvision ResNet
     (r"^features\.", "backbone.body."),  # a torchvision MobileNet
+    (r"^(patch_embed|stages)\.", r"backbone.body.\1."),  # an MViTv2 of timm
     (r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2"),  # torchvision before 0.13
     *((rf"^(head\.\w+\.conv)\.{2 * i}\.(weight|bias)$", rf"\1.{i}.0.\2") for i in range(4)),  # the same
 )

@@ -1,0 +1,200 @@
+"""What TrIVD learns from: forced pairs, false track queries, prompts, and pairs without objects."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.joint.trivd.tiny import TINY, network_of
+from unibench.joint.hungarian import FREE, NOTHING, Pairs
+from unibench.joint.system import UNKNOWN, Batch, Targets
+from unibench.joint.trivd import objective
+from unibench.joint.trivd.network import Trivd
+from unibench.joint.trivd.objective import losses, track_queries
+
+SIDE = 64
+STAGES = ("detection", "video", "tracking")
+BOXES = [[4.0, 4, 24, 24], [30, 8, 60, 40], [10, 40, 30, 60]]
+
+
+def targets(ids: Sequence[int], classes: Sequence[int] | None = None) -> Targets:
+    """The first objects of `BOXES`, with these identities."""
+    return Targets(
+        boxes=torch.tensor(BOXES[: len(ids)]).reshape(-1, 4),
+        classes=torch.tensor(range(len(ids)) if classes is None else classes, dtype=torch.int64),
+        ids=torch.tensor(ids, dtype=torch.int64),
+        embeddings=torch.zeros(len(ids), 0),
+        ignored=torch.zeros(0, 4),
+    )
+
+
+def batch(*ids: Sequence[int], clips: int = 2) -> Batch:
+    """Clips of noise; of each frame the identities of its objects."""
+    images = torch.randint(
+        0, 255, (clips, len(ids), 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0)
+    )
+    return Batch(images.byte(), (tuple(targets(one) for one in ids),) * clips)
+
+
+def total(network: Trivd, given: Batch, stage: str, classes: tuple[str, ...] = TINY.classes) -> Tensor:
+    terms = losses(network, given, replace(TINY, classes=classes), stage)
+    assert set(terms) == {"soft_token", "contrastive", "distance", "overlap"}
+    assert all(term.isfinite() for term in terms.values()), terms
+    return torch.stack([*terms.values()]).sum()
+
+
+def asked(
+    network: Trivd, first: Sequence[Targets], second: Sequence[Targets], share: float = 0.5, seed: int = 0
+) -> tuple[Tensor | None, Tensor]:
+    """Content of the track queries, and what all queries must match."""
+    torch.manual_seed(seed)
+    frames = torch.rand(len(first), 1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 255
+    given = Batch(frames, tuple((one,) for one in first))
+    with torch.no_grad():
+        maps = network.look(frames)
+        seen = network(maps, maps, network.read(TINY.classes))
+        tracks, fixed = track_queries(
+            seen, [objective._in_shares(one, given) for one in first], second, share
+        )
+    return None if tracks is None else tracks.content, fixed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_loss_falls(stage: str) -> None:
+    network = network_of()
+    given = batch([1, 2, 3], [1, 2, 3], [3, 2, 1], clips=1)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    values = []
+    for _ in range(15):
+        torch.manual_seed(0)
+        optimizer.zero_grad()
+        value = total(network, given, stage)
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.7 * values[0], values
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("ids", [([], [], []), ([1, 2], [], []), ([], [1, 2], [1])])
+def test_frames_without_objects_give_finite_losses_and_gradients(
+    stage: str, ids: tuple[list[int], ...]
+) -> None:
+    network = network_of()
+    total(network, batch(*ids), stage).backward()
+    assert all(one.grad.isfinite().all() for one in network.parameters() if one.grad is not None)
+
+
+def test_more_objects_than_queries_give_finite_losses() -> None:
+    config = replace(TINY, network=replace(TINY.network, queries=2))
+    network = network_of(config)
+    for stage in STAGES:
+        total(network, batch([1, 2, 3], [1, 2, 3], [1, 2, 3]), stage).backward()
+
+
+def test_kept_queries_must_match_their_identity_and_others_nothing() -> None:
+    network = network_of().eval()
+    first, second = targets([5, 6, 7]), targets([7, 5])
+    seen = set()
+    for seed in range(30):
+        content, fixed = asked(network, [first], [second], seed=seed)
+        tracks = fixed[0, : fixed.shape[1] - TINY.network.queries]
+        assert (fixed[0, len(tracks) :] == FREE).all()
+        assert (content is None) == (len(tracks) == 0)
+        forced = tracks[tracks >= 0].tolist()
+        assert len(set(forced)) == len(forced)
+        assert set(tracks.tolist()) <= {0, 1, NOTHING}
+        seen.add((len(forced), int((tracks == NOTHING).sum())))
+    assert {forced for forced, _ in seen} == {0, 1, 2}
+    assert max(nothing for _, nothing in seen) == 3, "one that left, and two that are false"
+    assert (0, 0) in seen
+
+
+def test_each_image_has_as_many_track_queries_as_the_one_with_fewest_objects() -> None:
+    network = network_of().eval()
+    counts = set()
+    for seed in range(20):
+        both = [targets([1, 2, 3]), targets([4])]
+        content, fixed = asked(network, both, both, share=0.0, seed=seed)
+        counts.add(fixed.shape[1] - TINY.network.queries)
+        assert content is None or content.shape[:2] == (2, 1)
+        assert not (fixed == NOTHING).any()
+    assert counts == {0, 1}
+
+
+def test_objects_without_identity_are_not_followed() -> None:
+    network = network_of().eval()
+    for seed in range(10):
+        content, fixed = asked(network, [targets([UNKNOWN, UNKNOWN])], [targets([UNKNOWN])], seed=seed)
+        assert content is None
+        assert (fixed == FREE).all()
+
+
+def test_losses_see_the_forced_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every layer: the track query of each object, and no false one."""
+    network, calls = network_of().eval(), []
+    original = objective.match
+
+    def spy(cost: Tensor, boxes: Tensor, truth: Tensor, fixed: Tensor | None = None) -> Pairs:
+        pairs = original(cost, boxes, truth, fixed)
+        if fixed is not None:
+            calls.append((pairs, fixed))
+        return pairs
+
+    monkeypatch.setattr(objective, "match", spy)
+    torch.manual_seed(5)
+    total(network, batch([1, 2, 3], [3, 1]), "tracking")
+    assert len(calls) == 2 * TINY.network.decoder_layers
+    forced = 0
+    for pairs, fixed in calls:
+        got = dict(zip(pairs.queries.tolist(), pairs.objects.tolist(), strict=True))
+        for query, wanted in enumerate(fixed.tolist()):
+            if wanted >= 0:
+                assert got[query] == wanted
+                forced += 1
+            elif wanted == NOTHING:
+                assert query not in got
+        assert sorted(got.values()) == [0, 1]
+    assert forced
+
+
+def test_no_gradient_flows_into_the_previous_frame() -> None:
+    network = network_of()
+    given = batch([1, 2], [1, 2])
+    images = given.images.float().requires_grad_()
+    torch.manual_seed(1)
+    total(network, replace(given, images=images), "tracking").backward()
+    assert images.grad is not None
+    assert not images.grad[:, 0].any()
+    assert images.grad[:, 1].any()
+
+
+@pytest.mark.parametrize("stage", ["detection", "tracking"])
+def test_a_class_is_its_name_and_no_number(stage: str) -> None:
+    """Names and numbers that change places together leave the losses as they are."""
+    network, given = network_of().eval(), batch([1, 2, 3], [1, 2, 3])
+    order = (2, 0, 1)
+    names = tuple(TINY.classes[number] for number in order)
+    moved = tuple(
+        tuple(
+            replace(one, classes=torch.tensor([order.index(int(row)) for row in one.classes])) for one in clip
+        )
+        for clip in given.targets
+    )
+    torch.manual_seed(2)
+    value = total(network, given, stage)
+    torch.manual_seed(2)
+    torch.testing.assert_close(total(network, replace(given, targets=moved), stage, names), value)
+    torch.manual_seed(2)
+    assert total(network, given, stage, names).item() != pytest.approx(value.item(), rel=1e-4)
+
+
+def test_stages_learn_from_the_frames_that_they_say() -> None:
+    network, given = network_of().eval(), batch([1], [1, 2], [1, 2, 3])
+    changed = given.images.clone()
+    changed[:, 0] = 255 - changed[:, 0]
+    other = replace(given, images=changed)
+    assert total(network, given, "detection").item() == total(network, other, "detection").item()
+    assert total(network, given, "video").item() != total(network, other, "video").item()

@@ -1,0 +1,166 @@
+"""What is minimised in each stage, and the track queries that a training makes of the previous frame.
+
+Reimplementation from the paper; [G] choices are listed in the package's docstring.
+
+Reference: Liu et al., "TrIVD: A Unified Model for Tracking and Image-Video Detection Has More Power", sections 3.2 and
+3.3; Meinhardt et al., "TrackFormer", CVPR 2022, section 3.3, whose authors' code says what the paper leaves open.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unibench.joint.hungarian import FREE, NOTHING, Pairs, match, token_cost
+from unibench.joint.layers.deformable_transformer import TrackQueries
+from unibench.joint.system import UNKNOWN, Batch, Targets
+from unibench.joint.trivd.config import DETECTION, VIDEO, LossOptions, TrivdConfig
+from unibench.joint.trivd.loss import box_losses, contrastive_loss, soft_token_loss, token_map
+from unibench.joint.trivd.network import Outputs, Trivd
+
+
+def losses(network: Trivd, batch: Batch, config: TrivdConfig, stage: str) -> dict[str, Tensor]:
+    """Say how far the network is from the truth: the weighted terms to be added up.
+
+    Args:
+        network: What learns.
+        batch: Clips, of which the frame in the middle counts (of two, the second); for tracking, the first two frames.
+        config: Holds the weights, and the class names that are the prompt.
+        stage: `detection`: that frame as an image on its own; `video`: that frame with all of its clip; any other
+            name: the objects of the first frame are found again in the second, and new ones are found there.
+    """
+    words = network.read(config.classes)
+    truth = [tuple(_in_shares(one, batch) for one in clip) for clip in batch.targets]
+    if stage in (DETECTION, VIDEO):
+        middle = batch.images.shape[1] // 2
+        maps = network.look(batch.images if stage == VIDEO else batch.images[:, middle : middle + 1])
+        return _terms(network(maps, maps, words), [clip[middle] for clip in truth], None, config.losses)
+    first, second = ([clip[time] for clip in truth] for time in (0, 1))
+    with torch.no_grad():
+        previous = network.look(batch.images[:, :1])
+        seen = network(previous, previous, words)
+        tracks, fixed = track_queries(seen, first, second, config.losses.false_positives)
+    current = network.look(batch.images[:, 1:2])
+    return _terms(network(previous, current, words, tracks), second, fixed, config.losses)
+
+
+def track_queries(
+    seen: Outputs, first: Sequence[Targets], second: Sequence[Targets], false_positives: float
+) -> tuple[TrackQueries | None, Int[Tensor, "image query"]]:
+    """Choose queries of the previous frame that are asked again, as many of each image.
+
+    A random number of those that stand for an object with an identity is kept: the others are objects that have to be
+    found anew. A few that stand for no object join them, preferably ones beside an object.
+
+    Args:
+        seen: What the queries have found in the previous frames.
+        first: Objects of the previous frames, boxes as in `match`.
+        second: Objects of the current frames.
+        false_positives: Most of the latter, as a share of the former, rounded up.
+
+    Returns:
+        The track queries, None where there are none; of each track and object query of the current frame the object
+        that it must match, `FREE` or `NOTHING`.
+    """
+    goals = _goals(seen)
+    matches = [_match(seen, -1, image, one, goals, None) for image, one in enumerate(first)]
+    queries = seen.hidden.shape[1]
+    able = [
+        (one.ids[pairs.objects] != UNKNOWN).nonzero()[:, 0] for pairs, one in zip(matches, first, strict=True)
+    ]
+    kept = _random(min(map(len, able)) + 1)
+    wrong = _random(math.ceil(false_positives * kept) + 1)
+    wrong = min([wrong, *(queries - len(pairs.queries) for pairs in matches)])
+    chosen, fixed = [], []
+    for image, (pairs, before, after) in enumerate(zip(matches, first, second, strict=True)):
+        rows = able[image][torch.randperm(len(able[image]))[:kept].to(able[image].device)]
+        asked = pairs.queries[rows]
+        others = _others(seen.boxes[-1, image], pairs.queries, asked, wrong)
+        chosen.append(torch.cat([asked, others]))
+        again = _again(before.ids[pairs.objects[rows]], after.ids)
+        fixed.append(torch.cat([again, again.new_full((wrong,), NOTHING), again.new_full((queries,), FREE)]))
+    if kept == 0:
+        return None, torch.stack(fixed)
+    index = torch.stack(chosen)[..., None]
+    content = seen.hidden.take_along_dim(index, dim=1)
+    return TrackQueries(content, seen.boxes[-1].take_along_dim(index, dim=1)[..., :2]), torch.stack(fixed)
+
+
+def _again(before: Int[Tensor, " track"], after: Int[Tensor, " object"]) -> Int[Tensor, " track"]:
+    """The object of the current frame with the identity of each track, `NOTHING` where there is none."""
+    found = torch.full_like(before, NOTHING)
+    tracks, objects = (before[:, None] == after).nonzero(as_tuple=True)
+    found[tracks] = objects
+    return found
+
+
+def _others(
+    boxes: Float[Tensor, "query 4"], taken: Int[Tensor, " pair"], beside: Int[Tensor, " track"], count: int
+) -> Int[Tensor, " other"]:
+    """Draw queries that stand for no object: each by its horizontal distance from a track, as TrackFormer does."""
+    free = torch.ones(len(boxes), dtype=torch.bool)
+    free[taken.cpu()] = False
+    x = boxes[:, 0].float().cpu()
+    drawn = []
+    for track in beside[:count].tolist():
+        weights = ((x - x[track]).abs() + torch.finfo().eps) * free
+        drawn.append(int(torch.multinomial(weights, 1)))
+        free[drawn[-1]] = False
+    return torch.tensor(drawn, dtype=torch.int64, device=taken.device)
+
+
+def _terms(
+    outputs: Outputs, truth: Sequence[Targets], fixed: Int[Tensor, "image query"] | None, options: LossOptions
+) -> dict[str, Tensor]:
+    """All losses, summed over the layers of the decoder, divided by the number of objects."""
+    goals = _goals(outputs)
+    sums = dict.fromkeys(("soft_token", "contrastive", "distance", "overlap"), outputs.boxes.new_zeros(()))
+    for layer in range(len(outputs.boxes)):
+        for image, one in enumerate(truth):
+            pairs = _match(outputs, layer, image, one, goals, None if fixed is None else fixed[image])
+            tokens = goals[one.classes]
+            distance, overlap = box_losses(outputs.boxes[layer, image], one.boxes, pairs)
+            terms = {
+                "soft_token": soft_token_loss(outputs.logits[layer, image], tokens, pairs),
+                "contrastive": contrastive_loss(
+                    outputs.contrast[layer, image], outputs.words.contrast, tokens[:, :-1] > 0, pairs
+                ),
+                "distance": distance,
+                "overlap": overlap,
+            }
+            sums = {name: value + terms[name] for name, value in sums.items()}
+    objects = max(1, sum(len(one.boxes) for one in truth))
+    return {name: getattr(options, name) * value / objects for name, value in sums.items()}
+
+
+def _goals(outputs: Outputs) -> Float[Tensor, "class token_or_none"]:
+    """Of each class of the prompt, the tokens that a query should be about."""
+    return token_map(outputs.words.prompt.spans, outputs.logits.shape[-1]).to(outputs.logits.device)
+
+
+def _match(
+    outputs: Outputs,
+    layer: int,
+    image: int,
+    truth: Targets,
+    goals: Float[Tensor, "class token_or_none"],
+    fixed: Int[Tensor, " query"] | None,
+) -> Pairs:
+    cost = token_cost(outputs.logits[layer, image].detach(), goals[truth.classes])
+    return match(cost, outputs.boxes[layer, image].detach(), truth.boxes, fixed)
+
+
+def _in_shares(targets: Targets, batch: Batch) -> Targets:
+    """Boxes in pixels become centre, width, height, as shares of the canvas's sides."""
+    height, width = batch.images.shape[-2:]
+    low, high = targets.boxes[:, :2], targets.boxes[:, 2:]
+    sides = targets.boxes.new_tensor([width, height])
+    return replace(targets, boxes=torch.cat([(low + high) / 2 / sides, (high - low) / sides], dim=1))
+
+
+def _random(count: int) -> int:
+    """A number below `count`, by torch's global generator."""
+    return int(torch.randint(count, ()))
