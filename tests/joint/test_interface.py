@@ -90,11 +90,11 @@ def test_mistakes_in_a_card_are_named(home: Path, old: str, new: str, message: s
 
 
 def test_an_unknown_system_is_named_in_every_command(home: Path) -> None:
-    changed(home, 'name = "toy"', 'name = "toi"')
+    changed(home, 'name = "toy"', 'name = "toyy"')
     for command in (("run", "-t", "mot/synthetic", "-o", "out", "-m", "toy"), ("models", "backbone", "toy")):
         done = unibench(*command, "--weights", "weights")
         assert done.exit_code == 2
-        assert "unibench: no joint tracker 'toi'; did you mean 'toy'?" in done.output
+        assert "unibench: no joint tracker 'toyy'; did you mean 'toy'?" in done.output
 
 
 def test_a_run_scores_what_can_be_done_and_says_what_is_left_out(

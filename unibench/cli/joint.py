@@ -81,7 +81,7 @@ def train(
         config = _with_teacher(config, teacher, teacher_weights)
     if best and not validation:
         raise OneLine("--best: nothing to score on; name data with --validate, or leave it out")
-    data = [registry.read(spec, config.classes) for spec in specs]
+    data = [registry.read(spec, None if system.prompted else config.classes) for spec in specs]
     if system.prepare is not None:
         folder = prepared or out / "prepared"
         data = system.prepare(data, config, folder, device=device)

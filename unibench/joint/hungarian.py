@@ -96,6 +96,21 @@ def match(
         Carion et al., "End-to-End Object Detection with Transformers", ECCV 2020, section 3.1; forced matches:
         Meinhardt et al., "TrackFormer", CVPR 2022, section 3.3.
     """
+    pairs = assign(costs(class_cost, boxes, truth).cpu(), None if fixed is None else fixed.cpu())
+    return Pairs(pairs.queries.to(boxes.device), pairs.objects.to(boxes.device))
+
+
+@torch.no_grad()
+def costs(
+    class_cost: Float[Tensor, "query object"],
+    boxes: Float[Tensor, "query 4"],
+    truth: Float[Tensor, "object 4"],
+) -> Float[Tensor, "query object"]:
+    """Say what it costs to let a query stand for an object.
+
+    Args, Raises:
+        As for `match`.
+    """
     broken = int((~torch.cat([class_cost, boxes], dim=1).isfinite().all(dim=1)).sum())
     if broken:
         raise TrainingError(
@@ -109,17 +124,26 @@ def match(
             "annotations"
         )
     boxes, truth = boxes.float(), truth.float()
-    fixed = torch.full((len(boxes),), FREE) if fixed is None else fixed.cpu()
     overlap = giou(corners(boxes), corners(truth))
-    cost = (class_cost + L1_COST * torch.cdist(boxes, truth, p=1) - GIOU_COST * overlap).cpu()
+    return class_cost + L1_COST * torch.cdist(boxes, truth, p=1) - GIOU_COST * overlap
+
+
+def assign(cost: Float[Tensor, "query object"], fixed: Int[Tensor, " query"] | None = None) -> Pairs:
+    """Give each object a query of its own, so that the sum of the costs is least.
+
+    Args:
+        cost: From `costs`, on the CPU.
+        fixed: As for `match`, on the CPU.
+    """
+    fixed = torch.full((len(cost),), FREE) if fixed is None else fixed
     forced = (fixed >= 0).nonzero()[:, 0]
     assert len(set(fixed[forced].tolist())) == len(forced), "two queries are forced onto one object"
     queries = (fixed == FREE).nonzero()[:, 0]
-    left = torch.ones(len(truth), dtype=torch.bool)
+    left = torch.ones(cost.shape[1], dtype=torch.bool)
     left[fixed[forced]] = False
     objects = left.nonzero()[:, 0]
     rows, columns = linear_sum_assignment(cost[queries][:, objects].numpy())
     chosen = torch.cat([forced, queries[rows]])
     order = chosen.argsort()
     chosen, matched = chosen[order], torch.cat([fixed[forced], objects[columns]])[order]
-    return Pairs(chosen.to(boxes.device), matched.to(boxes.device))
+    return Pairs(chosen, matched)

@@ -27,8 +27,9 @@ IMAGENET = Preprocessing("rgb", 1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 
 """Mean 0 and standard deviation 1 over ImageNet."""
 UNKNOWN = -1
 """Identity of an object that has none."""
-Objective = Literal["mot", "sot"]
-"""What a batch teaches: to find all objects, or to find the one object again that is known in the first frame."""
+Objective = Literal["det", "vid", "mot", "sot"]
+"""What a batch teaches: to find all objects of an image; of the frame in the middle of a clip; of all frames, and who
+is who; to find the one object again that is known in the first frame."""
 
 
 def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
@@ -94,6 +95,8 @@ class Batch:
     targets: tuple[tuple[Targets, ...], ...]
     """[clip][time]; if the objective is `sot`, one object at time 0, and later the same one or none."""
     objective: Objective = "mot"
+    classes: tuple[str, ...] = ()
+    """Names that `Targets.classes` counts, where a batch has names of its own; empty: the config's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,5 +166,11 @@ class System:
     It is stored in the folder, so that it is made once."""
     companions: Callable[[Any], Sequence[EmbedderOptions]] = lambda config: ()
     """Config -> frozen models that take part when it tracks, beside its own network."""
+    prompted: bool = False
+    """Whether it reads the names of classes: training sets may then have different ones, and each batch comes from one
+    of the sets."""
+    detect_clip: Callable[[nn.Module, Tensor, Any], Detections] | None = None
+    """Network, an odd number of frames (frame, 3, height, width), config -> the objects of the frame in the middle.
+    None: it looks at one image only."""
     surplus: Callable[[Any], tuple[str, ...]] = lambda config: ()
     """Config -> prefixes of tensors that a weights file may hold and its network does without."""

@@ -79,7 +79,8 @@ def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> J
 
     def track(clip: Clip, task: Task) -> Iterator[Labels]:
         if task.family.name == "det":
-            frames = evaluate.detect_frames(system, config, network, clip)
+            shown = task.protocol.knobs.get("frames", 1)
+            frames = evaluate.detect_frames(system, config, network, clip, shown)
         else:
             frames = system.track(network, config, clip, task)
         while True:

@@ -115,11 +115,13 @@ def open_joint(card: Card, weights_path: Path | None, device: str, features: Fea
     Raises:
         UnknownNameError: The card names a system that does not exist.
     """
-    unsupported = systems.find(card.architecture.name).unsupported
+    system = systems.find(card.architecture.name)
     load = cache(lambda: systems.load(card, weights_path, device))
 
     def unsupported_reason(task: Task) -> str:
-        return unsupported.get(task.family.name) or _protocol_problem(task, "joint")
+        if task.protocol.knobs.get("frames", 1) > 1 and system.detect_clip is None:
+            return "it looks at one frame at a time, not at a clip"
+        return system.unsupported.get(task.family.name) or _protocol_problem(task, "joint")
 
     def bind(task: Task, layers: Sequence[str]) -> LayerTracker:
         _require_layers(card.name, layers, (JOINT,))

@@ -83,7 +83,9 @@ def test_boxes_are_tight_around_what_is_painted():
         for number in labels.ids.tolist():
             if number != len(plan.shapes):  # only the nearest is hidden by none
                 continue
-            bare = shapes.Scene(plan.word, plan.background, plan.window, plan.light, plan.shapes[:-1])
+            bare = shapes.Scene(
+                plan.word, plan.background, plan.window, plan.light, plan.shapes[:-1], plan.grain
+            )
             changed = (shapes.paint(bare, index)[0] != image).any(axis=2)
             rows, columns = np.nonzero(changed)
             box = labels.boxes[labels.ids == number][0]
@@ -99,18 +101,18 @@ def test_a_hidden_shape_is_ignored():
     large = shapes.Shape(1, front.colours, 0, 2.0, 19.0, middle, front.angles)
     for order, ids, hidden in (((small, large), [2], 0), ((large, small), [1, 2], 0)):
         _, labels, ignored = shapes.paint(
-            shapes.Scene("x", plan.background, plan.window, plan.light, order), 0
+            shapes.Scene("x", plan.background, plan.window, plan.light, order, 0.0), 0
         )
         assert labels.ids.tolist() == ids
         assert len(ignored.boxes) == hidden
     partly = shapes.Shape(1, front.colours, 0, 2.0, 19.0, middle + np.array([25.0, 0.0]), front.angles)
     same = shapes.Shape(1, front.colours, 0, 2.0, 19.0, middle, front.angles)
     over = shapes.Shape(1, front.colours, 0, 2.0, 19.0, middle + np.array([8.0, 0.0]), front.angles)
-    scene = shapes.Scene("x", plan.background, plan.window, plan.light, (same, over))
+    scene = shapes.Scene("x", plan.background, plan.window, plan.light, (same, over), 0.0)
     _, labels, ignored = shapes.paint(scene, 0)
     assert labels.ids.tolist() == [2]  # a disc moved by 8/19 of its radius leaves 27 % of the other one
     assert ignored.boxes.tolist() == [[45.0, 45.0, 83.0, 83.0]]
-    scene = shapes.Scene("x", plan.background, plan.window, plan.light, (same, partly))
+    scene = shapes.Scene("x", plan.background, plan.window, plan.light, (same, partly), 0.0)
     assert shapes.paint(scene, 0)[1].ids.tolist() == [1, 2]
 
 

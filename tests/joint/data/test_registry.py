@@ -329,14 +329,18 @@ def test_training_never_shows_the_benchmark():
     [
         (
             "cocoa:x.json",
-            "data 'cocoa:x.json': no kind 'cocoa'; there are: synthetic:stills[#N], synthetic:clips",
+            "data 'cocoa:x.json': no kind 'cocoa'; there are: synthetic:stills[#N], synthetic:clips[#CLASS,CLASS,...]",
         ),
         ("x.json", "data 'x.json': no kind 'x.json'; there are:"),
         ("coco:", "data 'coco:': nothing after 'coco:'; there are:"),
         ("synthetic:still", "no synthetic data 'still'; did you mean 'stills'"),
         ("synthetic:stills#0", "data 'synthetic:stills#0': #0, expected stills#N with N of 1 to 20000"),
         (f"synthetic:stills#{'9' * 5000}", "#99999999999999999999, expected stills#N with N of 1 to 20000"),
-        ("synthetic:clips#3", "data 'synthetic:clips#3': #3, expected stills#N"),
+        (
+            "synthetic:clips#cat",
+            "data 'synthetic:clips': classes square, disc, triangle, expected some of cat",
+        ),
+        ("synthetic:noisy#3", "data 'synthetic:noisy#3': #3, expected stills#N"),
     ],
 )
 def test_an_unknown_spec_is_named(spec, message):

@@ -35,7 +35,7 @@ def test_the_losses_are_those_of_mdetrs_code(known) -> None:
         sums[0] += soft_token_loss(known["logits"][image], tokens, matched)
         sums[1:3] += torch.stack(box_losses(known["boxes"][image], known[f"true_boxes{image}"], matched))
         sums[3] += contrastive_loss(
-            known["proj_queries"][image], known["proj_tokens"][image], tokens[:, :12] > 0, matched
+            known["proj_queries"][image][None], known["proj_tokens"][image], tokens[:, :12] > 0, matched
         )
     names = ("loss_ce", "loss_bbox", "loss_giou", "loss_contrastive_align")
     close(sums / 5, torch.stack([known[name] for name in names]).float())
@@ -54,7 +54,7 @@ def test_the_soft_token_loss_by_hand() -> None:
 
 
 def test_without_objects_boxes_and_words_cost_nothing_and_have_a_gradient() -> None:
-    boxes, queries = torch.rand(3, 4, requires_grad=True), torch.rand(3, 8, requires_grad=True)
+    boxes, queries = torch.rand(3, 4, requires_grad=True), torch.rand(1, 3, 8, requires_grad=True)
     none = torch.zeros(0, 5, dtype=torch.bool)
     total = sum(box_losses(boxes, torch.zeros(0, 4), NONE)) + contrastive_loss(
         queries, torch.rand(5, 8), none, NONE
@@ -68,14 +68,35 @@ def test_without_objects_boxes_and_words_cost_nothing_and_have_a_gradient() -> N
 def test_a_query_that_stands_for_nothing_is_pulled_to_no_word() -> None:
     """It is in the denominators of its neighbour's words only."""
     queries = torch.nn.functional.normalize(
-        torch.randn(2, 8, generator=torch.Generator().manual_seed(0)), dim=1
+        torch.randn(1, 2, 8, generator=torch.Generator().manual_seed(0)), dim=2
     )
     queries.requires_grad_()
     words = torch.eye(8)[:3]
     contrastive_loss(queries, words, torch.tensor([[True, False, False]]), ONE).backward()
-    assert queries.grad[0, 0] > 0  # away from the first word
-    assert (queries.grad[0, 1:] == 0).all()
-    assert queries.grad[1, 0] < 0  # towards it
+    assert queries.grad[0, 0, 0] > 0  # away from the first word
+    assert (queries.grad[0, 0, 1:] == 0).all()
+    assert queries.grad[0, 1, 0] < 0  # towards it
+
+
+def test_images_that_stand_one_after_the_other_are_scored_apart(known) -> None:
+    shares = token_map(spans(known), 256)
+    found, together = [], []
+    for image in range(2):
+        tokens, matched = shares[known[f"labels{image}"]][:, :12] > 0, pairs(known, image)
+        queries = known["proj_queries"][image][None]
+        found.append(contrastive_loss(queries, known["proj_tokens"][0], tokens, matched))
+        together.append((queries, tokens, matched))
+    (first, names, one), (second, others, two) = together
+    both = Pairs(
+        torch.cat([one.queries, two.queries + first.shape[1]]),
+        torch.cat([one.objects, two.objects + len(names)]),
+    )
+    close(
+        contrastive_loss(
+            torch.cat([first, second]), known["proj_tokens"][0], torch.cat([names, others]), both
+        ),
+        sum(found),
+    )
 
 
 def test_losses_compute_in_single_precision() -> None:

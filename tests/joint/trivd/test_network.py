@@ -190,23 +190,23 @@ def test_files_of_deformable_detr_and_trackformer_begin_a_training(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("stage", "time", "message"),
+    ("objective", "time", "message"),
     [
         (
-            "video",
+            "vid",
             2,
-            "sample.time: found 2, expected an odd number, since stage 'video' learns from the frame",
+            "sample.time: found 2, expected an odd number, since batches teach 'vid', the frame in the middle",
         ),
         (
-            "tracking",
+            "mot",
             1,
-            "sample.time: found 1, expected at least 2, since stage 'tracking' learns from pairs",
+            "sample.time: found 1, expected at least 2, since batches teach 'mot', pairs of frames",
         ),
     ],
 )
-def test_stages_need_enough_frames(stage: str, time: int, message: str) -> None:
+def test_clips_need_enough_frames(objective: str, time: int, message: str) -> None:
     table = json.loads(configs.as_json(TINY))
-    table["train"]["stages"] = [{"name": stage, "steps": 1, "rate": 0.1}]
+    table["train"]["stages"] = [{"name": "one", "steps": 1, "rate": 0.1, "alternate": [objective]}]
     table["sample"]["time"] = time
     with pytest.raises(TrainingError, match=message):
         configs.fill(table, SYSTEM, "f")

@@ -16,16 +16,16 @@ from unibench.tasks import registry
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    stages = tuple(Stage(name, steps=1, rate=1e-4) for name in ("detection", "video", "tracking"))
+    stages = tuple(Stage(name, steps=1, rate=1e-4, alternate=(name,)) for name in ("det", "vid", "mot"))
     config = replace(TINY, train=replace(TINY.train, batch=1, stages=stages))
-    sets = [data.read("synthetic:clips", config.classes)]
+    sets = [data.read(spec) for spec in ("synthetic:stills", "synthetic:clips#square", "synthetic:noisy")]
     return train(SYSTEM, config, sets, tmp_path_factory.mktemp("trivd"), name="small", half=True)
 
 
 def test_one_file_detects_and_tracks(card: Path) -> None:
     assert card.with_name("small.safetensors").stat().st_size < 4e6
     model = systems.load(cards.read(card), card.parent)
-    for name in ("det/shapes", "mot/shapes@private", "mot/shapes@public"):
+    for name in ("det/shapes", "det/noisy@video7", "mot/shapes@private", "mot/shapes@public"):
         task = registry.find(name)
         clip, _ = next(registry.clips(task, frames=2))
         assert len(list(model.track(clip, task))) == 2

@@ -7,6 +7,7 @@ words of the benchmark start with `mot/shapes/`, which training must not use.
 
 All families see the same clips: `mot/shapes` and `det/shapes` have boxes, `mots/shapes` has the masks of what is
 visible, `sot/shapes` follows one shape (`target`), and `vos/shapes` the shapes that are in the truth of frame 0.
+`det/noisy` has clips of its own: slow shapes under so much grain that a frame's neighbours help to see it.
 
 The truth: the box of the whole silhouette inside the frame, hidden parts included. A shape of which less than
 `VISIBLE` is to be seen is not in the truth; predictions on what is seen of it are excused.
@@ -78,6 +79,23 @@ class Scene:
     """Brightness of each frame, relative."""
     shapes: tuple[Shape, ...]
     """The farthest first. Identities are 1, 2, ... in this order."""
+    grain: float
+    """What the sensor's noise, a random byte from -128 to 127 for each value, is multiplied by."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What differs between kinds of clips."""
+
+    speeds: tuple[float, float] = SPEEDS
+    pans: tuple[float, float] = (0.05, 0.3)
+    """Range of the camera's and the light's rhythm, radians in a frame."""
+    grain: float = 1 / 8
+    """See `Scene`."""
+
+
+SHARP = Look()
+NOISY = Look(speeds=(0.3, 1.2), pans=(0.01, 0.03), grain=1.75)
 
 
 def benchmarks() -> dict[str, Benchmark]:
@@ -87,6 +105,7 @@ def benchmarks() -> dict[str, Benchmark]:
         Benchmark(TASK, "", _names, _load, obtain, SOURCES),
         Benchmark("mots/shapes", "", _names, _load_mots, obtain, SOURCES),
         Benchmark("det/shapes", "", _names, _load_without_detections, obtain),
+        Benchmark("det/noisy", "", _names, _load_noisy, obtain),
         Benchmark("sot/shapes", "", _names, _load_sot, obtain),
         Benchmark("vos/shapes", "", _names, _load_vos, obtain),
     )
@@ -94,21 +113,22 @@ def benchmarks() -> dict[str, Benchmark]:
 
 
 @lru_cache(maxsize=64)
-def scene(word: str, length: int) -> Scene:
+def scene(word: str, length: int, look: Look = SHARP) -> Scene:
     """Plan a clip.
 
     Args:
         word: The seed; another word gives another clip with other identities.
         length: Number of frames.
+        look: How fast and how noisy it is.
     """
     rng = draws("shapes", word)
     hues = (np.arange(CAST) + rng.uniform(-0.25, 0.25, CAST)) / CAST + rng.random()
-    shapes = tuple(_shape(rng, float(hue), length) for hue in rng.permutation(hues))
+    shapes = tuple(_shape(rng, float(hue), length, look.speeds) for hue in rng.permutation(hues))
     times, reach = np.arange(length), (_PHOTO - SIZE) / 2
-    start, rhythm = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.05, 0.3, 3)
+    start, rhythm = rng.uniform(0, 2 * np.pi, 3), rng.uniform(*look.pans, 3)
     pan = reach * (1 + np.sin(start[:2] + rhythm[:2] * times[:, None]))
     light = 1 + 0.15 * np.sin(start[2] + rhythm[2] * times)
-    return Scene(word, _background(rng), pan, light, shapes)
+    return Scene(word, _background(rng), pan, light, shapes, look.grain)
 
 
 def paint(plan: Scene, index: int) -> tuple[UInt8[np.ndarray, "128 128 3"], Labels, Labels]:
@@ -182,14 +202,15 @@ def _painted(
     return image, np.array(rows, dtype=np.float64).reshape(-1, 7), owner
 
 
-def clip(word: str, length: int) -> tuple[Clip, Truth]:
+def clip(word: str, length: int, look: Look = SHARP) -> tuple[Clip, Truth]:
     """Make a clip and its truth; it gives no detections.
 
     Args:
         word: Of the scene, and the clip's name.
         length: Number of frames.
+        look: How fast and how noisy it is.
     """
-    plan = scene(word, length)
+    plan = scene(word, length, look)
     _, labels, ignored = zip(*(paint(plan, index) for index in range(length)), strict=True)
     name = word.rpartition("/")[2]
     return Clip(name, SIZE, SIZE, FPS, length, partial(_frames, plan), VOCABULARY), Truth(labels, ignored)
@@ -205,9 +226,17 @@ def _load(root: Path, name: str) -> tuple[Clip, Truth]:
 
 
 def _load_without_detections(root: Path, name: str) -> tuple[Clip, Truth]:
+    return clip(f"{TASK}/{_known(name)}", LENGTH)
+
+
+def _load_noisy(root: Path, name: str) -> tuple[Clip, Truth]:
+    return clip(f"{TASK}/noisy/{_known(name)}", LENGTH, NOISY)
+
+
+def _known(name: str) -> str:
     if name not in NAMES:
         raise UnknownNameError("clip of the rendered shapes", name, NAMES)
-    return clip(f"{TASK}/{name}", LENGTH)
+    return name
 
 
 def _load_mots(root: Path, name: str) -> tuple[Clip, Truth]:
@@ -267,12 +296,12 @@ def _frames(plan: Scene) -> Iterator[Frame]:
         yield Frame(index, paint(plan, index)[0])
 
 
-def _shape(rng: np.random.Generator, hue: float, length: int) -> Shape:
+def _shape(rng: np.random.Generator, hue: float, length: int, speeds: tuple[float, float]) -> Shape:
     first = colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.7, 1), rng.uniform(0.7, 1))
     second = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 1), rng.choice((0.1, 0.95)))
     way, turn = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.08)
     headings = way + turn * np.arange(length) + np.cumsum(rng.normal(0, 0.1, length))
-    steps = rng.uniform(*SPEEDS) * np.stack([np.cos(headings), np.sin(headings)], axis=1)
+    steps = rng.uniform(*speeds) * np.stack([np.cos(headings), np.sin(headings)], axis=1)
     places = _fold(rng.uniform(0, SIZE, 2) + np.cumsum(steps, axis=0))
     return Shape(
         kind=int(rng.integers(len(VOCABULARY))),
@@ -372,6 +401,6 @@ def _expose(
     """Light and sensor: brightness and grain."""
     raw = draws("grain", plan.word, index).bit_generator.random_raw(image.size // 8)
     grain = np.asarray(raw, dtype="<u8").view(np.int8).reshape(image.shape).astype(np.float32)
-    pixels = image.astype(np.float32) * np.float32(plan.light[index]) + grain * np.float32(1 / 8)
+    pixels = image.astype(np.float32) * np.float32(plan.light[index]) + grain * np.float32(plan.grain)
     exposed: UInt8[np.ndarray, "height width 3"] = np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
     return exposed

@@ -17,13 +17,14 @@ THREADS = 8
 """At most so many prefetch batches for a GPU."""
 
 
-def batches(
+def batches(  # noqa: PLR0913 - what a batch is, and its place in the training
     training_sets: Sequence[TrainingSet],
     config: Any,
     stage: Any,
     steps: range,
     *,
     device: torch.device,
+    prompted: bool = False,
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[Batch]:
@@ -35,6 +36,7 @@ def batches(
         stage: Its `alternate` and `masks` are used.
         steps: Numbers of the batches.
         device: Where the batches go.
+        prompted: Whether a batch comes from one training set and has its classes.
         rank: Number of this process among those that train together.
         world_size: Number of those processes.
     """
@@ -44,7 +46,7 @@ def batches(
             training_sets, config.sample, config.view,
             seed=config.train.seed, step=step, rank=rank, world_size=world_size,
             size=config.train.batch // world_size,
-            objective=stage.alternate[step % len(stage.alternate)], masks=stage.masks,
+            objective=stage.alternate[step % len(stage.alternate)], masks=stage.masks, prompted=prompted,
         )  # fmt: skip
 
     if device.type == "cpu":

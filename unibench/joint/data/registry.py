@@ -127,6 +127,11 @@ def clips() -> TrainingSet:
     return TrainingSet("synthetic:clips", shapes.VOCABULARY, Lazy(CLIPS * LENGTH, _frame))
 
 
+def noisy() -> TrainingSet:
+    """Rendered clips without identities, slow and full of grain."""
+    return TrainingSet("synthetic:noisy", shapes.VOCABULARY, Lazy(CLIPS * LENGTH, _noisy_frame))
+
+
 def test() -> TrainingSet:
     """The frames of the benchmark `mot/shapes`: to score on, not to train on."""
     length = shapes.LENGTH
@@ -139,8 +144,7 @@ def _test_frame(row: int) -> AnnotatedImage:
 
 
 def _still(row: int) -> AnnotatedImage:
-    annotated = _shapes(f"train/still-{row}", 1, 0)
-    return replace(annotated, labels=replace(annotated.labels, ids=Labels().ids))
+    return _without_ids(_shapes(f"train/still-{row}", 1, 0))
 
 
 def _frame(row: int) -> AnnotatedImage:
@@ -148,26 +152,37 @@ def _frame(row: int) -> AnnotatedImage:
     return _video_frame(f"train/clip-{number}", LENGTH, index)
 
 
-def _video_frame(word: str, length: int, index: int) -> AnnotatedImage:
-    return replace(_shapes(word, length, index), name=f"{word}/{index}", video=word, index=index)
+def _noisy_frame(row: int) -> AnnotatedImage:
+    number, index = divmod(row, LENGTH)
+    return _without_ids(_video_frame(f"train/noisy-{number}", LENGTH, index, shapes.NOISY))
+
+
+def _without_ids(annotated: AnnotatedImage) -> AnnotatedImage:
+    return replace(annotated, labels=replace(annotated.labels, ids=Labels().ids))
+
+
+def _video_frame(word: str, length: int, index: int, look: shapes.Look = shapes.SHARP) -> AnnotatedImage:
+    return replace(_shapes(word, length, index, look), name=f"{word}/{index}", video=word, index=index)
 
 
 @lru_cache(maxsize=64)  # a sample asks for the frames of a video more than once
-def _shapes(word: str, length: int, index: int) -> AnnotatedImage:
-    plan = shapes.scene(word, length)
+def _shapes(word: str, length: int, index: int, look: shapes.Look = shapes.SHARP) -> AnnotatedImage:
+    plan = shapes.scene(word, length, look)
     image, labels, ignored = shapes.paint(plan, index)
     masks = lru_cache(maxsize=1)(lambda: shapes.masked(plan, index)[0].masks)
     return AnnotatedImage(word, lambda: image, labels, ignored.boxes, masks=masks)
 
 
 def _synthetic(source: str) -> TrainingSet:
-    """`stills[#N]`, `clips`, `test`."""
+    """`stills[#N]`, `clips[#CLASS,CLASS]`, `noisy`, `test`."""
     name, some, count = source.partition("#")
-    made = {"stills": stills, "clips": clips, "test": test}
+    made = {"stills": stills, "clips": clips, "noisy": noisy, "test": test}
     if name not in made:
         raise UnknownNameError("synthetic data", name, made)
     if not some:
         return made[name]()
+    if name == "clips":
+        return align(clips(), count.split(","))
     if name != "stills" or not re.fullmatch("[0-9]{1,9}", count) or not 1 <= int(count) <= STILLS:
         raise DataError(
             f"data {'synthetic:' + source[:40]!r}: #{count[:20]}, expected stills#N with N of 1 to {STILLS}"
@@ -227,7 +242,8 @@ KINDS: Mapping[str, Callable[[str], TrainingSet]] = {
 }
 USAGE = (
     "synthetic:stills[#N]",
-    "synthetic:clips",
+    "synthetic:clips[#CLASS,CLASS,...]",
+    "synthetic:noisy",
     "synthetic:test",
     "coco:FILE.json[@IMAGES]",
     "video:FILE.json[@IMAGES]",

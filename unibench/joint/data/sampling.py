@@ -47,6 +47,8 @@ class ViewOptions:
 class Ratios:
     """Shares of the training sets, in their order, in the clips of each objective. Empty: by number of images."""
 
+    det: Shares = ()
+    vid: Shares = ()
     mot: Shares = ()
     sot: Shares = ()
 
@@ -56,7 +58,7 @@ class SampleOptions:
     """How a clip for training is drawn from a training set."""
 
     time: Annotated[int, Meta(ge=1, le=1000)] = 1
-    """Frames of a clip; 1: stills."""
+    """Frames of a clip; 1: stills. The objective `det` takes one in any case."""
     gap: Count = 1
     """Frames of the video from one frame of the clip to the next; less where the video is shorter."""
     flip: Share = 0.5
@@ -97,13 +99,14 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
     size: int,
     objective: Objective = "mot",
     masks: bool = False,
+    prompted: bool = False,
     rank: int = 0,
     world_size: int = 1,
 ) -> Batch:
     """Draw one process's batch of a step; the batches of all processes together do not depend on their number.
 
     Args:
-        training_sets: With the same classes.
+        training_sets: With the same classes, unless `prompted`.
         options: What a sample is.
         canvas: Height and width of the images, pixels.
         seed: Of the training.
@@ -111,6 +114,7 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
         size: Samples in this batch.
         objective: What the batch teaches.
         masks: Whether targets have masks.
+        prompted: Whether the whole batch, that of all processes, comes from one training set and has its classes.
         rank: Number of the process, from 0.
         world_size: Number of processes.
 
@@ -119,13 +123,21 @@ def batches(  # noqa: PLR0913 - a batch's place in the training takes four numbe
             masks; or the ratios do not fit the training sets.
     """
     canvas = _canvas(canvas, np.random.default_rng([seed, step, 1]))
+    options = replace(options, time=1) if objective == "det" else options
+    shares = _shares(training_sets, getattr(options.ratios, objective), objective)
+    if prompted:
+        shares = shares or [len(data.images) for data in training_sets]
+        training_sets, shares = [training_sets[_drawn(shares, np.random.default_rng([seed, step, 2]))]], ()
     first = (step * world_size + rank) * size
     samples = [
-        _sample(training_sets, options, canvas, objective, np.random.default_rng([seed, first + i]), masks)
+        _sample(
+            training_sets, shares, options, canvas, objective, np.random.default_rng([seed, first + i]), masks
+        )
         for i in range(size)
     ]
     images = torch.stack([torch.stack([image for image, _ in frames]) for frames in samples])
-    return Batch(images, tuple(tuple(target for _, target in frames) for frames in samples), objective)
+    targets = tuple(tuple(target for _, target in frames) for frames in samples)
+    return Batch(images, targets, objective, training_sets[0].classes if prompted else ())
 
 
 def _canvas(options: ViewOptions, rng: np.random.Generator) -> ViewOptions:
@@ -139,6 +151,7 @@ def _canvas(options: ViewOptions, rng: np.random.Generator) -> ViewOptions:
 
 def _sample(
     training_sets: Sequence[TrainingSet],
+    shares: Sequence[float],
     options: SampleOptions,
     canvas: ViewOptions,
     objective: Objective,
@@ -146,7 +159,7 @@ def _sample(
     masks: bool,
 ) -> list[tuple[Tensor, Targets]]:
     for _ in range(TRIES):
-        frames = _draw(training_sets, options, objective, rng)
+        frames = _draw(training_sets, shares, options, rng)
         images = [frame.image() for frame in frames]
         height, width = images[0].shape[:2]
         scale = min(canvas.height / height, canvas.width / width) * rng.uniform(*options.scale)
@@ -188,14 +201,11 @@ def _rows(targets: Targets, rows: Tensor) -> Targets:
 
 def _draw(
     training_sets: Sequence[TrainingSet],
+    shares: Sequence[float],
     options: SampleOptions,
-    objective: Objective,
     rng: np.random.Generator,
 ) -> list[AnnotatedImage]:
     """The frames of one sample; of a video that is too short for the gap, frames as far apart as there are."""
-    if not any(len(data.images) for data in training_sets):
-        raise TrainingError("training data: no images, expected at least one; name data with --data")
-    shares = _shares(training_sets, getattr(options.ratios, objective), objective)
     for _ in range(TRIES):  # stills among the videos are passed over
         images, row = _at(training_sets, shares, rng)
         if options.time == 1:
@@ -212,6 +222,8 @@ def _draw(
 
 def _shares(training_sets: Sequence[TrainingSet], ratios: Sequence[float], objective: str) -> Sequence[float]:
     """Shares of the training sets; empty: by their numbers of images."""
+    if not any(len(data.images) for data in training_sets):
+        raise TrainingError("training data: no images, expected at least one; name data with --data")
     if not ratios:
         return ()
     if len(ratios) != len(training_sets) or not sum(ratios):
@@ -232,13 +244,18 @@ def _at(
 ) -> tuple[Sequence[AnnotatedImage], int]:
     """An image at random: the images of its set, its row there."""
     if shares:
-        ends = np.cumsum(shares)
-        images = training_sets[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))].images
+        images = training_sets[_drawn(shares, rng)].images
         return images, int(rng.integers(len(images)))
     ends = np.cumsum([len(data.images) for data in training_sets])
     number = int(rng.integers(ends[-1]))
     which = int(np.searchsorted(ends, number, side="right"))
     return training_sets[which].images, number - int(ends[which]) + len(training_sets[which].images)
+
+
+def _drawn(shares: Sequence[float], rng: np.random.Generator) -> int:
+    """Draw a row by its share."""
+    ends = np.cumsum(shares)
+    return int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
 
 
 def _numbered(still: AnnotatedImage) -> AnnotatedImage:

@@ -5,9 +5,10 @@ import io
 import math
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from unibench.joint.data.class_names import in_clip
 from unibench.joint.system import AnnotatedImage, System, TrainingSet
 from unibench.metrics import detection
 from unibench.records import Clip, Labels
+
+Image = UInt8[np.ndarray, "height width 3"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def score(
     """
     truth, predictions, times = [], [], []
     for annotated in islice(registry.align(data, config.classes).images, limit):
-        labels, seconds = _detected(system, config, network, annotated.image())
+        labels, seconds = _detected(system, config, network, [annotated.image()])
         truth.append(_truth(annotated, len(config.classes)))
         predictions.append(labels)
         times.append(seconds)
@@ -62,14 +65,18 @@ def score(
     return DetectionScores(detection.score(truth, predictions), len(times), 1000 * statistics.median(times))
 
 
-def detect_frames(system: System, config: Any, network: nn.Module, clip: Clip) -> Iterator[Labels]:
-    """Detect the objects of every frame on its own.
+def detect_frames(
+    system: System, config: Any, network: nn.Module, clip: Clip, frames: int = 1
+) -> Iterator[Labels]:
+    """Detect the objects of every frame on its own, or with the frames around it.
 
     Args:
         system: Whose network it is.
         config: Of the system; `view` and `classes` are used here.
         network: In evaluation mode, on its device.
         clip: Its vocabulary says which classes there are; others are left out.
+        frames: An odd number: so many are looked at for each frame. Beyond its ends, a clip's first or last frame
+            stands still.
 
     Yields:
         Boxes in pixels of the frame, scores and classes, without ids.
@@ -78,8 +85,8 @@ def detect_frames(system: System, config: Any, network: nn.Module, clip: Clip) -
         TrackerError: The network knows none of the clip's classes.
     """
     vocabulary = in_clip(config.classes, clip)
-    for frame in clip.frames():
-        labels, _ = _detected(system, config, network, frame.image)
+    for around in _windows(clip, frames // 2):
+        labels, _ = _detected(system, config, network, around)
         classes = vocabulary[labels.classes]
         kept = classes >= 0
         yield Labels(boxes=labels.boxes[kept], scores=labels.scores[kept], classes=classes[kept])
@@ -124,17 +131,36 @@ def write(rows: Sequence[Mapping[str, str]], path: Path) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
+def _windows(clip: Clip, side: int) -> Iterator[list[Image]]:
+    """Each frame in the middle of so many on each side."""
+    images = (frame.image for frame in clip.frames())
+    first = next(images, None)
+    if first is None:
+        return
+    window = deque([first] * (side + 1), maxlen=2 * side + 1)
+    for image in chain(images, [None] * side):
+        if len(window) == window.maxlen:
+            yield list(window)
+        window.append(window[-1] if image is None else image)
+    yield list(window)
+
+
 @torch.inference_mode()
 def _detected(
-    system: System, config: Any, network: nn.Module, image: UInt8[np.ndarray, "height width 3"]
+    system: System, config: Any, network: nn.Module, around: Sequence[Image]
 ) -> tuple[Labels, float]:
-    """Detections in pixels of the image, cut off at its edges, and the seconds that they took."""
-    height, width = image.shape[:2]
+    """Detections in pixels of the frame in the middle, cut off at its edges, and the seconds that they took."""
+    height, width = around[0].shape[:2]
     placement = canvas.top_left((height, width), (config.view.height, config.view.width))
-    batch = canvas.draw_top_left(image, placement.scale[0], placement.canvas)[None]
-    batch = batch.to(next(network.parameters()).device)
+    batch = torch.stack(
+        [canvas.draw_top_left(image, placement.scale[0], placement.canvas) for image in around]
+    ).to(next(network.parameters()).device)
     began = time.perf_counter()
-    (found,) = system.detect(network, batch, config)
+    if len(around) > 1:
+        assert system.detect_clip is not None, "the task is refused otherwise"
+        found = system.detect_clip(network, batch, config)
+    else:
+        (found,) = system.detect(network, batch, config)
     boxes = found.boxes.cpu().double().numpy()  # waits for a GPU
     seconds = time.perf_counter() - began
     inside = np.clip(canvas.to_frame(boxes, placement), 0, [width, height, width, height])

@@ -49,7 +49,7 @@ def train(  # noqa: PLR0913 - all that a training depends on
     Args:
         system: What to train.
         config: Of the system; `classes`, `view`, `sample` and `train` are used here.
-        training_sets: What to learn from; their classes are the config's.
+        training_sets: What to learn from; their classes are the config's, unless the system is prompted by names.
         out: Folder of the checkpoint, the log, the weights and the card.
         name: Of the model.
         device: A torch device; under torchrun `cuda` is the GPU of the process's local rank.
@@ -65,7 +65,7 @@ def train(  # noqa: PLR0913 - all that a training depends on
     Raises:
         TrainingError: The loss is not finite, or the folder holds another training or cannot be written.
     """
-    _check(config, training_sets, out)
+    _check(system, config, training_sets, out)
     with distributed.process_group(device) as group, _own_randomness(group.device):
         if config.train.batch % group.world_size:
             raise TrainingError(
@@ -138,9 +138,9 @@ class _Objective(nn.Module):
         return self._of(self.network, batch, self._config, self._stage)
 
 
-def _check(config: Any, training_sets: Sequence[TrainingSet], out: Path) -> None:
+def _check(system: System, config: Any, training_sets: Sequence[TrainingSet], out: Path) -> None:
     for one in training_sets:
-        if tuple(one.classes) != tuple(config.classes):
+        if not system.prompted and tuple(one.classes) != tuple(config.classes):
             raise TrainingError(
                 f"data {one.name!r}: classes {', '.join(one.classes)}, expected {', '.join(config.classes)} as the "
                 "config says; give other data, or a config with these classes"
@@ -257,6 +257,7 @@ def _do(
         run.stage,
         range(start * options.accumulate, run.end * options.accumulate),
         device=group.device,
+        prompted=run.job.system.prompted,
         rank=group.rank,
         world_size=group.world_size,
     )

@@ -13,8 +13,9 @@ What neither paper nor code says is our choice [G]:
 - The score of a class is the sum of the probabilities of its tokens; a query is an object of its best class alone.
 - An image is its own previous frame, as the first frame of a clip is in TrackFormer. The previous frame's maps have no
   gradient.
-- In training the prompt is the config's classes; at work it is the clip's vocabulary, in which the config's word stands
-  for one of the same meaning (`person` for `pedestrian`).
+- In training the prompt is the classes of the batch's training set or, in a share of the batches, a part of them, so
+  that what is not asked for is no object. At work it is the clip's vocabulary, in which the config's word stands for
+  one of the same meaning (`person` for `pedestrian`); for images it is the config's classes.
 - The whole canvas is looked at, without a mask of what lies beside the frame. Regions that are ignored are background.
 - Pairs of frames for tracking are as far apart as the config says, where TrackFormer draws the distance.
 - The rate falls by a cosine; the authors' drops by .1 or, of the text encoder, falls linearly.
@@ -30,7 +31,7 @@ from unibench.joint.system import System
 from unibench.joint.trivd.config import TrivdConfig
 from unibench.joint.trivd.network import Trivd
 from unibench.joint.trivd.objective import losses
-from unibench.joint.trivd.tracker import detect, track
+from unibench.joint.trivd.tracker import detect, detect_clip, track
 
 _NO_MASKS = "it finds boxes, not masks"
 _NO_PROMPT = (
@@ -50,8 +51,11 @@ SYSTEM = System(
     build=Trivd,
     losses=losses,  # type: ignore[arg-type]  # only this system's network comes here
     detect=detect,  # type: ignore[arg-type]
+    detect_clip=detect_clip,  # type: ignore[arg-type]
     track=track,  # type: ignore[arg-type]
     backbone=_backbone,
+    objectives=("det", "vid", "mot"),
+    prompted=True,
     unsupported={
         "sot": _NO_PROMPT,
         "vos": _NO_MASKS,

@@ -17,9 +17,6 @@ MULTIPLE = 96
 """Of which `dim` is one: the group norms divide it by 32, the encoding of time, y and x by 6."""
 FRAMES = 2
 """Previous and current frame."""
-DETECTION, VIDEO = "detection", "video"
-"""Stages in which nothing is learnt but to detect: in images, and in clips around an image. All others learn to track
-as well."""
 
 Blocks = Annotated[int, Meta(ge=1, le=64)]
 Heads = Annotated[int, Meta(ge=1, le=64)]
@@ -104,6 +101,9 @@ class LossOptions:
     """Of the boxes' 1 - generalised IoU."""
     false_positives: Share
     """Most false track queries, as a share of the true ones, rounded up."""
+    fewer_names: Share
+    """Of batches whose prompt is a random part of the names, at least one; objects of the others are background. It
+    teaches that what is not asked for is no object."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class TrivdConfig:
     """Fills from `paper.toml`, `toy.toml`, or any other file."""
 
     classes: Classes
-    """The prompt in training and for images; a clip has a prompt of its own, its vocabulary."""
+    """The prompt for images; a training set has a prompt of its own, its classes, and a clip its vocabulary."""
     backbone: BackboneOptions
     text: TextOptions
     network: NetworkOptions
@@ -134,14 +134,12 @@ class TrivdConfig:
 
     def __post_init__(self) -> None:
         time = self.sample.time
-        for stage in self.train.stages:
-            if stage.name == VIDEO and time % 2 == 0:
-                raise ValueError(
-                    f"sample.time: found {time}, expected an odd number, since stage {VIDEO!r} learns from the frame "
-                    "in the middle"
-                )
-            if stage.name not in (DETECTION, VIDEO) and time < FRAMES:
-                raise ValueError(
-                    f"sample.time: found {time}, expected at least {FRAMES}, since stage {stage.name!r} learns from "
-                    "pairs of frames"
-                )
+        objectives = {objective for stage in self.train.stages for objective in stage.alternate}
+        if "vid" in objectives and time % 2 == 0:
+            raise ValueError(
+                f"sample.time: found {time}, expected an odd number, since batches teach 'vid', the frame in the middle"
+            )
+        if "mot" in objectives and time < FRAMES:
+            raise ValueError(
+                f"sample.time: found {time}, expected at least {FRAMES}, since batches teach 'mot', pairs of frames"
+            )

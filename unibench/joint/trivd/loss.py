@@ -1,6 +1,7 @@
-"""MDETR's losses of one image: which tokens a query is about, its box, and its likeness to the words.
+"""MDETR's losses: which tokens a query is about, its box, and its likeness to the words.
 
-Each is a sum over the image, to be divided by the number of objects in the batch. Boxes are those of the DETR family:
+Each is a sum, to be divided by the number of objects in the batch. The queries of several images, or layers, stand one
+after the other; so do the objects, and pairs count both through. Boxes are those of the DETR family:
 centre x, centre y, width, height as shares of the image's width and height.
 
 Reference: Kamath et al., "MDETR - Modulated Detection for End-to-End Multi-Modal Understanding", ICCV 2021,
@@ -77,7 +78,7 @@ def box_losses(
 
 
 def contrastive_loss(
-    queries: Float[Tensor, "query dim"],
+    queries: Float[Tensor, "group query dim"],
     words: Float[Tensor, "token dim"],
     tokens: Bool[Tensor, "object token"],
     pairs: Pairs,
@@ -85,7 +86,7 @@ def contrastive_loss(
     """Sum the cross-entropy of finding the tokens of each object's name among all, and of each token its objects.
 
     Args:
-        queries: Embeddings of unit length.
+        queries: Embeddings of unit length; a group is what one image has in one layer.
         words: Embeddings of the prompt's tokens, of unit length; those of no class take part too.
         tokens: Which tokens of the prompt are of each object's name.
         pairs: Queries and their objects.
@@ -94,16 +95,16 @@ def contrastive_loss(
         Half the sum of both directions; 0 where no query has an object.
     """
     logits = queries.float() @ words.float().T / TEMPERATURE
-    positive = torch.zeros_like(logits, dtype=torch.bool)
+    positive = torch.zeros_like(logits.flatten(0, 1), dtype=torch.bool)
     positive[pairs.queries] = tokens[pairs.objects]
-    return (_alignment(logits, positive) + _alignment(logits.T, positive.T)) / 2
+    positive = positive.view_as(logits)
+    return (_alignment(logits, positive, 2) + _alignment(logits, positive, 1)) / 2
 
 
 def _alignment(
-    logits: Float[Tensor, "row column"], positive: Bool[Tensor, "row column"]
+    logits: Float[Tensor, "group query token"], positive: Bool[Tensor, "group query token"], dim: int
 ) -> Float[Tensor, ""]:
-    """Of every row with a positive column: log-sum-exp over all columns less the mean over the positive ones."""
-    rows = positive.any(dim=1)
-    logits, positive = logits[rows], positive[rows]
-    mean = (logits * positive).sum(dim=1) / positive.sum(dim=1)
-    return (logits.logsumexp(dim=1) - mean).sum()
+    """Along an axis, where it has something positive: log-sum-exp over all less the mean over what is positive."""
+    count = positive.sum(dim=dim)
+    mean = (logits * positive).sum(dim=dim) / count.clamp(min=1)
+    return ((logits.logsumexp(dim=dim) - mean) * (count > 0)).sum()

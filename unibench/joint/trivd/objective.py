@@ -10,14 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unibench.joint.hungarian import FREE, NOTHING, Pairs, match, token_cost
+from unibench.joint.hungarian import FREE, NOTHING, Pairs, assign, costs, match, token_cost
 from unibench.joint.layers.deformable_transformer import TrackQueries
 from unibench.joint.system import UNKNOWN, Batch, Targets
-from unibench.joint.trivd.config import DETECTION, VIDEO, LossOptions, TrivdConfig
+from unibench.joint.trivd.config import LossOptions, TrivdConfig
 from unibench.joint.trivd.loss import box_losses, contrastive_loss, soft_token_loss, token_map
 from unibench.joint.trivd.network import Outputs, Trivd
 
@@ -27,16 +28,19 @@ def losses(network: Trivd, batch: Batch, config: TrivdConfig, stage: str) -> dic
 
     Args:
         network: What learns.
-        batch: Clips, of which the frame in the middle counts (of two, the second); for tracking, the first two frames.
-        config: Holds the weights, and the class names that are the prompt.
-        stage: `detection`: that frame as an image on its own; `video`: that frame with all of its clip; any other
-            name: the objects of the first frame are found again in the second, and new ones are found there.
+        batch: Its classes are the prompt. Objective `det`: images; `vid`: clips, of which the frame in the middle
+            counts; `mot`: clips whose first two frames count. The objects of the first are found again in the second,
+            and new ones are found there.
+        config: Holds the weights.
+        stage: Of no effect.
     """
-    words = network.read(config.classes)
-    truth = [tuple(_in_shares(one, batch) for one in clip) for clip in batch.targets]
-    if stage in (DETECTION, VIDEO):
+    names = batch.classes or config.classes
+    chosen = _some(len(names), config.losses.fewer_names)
+    words = network.read([names[row] for row in chosen])
+    truth = [tuple(_in_shares(_of(one, chosen, len(names)), batch) for one in clip) for clip in batch.targets]
+    if batch.objective in ("det", "vid"):
         middle = batch.images.shape[1] // 2
-        maps = network.look(batch.images if stage == VIDEO else batch.images[:, middle : middle + 1])
+        maps = network.look(batch.images)
         return _terms(network(maps, maps, words), [clip[middle] for clip in truth], None, config.losses)
     first, second = ([clip[time] for clip in truth] for time in (0, 1))
     with torch.no_grad():
@@ -45,6 +49,22 @@ def losses(network: Trivd, batch: Batch, config: TrivdConfig, stage: str) -> dic
         tracks, fixed = track_queries(seen, first, second, config.losses.false_positives)
     current = network.look(batch.images[:, 1:2])
     return _terms(network(previous, current, words, tracks), second, fixed, config.losses)
+
+
+def _some(names: int, share: float) -> list[int]:
+    """Rows of the names that are asked for: all of them or, in a share of the batches, a random part."""
+    if float(torch.rand(())) >= share:
+        return list(range(names))
+    return sorted(torch.randperm(names)[: 1 + _random(names)].tolist())
+
+
+def _of(targets: Targets, chosen: Sequence[int], names: int) -> Targets:
+    """The objects of some classes, counted anew."""
+    number = torch.full((names,), -1, device=targets.classes.device)
+    number[chosen] = torch.arange(len(chosen), device=number.device)
+    classes = number[targets.classes]
+    kept = classes >= 0
+    return replace(targets, boxes=targets.boxes[kept], classes=classes[kept], ids=targets.ids[kept])
 
 
 def track_queries(
@@ -66,7 +86,10 @@ def track_queries(
         that it must match, `FREE` or `NOTHING`.
     """
     goals = _goals(seen)
-    matches = [_match(seen, -1, image, one, goals, None) for image, one in enumerate(first)]
+    matches = [
+        match(token_cost(seen.logits[-1, image], goals[one.classes]), seen.boxes[-1, image], one.boxes)
+        for image, one in enumerate(first)
+    ]
     queries = seen.hidden.shape[1]
     able = [
         (one.ids[pairs.objects] != UNKNOWN).nonzero()[:, 0] for pairs, one in zip(matches, first, strict=True)
@@ -116,24 +139,19 @@ def _terms(
     outputs: Outputs, truth: Sequence[Targets], fixed: Int[Tensor, "image query"] | None, options: LossOptions
 ) -> dict[str, Tensor]:
     """All losses, summed over the layers of the decoder, divided by the number of objects."""
-    goals = _goals(outputs)
-    sums = dict.fromkeys(("soft_token", "contrastive", "distance", "overlap"), outputs.boxes.new_zeros(()))
-    for layer in range(len(outputs.boxes)):
-        for image, one in enumerate(truth):
-            pairs = _match(outputs, layer, image, one, goals, None if fixed is None else fixed[image])
-            tokens = goals[one.classes]
-            distance, overlap = box_losses(outputs.boxes[layer, image], one.boxes, pairs)
-            terms = {
-                "soft_token": soft_token_loss(outputs.logits[layer, image], tokens, pairs),
-                "contrastive": contrastive_loss(
-                    outputs.contrast[layer, image], outputs.words.contrast, tokens[:, :-1] > 0, pairs
-                ),
-                "distance": distance,
-                "overlap": overlap,
-            }
-            sums = {name: value + terms[name] for name, value in sums.items()}
-    objects = max(1, sum(len(one.boxes) for one in truth))
-    return {name: getattr(options, name) * value / objects for name, value in sums.items()}
+    boxes = torch.cat([one.boxes for one in truth])
+    tokens = _goals(outputs)[torch.cat([one.classes for one in truth])]
+    pairs = _match(outputs, boxes, tokens, [len(one.boxes) for one in truth], fixed)
+    distance, overlap = box_losses(outputs.boxes.flatten(0, 2), boxes, pairs)
+    sums = {
+        "soft_token": soft_token_loss(outputs.logits.flatten(0, 2), tokens, pairs),
+        "contrastive": contrastive_loss(
+            outputs.contrast.flatten(0, 1), outputs.words.contrast, tokens[:, :-1] > 0, pairs
+        ),
+        "distance": distance,
+        "overlap": overlap,
+    }
+    return {name: getattr(options, name) * value / max(1, len(boxes)) for name, value in sums.items()}
 
 
 def _goals(outputs: Outputs) -> Float[Tensor, "class token_or_none"]:
@@ -143,14 +161,28 @@ def _goals(outputs: Outputs) -> Float[Tensor, "class token_or_none"]:
 
 def _match(
     outputs: Outputs,
-    layer: int,
-    image: int,
-    truth: Targets,
-    goals: Float[Tensor, "class token_or_none"],
-    fixed: Int[Tensor, " query"] | None,
+    boxes: Float[Tensor, "object 4"],
+    tokens: Float[Tensor, "object token_or_none"],
+    counts: Sequence[int],
+    fixed: Int[Tensor, "image query"] | None,
 ) -> Pairs:
-    cost = token_cost(outputs.logits[layer, image].detach(), goals[truth.classes])
-    return match(cost, outputs.boxes[layer, image].detach(), truth.boxes, fixed)
+    """Match each image in each layer; queries are counted through layers and images, objects through images.
+
+    All costs are brought from the device at once.
+    """
+    likely = token_cost(outputs.logits.detach().flatten(0, 2), tokens)
+    cost = costs(likely, outputs.boxes.detach().flatten(0, 2), boxes).cpu()
+    bound = None if fixed is None else fixed.cpu()
+    images, queries = outputs.boxes.shape[1:3]
+    ends = np.cumsum([0, *counts]).tolist()
+    chosen, matched = [], []
+    for row, part in enumerate(torch.split(cost, queries)):
+        image = row % images
+        pairs = assign(part[:, ends[image] : ends[image + 1]], None if bound is None else bound[image])
+        chosen.append(pairs.queries + row * queries)
+        matched.append(pairs.objects + ends[image])
+    device = outputs.boxes.device
+    return Pairs(torch.cat(chosen).to(device), torch.cat(matched).to(device))
 
 
 def _in_shares(targets: Targets, batch: Batch) -> Targets:

@@ -40,17 +40,28 @@ def detect(network: Trivd, images: Tensor, config: TrivdConfig) -> list[Detectio
     Returns:
         Boxes in pixels of the images, cut at their edges; each query is an object of its best class alone.
     """
-    words = network.read(config.classes)
-    found = []
-    for image in images:
-        maps = network.look(image[None, None])
-        outputs = network(maps, maps, words)
-        scores, classes = outputs.scores[0].max(dim=1)
-        rows = scores.argsort(descending=True, stable=True)[: config.detections.total]
-        rows = rows[scores[rows] >= config.detections.min_score]
-        boxes = _on_canvas(outputs, (image.shape[1], image.shape[2]))
-        found.append(Detections(boxes[rows], scores[rows], classes[rows]))
-    return found
+    return [detect_clip(network, image[None], config) for image in images]
+
+
+@torch.inference_mode()
+def detect_clip(network: Trivd, frames: Tensor, config: TrivdConfig) -> Detections:
+    """Find the objects of the frame around which a clip lies.
+
+    Args:
+        network: In evaluation mode.
+        frames: (frame, 3, height, width) RGB, 0 to 255; their order plays no part.
+        config: As for `detect`.
+
+    Returns:
+        As of `detect`.
+    """
+    maps = network.look(frames[None])
+    outputs = network(maps, maps, network.read(config.classes))
+    scores, classes = outputs.scores[0].max(dim=1)
+    rows = scores.argsort(descending=True, stable=True)[: config.detections.total]
+    rows = rows[scores[rows] >= config.detections.min_score]
+    boxes = _on_canvas(outputs, (frames.shape[2], frames.shape[3]))
+    return Detections(boxes[rows], scores[rows], classes[rows])
 
 
 def track(network: Trivd, config: TrivdConfig, clip: Clip, task: Task) -> Iterator[Labels]:
