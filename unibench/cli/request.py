@@ -25,6 +25,8 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
     click.option("--frames", type=click.IntRange(2, 2**31),
                  help="First N frames of each clip; rows are marked partial."),
+    click.option("--classes", default="", metavar="NAME,NAME,...",
+                 help="Look for these classes only, and score them. Default: all of the benchmark."),
     click.option("--detections", help="Source of detections: public, oracle, oracle+noise, or a folder."),
     click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
                  help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
@@ -51,6 +53,7 @@ def select(
     dtype: str | None,
     *,
     compiled: bool,
+    classes: str = "",
     drafted: "Sequence[Card]" = (),
 ) -> Selection:
     """Look up models and tasks.
@@ -62,6 +65,7 @@ def select(
         detections: Source of the detections; None: each benchmark's own.
         dtype: What networks compute in; None: as the cards say.
         compiled: Whether networks are compiled.
+        classes: Names separated by commas, for all tasks; empty: as the tasks say.
         drafted: Further models.
 
     Raises:
@@ -74,7 +78,7 @@ def select(
     chosen = [*find_cards(models), *drafted]
     if not chosen:
         raise OneLine("no model; name one with -m (see: unibench models)")
-    found = [registry.find(name, detections) for name in expand_tasks(tasks)]
+    found = [registry.find(name, detections) for name in expand_tasks(tasks, classes)]
     if detections and not any(task.protocol.detections for task in found):
         raise OneLine(f"--detections {detections!r}: none of the tasks is given detections; leave it out")
     return Selection(
@@ -102,18 +106,25 @@ def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> 
     return list(expanded)
 
 
-def expand_tasks(names: Iterable[str]) -> list[str]:
-    """Replace patterns before and behind the @; one behind it stands for the presets of each task's family."""
+def expand_tasks(names: Iterable[str], classes: str = "") -> list[str]:
+    """Replace patterns before and behind the @; one behind it stands for the presets of each task's family.
+
+    Args:
+        names: Names or patterns of tasks.
+        classes: Put behind every one that has none of its own.
+    """
     from unibench.datasets import BENCHMARKS
     from unibench.tasks.registry import family_of
 
     expanded: dict[str, None] = {}
     for name in names:
-        pattern, at, protocol = name.partition("@")
+        asked, at, protocol = name.partition("@")
+        pattern, _, own = asked.partition(":")
+        some = f":{own or classes}" if own or classes else ""
         for task in expand("task", [pattern], BENCHMARKS, "unibench tasks"):
             if task not in BENCHMARKS:
                 raise UnknownNameError("task", task, BENCHMARKS, "unibench tasks")
             family = family_of(task)
             matches = expand(f"protocol of {family.name!r}", [protocol], family.presets, "unibench tasks")
-            expanded |= dict.fromkeys(task + at + preset for preset in matches)
+            expanded |= dict.fromkeys(task + some + at + preset for preset in matches)
     return list(expanded)

@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
-    layers: str, frames: int | None, detections: str | None, dtype: str | None, compiled: bool, device: str,
-    overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None, budget: int,
-    checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
+    layers: str, frames: int | None, classes: str, detections: str | None, dtype: str | None, compiled: bool,
+    device: str, overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None,
+    budget: int, checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
     save_card: str | None,
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
@@ -64,7 +64,9 @@ def run(
 
     asked = checkpoint or arch or like or allow_random or save_card is not None
     drafted = _draft(checkpoint, arch, like, allow_random, save_card) if asked else []
-    chosen = select(models, tasks, layers, detections, dtype, compiled=compiled, drafted=drafted)
+    chosen = select(
+        models, tasks, layers, detections, dtype, compiled=compiled, classes=classes, drafted=drafted
+    )
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),

@@ -129,7 +129,14 @@ def share_a_clip(units: Iterable[Unit]) -> list[list[Unit]]:
     """
     groups: dict[Hashable, list[Unit]] = {}
     for unit in units:
-        key = (unit.task.benchmark, unit.task.protocol.detections, unit.root, unit.clip, unit.frames)
+        key = (
+            unit.task.benchmark,
+            unit.task.classes,
+            unit.task.protocol.detections,
+            unit.root,
+            unit.clip,
+            unit.frames,
+        )
         groups.setdefault(key, []).append(unit)
     return list(groups.values())
 

@@ -81,12 +81,14 @@ class Task:
     """One family on one benchmark under one protocol."""
 
     name: str
-    """Family and benchmark: `vos/davis2016`."""
+    """Family and benchmark: `vos/davis2016`; with the classes where they are chosen: `mot/shapes:disc,square`."""
     family: Family
     benchmark: Benchmark
     protocol: Protocol
     any_protocol: bool = False
     """Whether no protocol was asked for, so that each model takes the first that it can run."""
+    classes: tuple[str, ...] = ()
+    """The only classes that are looked for and scored; empty: all of the benchmark."""
 
     @property
     def headline(self) -> str:

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from unibench.datasets import BENCHMARKS, SOURCES, truncate, with_detections, without_detections
+from unibench.datasets import (
+    BENCHMARKS,
+    SOURCES,
+    class_names,
+    truncate,
+    with_detections,
+    without_detections,
+)
 from unibench.datasets.benchmark import folder as benchmark_folder
 from unibench.errors import TrackerError, UnknownNameError
 from unibench.records import Clip, Model, Tracker, Truth
@@ -42,16 +49,18 @@ def find(spec: str, detections: str | None = None) -> Task:
     """Look up a task by its name, `family/benchmark` or `family/benchmark@protocol`.
 
     Args:
-        spec: For instance `vos/davis2016` or `sot/otb@xcorr`. Without a protocol, each model takes the family's first
-            preset that it can run: see `for_model`.
+        spec: For instance `vos/davis2016`, `sot/otb@xcorr`, or for some classes only `mot/shapes:disc,square`. Without
+            a protocol, each model takes the family's first preset that it can run: see `for_model`.
         detections: Source of the detections (`public`, `oracle`, `oracle+noise`, a folder); None: the first that the
             benchmark has. Of no effect on tasks without detections and on protocols that hand over none.
 
     Raises:
         UnknownNameError: No such task, protocol or source of detections.
-        DataError: A folder of detections is not there.
+        DataError: A folder of detections is not there, or the classes are no names.
     """
-    name, _, protocol_name = spec.partition("@")
+    asked, _, protocol_name = spec.partition("@")
+    name, some, names = asked.partition(":")
+    classes = class_names.parse(names) if some else ()
     if name not in BENCHMARKS:
         raise UnknownNameError("task", name, BENCHMARKS, "unibench tasks")
     benchmark, family = BENCHMARKS[name], family_of(name)
@@ -60,7 +69,8 @@ def find(spec: str, detections: str | None = None) -> Task:
         if detections in SOURCES and detections not in benchmark.detections:
             raise UnknownNameError(f"source of detections of {name!r}", detections, benchmark.detections)
         protocol = protocols.with_detections(protocol, detections or benchmark.detections[0])
-    return Task(name, family, benchmark, protocol, any_protocol=not protocol_name)
+    label = f"{name}:{','.join(classes)}" if classes else name
+    return Task(label, family, benchmark, protocol, any_protocol=not protocol_name, classes=classes)
 
 
 def for_model(task: Task, model: Model) -> Task:
@@ -102,6 +112,8 @@ def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> t
         clip = without_detections(clip)
     elif task.protocol.detections:
         clip = with_detections(clip, truth, task.protocol.detections)
+    if task.classes:
+        clip, truth = class_names.restrict(clip, truth, task.classes)
     return (clip, truth) if frames is None else truncate(clip, truth, frames)
 
 

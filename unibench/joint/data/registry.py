@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from unibench.datasets import motchallenge
+from unibench.datasets.class_names import meaning
 from unibench.datasets.clips import ImageFrames
 from unibench.datasets.files import read_text
 from unibench.datasets.images import read_image
 from unibench.datasets.synthetic import shapes
 from unibench.errors import DataError, UnknownNameError
 from unibench.joint.data import coco, crowdhuman, waymo
-from unibench.joint.data.class_names import meaning
 from unibench.joint.system import AnnotatedImage, TrainingSet
 from unibench.records import EXCUSED, Labels, Rle
 

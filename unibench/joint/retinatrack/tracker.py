@@ -12,10 +12,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from heads.track_store import Observations, Store, step
+from unibench.datasets.class_names import in_clip
 from unibench.geometry import canvas
 from unibench.geometry.boxes import iou
 from unibench.joint import detector, embedder
-from unibench.joint.data.class_names import in_clip
 from unibench.joint.layers import box_coder
 from unibench.joint.retinatrack.config import RetinaTrackConfig
 from unibench.joint.retinatrack.network import Outputs

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.associate import CascadeState, Observation, Track, step
+from unibench.datasets.class_names import in_clip
 from unibench.geometry import canvas
 from unibench.geometry.boxes import iou
 from unibench.joint import detector, embedder
-from unibench.joint.data.class_names import in_clip
 from unibench.joint.layers import box_coder
 from unibench.joint.system import Detections, Task
 from unibench.joint.tdt.config import TdtConfig, TrackingOptions

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
+from unibench.datasets.class_names import in_clip
 from unibench.errors import DataError, OutputError
 from unibench.geometry import canvas
 from unibench.joint.data import registry
-from unibench.joint.data.class_names import in_clip
 from unibench.joint.system import AnnotatedImage, System, TrainingSet
 from unibench.metrics import detection
 from unibench.records import Clip, Labels
@@ -133,16 +133,17 @@ def write(rows: Sequence[Mapping[str, str]], path: Path) -> None:
 
 def _windows(clip: Clip, side: int) -> Iterator[list[Image]]:
     """Each frame in the middle of so many on each side."""
-    images = (frame.image for frame in clip.frames())
-    first = next(images, None)
-    if first is None:
-        return
-    window = deque([first] * (side + 1), maxlen=2 * side + 1)
-    for image in chain(images, [None] * side):
+    window: deque[Image] = deque(maxlen=2 * side + 1)
+    for frame in clip.frames():
+        if not window:
+            window.extend([frame.image] * side)
+        window.append(frame.image)
         if len(window) == window.maxlen:
             yield list(window)
-        window.append(window[-1] if image is None else image)
-    yield list(window)
+    for _ in range(side if window else 0):
+        window.append(window[-1])
+        if len(window) == window.maxlen:
+            yield list(window)
 
 
 @torch.inference_mode()

@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from heads import trackqueries
+from unibench.datasets.class_names import meaning
 from unibench.errors import UnknownNameError
 from unibench.geometry import canvas
 from unibench.geometry.box_tensors import corners
 from unibench.geometry.canvas import Placement
 from unibench.joint import detector
-from unibench.joint.data.class_names import meaning
 from unibench.joint.data.sampling import ViewOptions
 from unibench.joint.layers.deformable_transformer import TrackQueries
 from unibench.joint.system import Detections, Task

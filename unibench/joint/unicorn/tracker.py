@@ -15,11 +15,11 @@ from torchvision.ops import batched_nms
 
 from heads.bytetrack import ByteTrack, ByteTrackOptions, plausible
 from heads.qdtrack import QDTrack
+from unibench.datasets.class_names import in_clip
 from unibench.errors import DataError, UnknownNameError
 from unibench.geometry import canvas
 from unibench.geometry import masks as rle
 from unibench.geometry.canvas import Placement
-from unibench.joint.data.class_names import in_clip
 from unibench.joint.data.sampling import ViewOptions
 from unibench.joint.layers.condinst import aligned_bilinear
 from unibench.joint.system import Detections, Task
