@@ -246,3 +246,38 @@ def test_what_cannot_be_drawn_is_named():
         TrainingError, match=r"hardly any videos in drawn, expected them for samples of 2 frames"
     ):
         draw(data(picture("still")), SampleOptions(time=2))
+
+
+def test_a_prompted_batch_is_of_one_training_set_and_names_its_classes():
+    """Also that of several processes; an image on its own is one frame, whatever clips have."""
+    stills = TrainingSet("stills", ("a", "b"), [picture(str(row)) for row in range(5)])
+    clips = TrainingSet("clips", ("c",), video("v", 4))
+    options = SampleOptions(time=3, ratios=Ratios(det=(1, 1), vid=(0, 1), mot=(0, 1)))
+    found = set()
+    for step in range(20):
+        batch = draw([stills, clips], options, step, 4, objective="det", prompted=True)
+        assert batch.images.shape[1] == 1
+        parts = [
+            draw([stills, clips], options, step, 2, objective="det", prompted=True, rank=rank, world_size=2)
+            for rank in (0, 1)
+        ]
+        assert {part.classes for part in parts} == {batch.classes}
+        found.add(batch.classes)
+    assert found == {("a", "b"), ("c",)}
+    for objective in ("vid", "mot"):
+        batch = draw([stills, clips], options, 0, 2, objective=objective, prompted=True)
+        assert batch.images.shape[1] == 3
+        assert batch.classes == ("c",)
+    assert draw([stills], SampleOptions()).classes == ()
+
+
+def test_without_ratios_prompted_batches_follow_the_numbers_of_images():
+    many = TrainingSet("many", ("a",), [picture(str(row)) for row in range(30)])
+    few = TrainingSet("few", ("b",), [picture("one")])
+    none = TrainingSet("none", ("c",), [])
+    names = [
+        draw([none, few, many], SampleOptions(), step, objective="det", prompted=True).classes
+        for step in range(60)
+    ]
+    assert set(names) <= {("a",), ("b",)}
+    assert names.count(("a",)) > 50
