@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +21,9 @@ from heads.mask import MaskOptions
 from heads.xcorr import XcorrOptions
 from tests.benchmarks import gpu_runs, joint_frame
 from tests.benchmarks.gpu_runs import Run, card_of
-from tests.benchmarks.sections import Cell, Row, Section, measure, peak, typical
+from tests.benchmarks.sections import Cell, Row, Section, measure, peak, seconds, typical
 from unibench.models import frozen
+from unibench.models.frozen import Network
 
 PADDING = 3.5
 """Of UniTrack's search windows."""
@@ -151,16 +151,18 @@ def sections(device: str, sizes: Sizes) -> list[Section]:
         Section("Whole runs", ("run", *gpu_runs.COLUMNS[1:]), 60, partial(gpu_runs.rows, sizes.runs, device),
                 gpu_runs.NOTE),
         Section("Joint trackers", ("system, config, task", "canvas", "parameters, M", "ms a frame", "frames a second",
-                                   "slowest, ms", "objects a frame", "peak, MiB"), 40, partial(_joint, device, sizes),
+                                   "slowest, ms", "objects a frame", "peak, MiB"), 32, partial(_joint, device, sizes),
                 "Random parameters, frames of noise at the size of the config: median of frames after some that warm "
-                "up, decoding left out. float16 is torch's autocast around the tracker."),
-        Section("Heads", ("head", "ms", "dense product, ms", "CPU, one thread, ms", "peak, MiB"), 25,
+                "up, decoding left out. A network that finds no object leaves its association idle. float16 is torch's "
+                "autocast around the tracker. TrIVD has its small text encoder."),
+        Section("Heads", ("head", "ms", "dense product, ms", "CPU, one thread, ms", "peak, MiB"), 20,
                 partial(_heads, device, sizes), "One frame, float32; the clip has gone on for longer than the context. "
                 "The dense product is that of the frame with all its sources, on the same device."),
-        Section("Images in a pass", ("network", "frames a second", "ms an image", "peak, MiB"), 15,
+        Section("Images in a pass", ("network", "frames a second", "ms an image", "peak, MiB"), 12,
                 partial(_batches, device, sizes), "The network alone, on images that lie on the device; what it "
-                "returns is held as float32."),
-        Section("Precision", gpu_runs.PRECISION_COLUMNS, 35,
+                "returns is held as float32. tf32: the same float32 network with cuDNN's default for convolutions, "
+                "which runs do not use."),
+        Section("Precision", gpu_runs.PRECISION_COLUMNS, 30,
                 lambda: gpu_runs.precision_rows(*sizes.precision, device),
                 "VOS: mean J over masks of a rendered clip without frame 0; each against float32 on the same device, "
                 "or the device against the CPU."),
@@ -230,10 +232,11 @@ def _head(
         took = typical(here.run, device, times)
         most = peak(here.run, device)
         dense = typical(here.dense, device, times) if here.dense else None
+        there = make("cpu", shape)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            cpu = typical(make("cpu", shape).run, "cpu", 1)
+            cpu = seconds(there.run, "cpu")
         finally:
             torch.set_num_threads(threads)
     return [1e3 * took, None if dense is None else 1e3 * dense, 1e3 * cpu, most]
@@ -316,20 +319,31 @@ def _dcf(device: str, shape: tuple[int, int, int]) -> _Head:
 def _batches(device: str, sizes: Sizes) -> list[Row]:
     name, (height, width), counts = sizes.batches
 
+    @lru_cache(maxsize=1)  # no two of them take memory at a time
+    def network(dtype: str) -> Network:
+        if dtype != "tf32":
+            return frozen.load(card_of(name, dtype)[0], device=device).network
+        card, _ = card_of(name, "float32")
+        module = frozen.build(card, None)[0].to(device).to(memory_format=frozen.LAYOUT)
+        found = frozen.LOADERS[card.architecture.loader].extract(card, module)
+
+        def rough(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=True):
+                return found(images.contiguous(memory_format=frozen.LAYOUT), layers)
+
+        return rough
+
     def passes(dtype: str, count: int) -> Sequence[Cell]:
-        card, layer = card_of(name, dtype)
-        model = frozen.load(card, device=device)
+        run = network(dtype)
+        layer = card_of(name, dtype)[1]
         images = torch.randn(count, 3, height, width, device=device)
-
-        def run() -> Any:
-            return model.network(images, [layer])
-
-        took = typical(run, device, sizes.times)
-        return [count / took, 1e3 * took / count, peak(run, device)]
+        with torch.inference_mode():
+            took = typical(lambda: run(images, [layer]), device, sizes.times)
+            return [count / took, 1e3 * took / count, peak(lambda: run(images, [layer]), device)]
 
     return [
         Row(f"{name}, {height}x{width}, {dtype}, {count} images", partial(passes, dtype, count))
-        for dtype in ("float32", "float16")
+        for dtype in ("float32", "tf32", "float16")
         for count in counts
     ]
 

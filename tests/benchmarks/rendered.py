@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,8 @@ def _order(frames: int) -> list[int]:
     return [last - abs(t % (2 * last) - last) for t in range(frames)]
 
 
-def _photos(frames: int, size: tuple[int, int]) -> list[bytes]:
+@cache
+def _photos(frames: int, size: tuple[int, int]) -> Sequence[bytes]:
     """JPEG files of a photograph that slides by and back."""
     height, width = size
     order = _order(frames)

@@ -109,8 +109,8 @@ def _write(out: Path, text: str) -> None:
 
 def _forget() -> None:
     """Give back what a row has held, so that the next one's peak is its own."""
-    gc.collect()
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 
