@@ -73,7 +73,10 @@ def response(
     # A convolution with many outputs is fast: each column of the template gives one, then they are shifted and added.
     window, kernels = hann(search), state.template.permute(2, 0, 1)[..., None]
     parts = zip(*(torch.split(side, CHANNELS_AT_ONCE, 1) for side in (search, kernels)), strict=True)
-    columns = reduce(torch.add, (F.conv2d(part * window, kernel) for part, kernel in parts))
+    with torch.backends.cudnn.flags(
+        enabled=True, deterministic=True, allow_tf32=False
+    ):  # TF32 is cuDNN's default
+        columns = reduce(torch.add, (F.conv2d(part * window, kernel) for part, kernel in parts))
     places = columns.shape[2]
     shifted = [columns[:, i, :, i : i + places] for i in range(columns.shape[1])]
     return options.gain * torch.stack(shifted).sum(0)

@@ -133,6 +133,8 @@ class Model:
     """Whether it gives feature maps, which a cache can keep and a probe can read."""
     warning: Callable[[], str] = lambda: ""
     """What is suspicious of the maps that were computed since `share_passes`; empty: nothing."""
+    batch: int = 1
+    """Frames in one pass of its network; is known after `share_passes`."""
     caveat: str = ""
     """What every reader of its scores must know, such as parameters that stay random; empty: nothing."""
 

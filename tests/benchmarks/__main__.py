@@ -126,7 +126,15 @@ def main(arguments: Sequence[str]) -> int:
         "-o", "--out", type=Path, help=f"history; default: {HISTORY.name} in results, but for --quick"
     )
     parser.add_argument("--plots", action="store_true", help="draw memory and time as curves instead")
+    parser.add_argument(
+        "--device",
+        help="measure what a device does instead, and write it to -o; default: gpu.md beside the plots",
+    )
     asked = parser.parse_args(arguments)
+    if asked.device:
+        from tests.benchmarks import gpu
+
+        return gpu.write(asked.device, asked.out or HISTORY.with_suffix("") / "gpu.md", quick=asked.quick)
     if asked.plots:
         from tests.benchmarks import plots
 

@@ -1,7 +1,6 @@
 """Whole runs against what cannot be saved: the network's passes, and the heads on maps that are there."""
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -10,22 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from skimage import data
 from torch import Tensor
 
 from heads import mask, rsm
 from heads.associate import CascadeState, step
 from tests.benchmarks.cases import Case
+from tests.benchmarks.rendered import objects, people
 from unibench import models, plugins
 from unibench.evaluation import run_clip
 from unibench.evaluation.units import Unit
 from unibench.features import batching
-from unibench.geometry import masks as rle
 from unibench.models import cards, frozen
 from unibench.models.cards import Card
 from unibench.models.frozen import FrozenModel
-from unibench.records import Clip, Frame, Labels, Truth
+from unibench.records import Clip, Frame, Truth
 from unibench.tasks import registry
 from unibench.tasks.association import observations
 from unibench.tasks.association.observations import Grid
@@ -52,7 +49,7 @@ def cases(*, quick: bool = False) -> list[Case]:
 def _vos(
     names: Sequence[str], card: Card, model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    clip, truth = _objects(frames, size)
+    clip, truth = objects(frames, size)
     units = _units(names, card, clip, truth)
     options = [_options(unit) for unit in units]
 
@@ -80,7 +77,7 @@ def _vos(
 def _mot(
     card: Card, model: Callable[[], FrozenModel], frames: int, size: tuple[int, int]
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    clip, truth = _people(frames, size)
+    clip, truth = people(frames, size)
     (unit,) = _units(["mot/mot17"], card, clip, truth)
     options = _options(unit)
 
@@ -127,54 +124,3 @@ def _units(names: Sequence[str], card: Card, clip: Callable[[], Clip], truth: Tr
 def _frames(clip: Clip) -> list[Frame]:
     """Decoded once, whatever is timed."""
     return list(clip.frames())
-
-
-def _photos(frames: int, size: tuple[int, int]) -> list[bytes]:
-    """JPEG files of a photograph that slides by."""
-    height, width = size
-    photo = Image.fromarray(data.astronaut()).resize((width + 8 * frames, height))
-    files = []
-    for t in range(frames):
-        file = io.BytesIO()
-        photo.crop((8 * t, 0, 8 * t + width, height)).save(file, "jpeg", quality=95)
-        files.append(file.getvalue())
-    return files
-
-
-def _clip(
-    files: Sequence[bytes], size: tuple[int, int], labels: Sequence[Labels], field: str
-) -> Callable[[], Clip]:
-    def frames() -> Iterator[Frame]:
-        for t, file in enumerate(files):
-            image = np.array(Image.open(io.BytesIO(file)).convert("RGB"))
-            given = {field: labels[t]} if t == 0 or field == "detections" else {}
-            yield Frame(t, image, **given)
-
-    clip = Clip("rendered", *size, 30.0, len(files), frames)
-    return lambda: clip
-
-
-def _objects(frames: int, size: tuple[int, int]) -> tuple[Callable[[], Clip], Truth]:
-    """Two squares that move with the photograph."""
-    height, width = size
-    labels = []
-    for t in range(frames):
-        masks = np.zeros((2, height, width), dtype=bool)
-        for place, mask_ in enumerate(masks):
-            left = width // 4 * (place + 1) - 8 * t
-            mask_[height // 4 : height // 2, max(left, 0) : left + height // 4] = True
-        labels.append(Labels(ids=np.array([1, 2]), masks=tuple(map(rle.encode, masks))))
-    return _clip(_photos(frames, size), size, labels, "prompt"), Truth(tuple(labels))
-
-
-def _people(frames: int, size: tuple[int, int]) -> tuple[Callable[[], Clip], Truth]:
-    """Twenty boxes that move with the photograph, all detected."""
-    height, width = size
-    corners = np.random.default_rng(0).uniform(0.1, 0.7, (20, 2)) * [width, height]
-    boxes = np.concatenate([corners, corners + np.array([width / 25, height / 5])], axis=1)
-    labels = [
-        Labels(ids=np.arange(1, 21), boxes=boxes - [8 * t, 0, 8 * t, 0], classes=np.zeros(20, dtype=np.int64))
-        for t in range(frames)
-    ]
-    found = [Labels(boxes=one.boxes, scores=np.ones(20), classes=one.classes) for one in labels]
-    return _clip(_photos(frames, size), size, found, "detections"), Truth(tuple(labels))

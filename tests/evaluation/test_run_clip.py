@@ -21,6 +21,7 @@ from unibench.evaluation import pool_clips, run_clip
 from unibench.evaluation.evaluate import evaluate
 from unibench.evaluation.fingerprints import unit_key
 from unibench.evaluation.units import Unit, list_units
+from unibench.features import batching
 from unibench.models import cards, frozen
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Frame, Labels
@@ -289,6 +290,22 @@ def test_a_head_cannot_run_ahead_where_the_network_does(
 
     (done,) = run_clip.execute([spoilt_tracker(of(["mots/synthetic-easy"])[0], greedy)], tmp_path)
     assert "frame 1 was pulled before the labels of frame 0" in done.error
+
+
+@pytest.mark.parametrize(("batch", "depth"), [(1, 2), (8, 8)])
+def test_a_whole_batch_is_decoded_ahead(
+    batch: int, depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting(monkeypatch, batch)
+    prefetch, asked = batching.prefetch, []
+
+    def spy(frames: Iterator[object], depth: int) -> object:
+        asked.append(depth)
+        return prefetch(frames, depth)
+
+    monkeypatch.setattr(batching, "prefetch", spy)
+    assert not any(one.error for one in run_clip.execute(of(["vos/synthetic-easy"]), tmp_path))
+    assert asked == [depth]
 
 
 def test_a_tracker_may_start_a_fresh_pass_over_the_clip(tmp_path: Path) -> None:

@@ -49,6 +49,18 @@ def test_it_is_one_convolution(size: int, scales: int, channels: int) -> None:
     torch.testing.assert_close(swapped, found, rtol=0, atol=1e-6 * float(expected.max()))
 
 
+def test_the_response_is_float32_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, convolve = [], F.conv2d
+
+    def spy(*arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return convolve(*arguments)
+
+    monkeypatch.setattr(F, "conv2d", spy)
+    answer(noise(), noise())
+    assert seen == [False]
+
+
 def test_a_still_target_does_not_move_unless_as_coded() -> None:
     features = noise()
     state, response = answer(features, features)

@@ -56,6 +56,24 @@ def test_a_lower_precision_gives_nearly_the_same_maps_as_float32(name: str, dtyp
     assert not torch.is_autocast_enabled("cpu")
 
 
+def test_float32_is_float32_on_gpus_and_the_setting_ends_with_the_pass() -> None:
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic))
+            return images
+
+    card, module = built("random-resnet18")
+    module.conv1 = nn.Sequential(Spy(), module.conv1)
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    model = frozen.freeze(card, module, None, torch.device("cpu"))
+    seen.clear()
+    model.network(model.prepare(image(64, 96))[None], ["layer3"])
+    assert set(seen) == {(False, True)} != {before}
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == before
+
+
 def test_maps_of_convolutions_lie_channels_last_and_do_not_depend_on_how_the_image_lies() -> None:
     model = frozen.load(cards.find("random-resnet18"))
     prepared = model.prepare(image(64, 96))[None]

@@ -184,7 +184,10 @@ def _run_together(
     Each gives what it gives alone; one that fails does not stop the others.
     """
     seconds = dict.fromkeys(range(len(jobs)), 0.0)
-    with closing(batching.prefetch(_hashed(jobs[0].clip.frames()))) as frames:
+    depth = max(
+        batching.PREFETCHED, model.batch
+    )  # a whole batch, while the heads are busy with the one before
+    with closing(batching.prefetch(_hashed(jobs[0].clip.frames()), depth)) as frames:
         branches = batching.tee(frames, len(jobs))
         turns = {
             number: _track(job, model, branches.pop(0), out, keep=keep) for number, job in enumerate(jobs)

@@ -84,7 +84,10 @@ def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> J
         else:
             frames = system.track(network, config, clip, task)
         while True:
-            with torch.inference_mode():  # on at each step, and off while the caller has the labels
+            with (
+                torch.inference_mode(),
+                frozen.exact(),
+            ):  # on at each step, and off while the caller has the labels
                 labels = next(frames, None)
             if labels is None:
                 return

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -67,6 +68,11 @@ def find_device(name: str) -> torch.device:
         there += ["mps"] if torch.backends.mps.is_available() else []
         raise UnknownNameError("device", name, there) from error
     return found
+
+
+def exact() -> AbstractContextManager[None]:
+    """While it lasts, float32 convolutions on GPUs are float32 (cuDNN's default is TF32, of 10 bits) and repeatable."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def load(card: Card, *, weights_path: Path | None = None, device: str = "cpu") -> FrozenModel:
@@ -147,7 +153,7 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
 
     def maps_of(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         try:
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with exact(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 found = network(images.contiguous(memory_format=LAYOUT), layers)
         except (UnibenchError, torch.OutOfMemoryError):
             raise

@@ -83,7 +83,7 @@ def _with_appearance(
         counts: dict[str, maps.Count] = {}
         shared, forget = batching.share_passes(appearance(), layers)
         model = _with_appearance(card, lambda: maps.counted(shared, counts), fingerprint, load_report)
-        return replace(model, warning=lambda: maps.warning(counts)), forget
+        return replace(model, warning=lambda: maps.warning(counts), batch=shared.batch), forget
 
     return Model(
         name=card.name,

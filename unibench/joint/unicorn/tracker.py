@@ -107,23 +107,26 @@ class _Seen:
 
 @torch.inference_mode()
 def _look(network: Unicorn, image: UInt8[np.ndarray, "height width 3"], view: ViewOptions) -> _Seen:
-    drawn, placement = on_canvas(image, view)
-    return _Seen(placement, network.look(drawn[None].to(next(network.parameters()).device)))
+    drawn, placement = on_canvas(image, view, next(network.parameters()).device)
+    return _Seen(placement, network.look(drawn[None]))
 
 
 def on_canvas(
-    image: UInt8[np.ndarray, "height width 3"], view: ViewOptions
+    image: UInt8[np.ndarray, "height width 3"],
+    view: ViewOptions,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - a value
 ) -> tuple[Float[Tensor, "3 rows columns"], Placement]:
     """Draw a frame at the top left of a canvas as the official networks have seen it: bilinear, no anti-aliasing.
 
     Args:
         image: RGB, 0 to 255.
         view: Size of the canvas.
+        device: Where it is drawn.
     """
     placement = canvas.top_left((image.shape[0], image.shape[1]), (view.height, view.width))
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
     resized = F.interpolate(pixels, size=placement.size, mode="bilinear", align_corners=False)[0].round()
-    drawn = torch.full((3, view.height, view.width), float(GREY))
+    drawn = torch.full((3, view.height, view.width), float(GREY), device=device)
     drawn[:, : placement.size[0], : placement.size[1]] = resized
     return drawn, placement
 
