@@ -91,12 +91,11 @@ def propagate(
     Returns:
         The target prior, 0 to 1.
     """
-    keys, queries = reference.flatten(1), current.flatten(1)
+    keys, queries, values = reference.flatten(1), current.flatten(1).T, labels.flatten(1).T
     step = max(1, PAIRS // keys.shape[1])
-    parts = [
-        labels.flatten(1) @ (keys.T @ some).softmax(dim=0) for some in torch.split(queries, step, dim=1)
-    ]  # block by block, as the whole matrix takes a gigabyte
-    return torch.cat(parts, dim=1).view(len(labels), *current.shape[1:])
+    # Block by block, as the whole matrix takes a gigabyte; along rows, as a GPU's soft-max along columns is slow.
+    parts = [(some @ keys).softmax(dim=1) @ values for some in torch.split(queries, step)]
+    return torch.cat(parts).T.reshape(len(labels), *current.shape[1:])
 
 
 def label_maps(boxes: Float[Tensor, "object 4"], size: tuple[int, int]) -> Float[Tensor, "object h w"]:
