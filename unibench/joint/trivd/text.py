@@ -15,11 +15,14 @@ import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from unibench.errors import UnibenchError, WeightsError
 
 LIMIT = 255
 """Tokens of a prompt, those of no class among them: MDETR's 256 logits less the one of no object."""
+LETTERS, PADDING = 64, -1
+"""Bytes of a word that our own encoder reads, at most; what stands behind the last one."""
 _BROKEN = (
     OSError,
     ValueError,
@@ -38,7 +41,8 @@ class Prompt:
     """Class names as an encoder reads them."""
 
     names: tuple[str, ...]
-    tokens: Int[Tensor, " token"]
+    tokens: Int[Tensor, "token ..."]
+    """What the encoder that made it reads of each token."""
     spans: tuple[tuple[int, int], ...]
     """Of each name its first token, and the one after its last."""
 
@@ -64,9 +68,9 @@ class TextEncoder(nn.Module, ABC):
 
 
 class NameEncoder(TextEncoder):
-    """Our own encoder: bytes of the names in UTF-8, of any script, and one transformer layer over each name.
+    """Our own encoder: a token is a word, of any script; one transformer layer looks at its bytes in UTF-8.
 
-    A name is read by itself, so its embeddings depend on no other name in the prompt, nor on its place there.
+    A word is read by itself, so its embedding depends on no other in the prompt, nor on its place there.
 
     Args:
         width: Channels; divisible by `heads`, and even.
@@ -83,22 +87,28 @@ class NameEncoder(TextEncoder):
     def prompt(self, names: Sequence[str]) -> Prompt:
         """See `TextEncoder.prompt`; upper and lower case are one."""
         names = _checked(names)
-        words = [name.casefold().encode() for name in names]
-        stops = torch.tensor([len(word) for word in words]).cumsum(0).tolist()
+        words = [name.casefold().split() for name in names]
+        stops = torch.tensor([len(one) for one in words]).cumsum(0).tolist()
         _within_limit(names, stops[-1], LIMIT)
-        tokens = torch.tensor(list(b"".join(words)))
+        letters = [torch.tensor(list(word.encode())) for one in words for word in one]
+        longest = max(map(len, letters))
+        if longest > LETTERS:
+            raise UnibenchError(
+                f"prompt: a class name has a word of {longest} bytes, expected at most {LETTERS}; choose a shorter one"
+            )
+        tokens = pad_sequence(letters, batch_first=True, padding_value=PADDING)
         return Prompt(names, tokens, tuple(zip([0, *stops[:-1]], stops, strict=True)))
 
     def forward(self, prompt: Prompt) -> Float[Tensor, "token width"]:
         """See `TextEncoder.forward`."""
         table = self.bytes.weight
-        starts, stops = torch.tensor(prompt.spans).T
-        name = torch.arange(len(starts)).repeat_interleave(stops - starts)
-        place = torch.arange(len(name)) - starts[name]
-        words = self.bytes(prompt.tokens.to(table.device)) + _waves(place, self.width).to(table)
-        apart = (name[:, None] != name).to(table.device)
-        encoded: Tensor = self.layer(words[None], src_mask=apart)[0]
-        return encoded
+        letters = prompt.tokens.to(table.device)
+        beyond = letters == PADDING
+        waves = _waves(torch.arange(letters.shape[1]), self.width).to(table)
+        encoded = self.layer(self.bytes(letters.masked_fill(beyond, 0)) + waves, src_key_padding_mask=beyond)
+        there = (~beyond)[..., None]
+        mean: Tensor = (encoded * there).sum(dim=1) / there.sum(dim=1)
+        return mean
 
 
 class PretrainedEncoder(TextEncoder):
