@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import DeformConv2d
 
 GROUPS = 16
 """Of the norms."""
@@ -20,11 +19,14 @@ SQUEEZE = 4
 
 
 class DeformableConvolution(nn.Module):
-    """A 3x3 convolution whose samples are moved and weighted, then a group norm."""
+    """A 3x3 convolution whose samples are moved and weighted, then a group norm.
+
+    torchvision's is the same; on a CPU its backward pass takes 6 to 19 times as long as that of `grid_sample`.
+    """
 
     def __init__(self, channels: int, *, stride: int) -> None:
         super().__init__()
-        self.conv = DeformConv2d(channels, channels, 3, stride, padding=1)
+        self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1)
         self.bn = nn.GroupNorm(GROUPS, channels)  # so called in the official files
 
     def forward(
@@ -34,7 +36,27 @@ class DeformableConvolution(nn.Module):
         weights: Float[Tensor, "batch 9 rows columns"],
     ) -> Float[Tensor, "batch channel rows columns"]:
         """Offsets are y, x of each sample, in cells of the input; rows and columns are those of the result."""
-        result: Tensor = self.bn(self.conv(x, offsets, weights))
+        height, width = x.shape[2:]
+        rows, columns = offsets.shape[2:]
+        stride = self.conv.stride[0]
+        kernel = torch.arange(-1, 2, device=x.device)
+        y = offsets[:, 0::2] + kernel.repeat_interleave(3)[:, None, None]
+        y = y + stride * torch.arange(rows, device=x.device)[:, None]
+        along = (
+            offsets[:, 1::2]
+            + kernel.repeat(3)[:, None, None]
+            + stride * torch.arange(columns, device=x.device)
+        )
+        places = torch.stack([(2 * along + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+        seen = F.grid_sample(
+            x, places.flatten(1, 2), mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+        seen = seen.unflatten(2, (SAMPLES, rows)) * weights[:, None]  # batch, channel, sample, row, column
+        mixed = (
+            self.conv.weight.flatten(1) @ seen.flatten(1, 2).flatten(2)
+            + self.conv.get_parameter("bias")[:, None]
+        )
+        result: Tensor = self.bn(mixed.unflatten(2, (rows, columns)))
         return result
 
 
