@@ -1,17 +1,24 @@
-"""Pages of boards: the start page."""
+"""What the pages of boards show: the start page, a page a setting."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unibench.metrics import catalogue
-from unibench.report import boards, leaderboard
-from unibench.report.boards import Setting
+from unibench.errors import OutputError
+from unibench.report import boards, leaderboard, published_tables, sensitivity
+from unibench.report.boards import Board, Setting
 from unibench.report.leaderboard import BEST, Cell
 from unibench.site import contents as reading
-from unibench.site.contents import Contents
+from unibench.site.contents import Contents, RowKey
 from unibench.stats.bootstrap import FEWEST_CLIPS
-from unibench.tasks.registry import FAMILIES
+from unibench.tasks.registry import FAMILIES, family_of
+
+SHADES = 10
+"""Steps of colour of a heat map, after the first."""
+LABELS = ("paper", "table", "system", "backbone", "layer", "split", "protocol")
+"""Heads of the published tables that stand above words."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Head:
 def start(site: Contents) -> dict[str, Any]:
     """What the start page shows."""
     board = site.board
-    rows, heads = _rows(site), _heads(site)
+    rows, heads = _rows(site), list_heads(site)
     runs = [run for of_row in site.runs.values() for run in of_row.values()]
     return {
         "settings": heads,
@@ -97,7 +104,8 @@ def _rows(site: Contents) -> list[Row]:
     ]
 
 
-def _heads(site: Contents) -> list[Head]:
+def list_heads(site: Contents) -> list[Head]:
+    """Every setting, in the order of the boards."""
     board = site.board
     found = []
     for setting, title in zip(board.settings, boards.titles(board), strict=True):
@@ -120,5 +128,135 @@ def _heads(site: Contents) -> list[Head]:
     return found
 
 
-def _unique(words: Any) -> Sequence[str]:
+def task(
+    site: Contents, head: Head, heads: Sequence[Head], clip_pages: Mapping[str, str], without: str
+) -> dict[str, Any]:
+    """What the page of a setting shows.
+
+    Args:
+        site: What there is.
+        head: The setting.
+        heads: All of them.
+        clip_pages: Name of a clip -> its page.
+        without: Why some clips have no page; empty: all have.
+    """
+    setting, columns = head.setting, site.columns[head.setting]
+    metrics = site.board.metrics[setting]
+    clips = [name for name, _ in reading.clip_order(site, setting)]
+    return {
+        "head": head,
+        "family": family_of(setting.task),
+        "frames": next(iter(columns.values())).score.frames,
+        "definition": catalogue.find(head.headline).definition,
+        "others": [one for one in heads if one.setting.task == setting.task and one is not head],
+        "metrics": [
+            {
+                "name": name,
+                "arrow": leaderboard.arrow(name),
+                "direction": int(catalogue.find(name).direction),
+                "definition": catalogue.find(name).definition,
+            }
+            for name in metrics
+        ],
+        "ranking": _ranking(site, setting),
+        "notes": [line for line in leaderboard.notes(_alone(site.board, setting), site.ties) if line],
+        "clips": [{"name": name, "page": clip_pages.get(name, "")} for name in clips],
+        "pages": clip_pages,
+        "without": without,
+        "heat": _heat(site, setting, clips),
+        "sensitivity": _sensitivity(site.board, setting),
+        "published": published_tables.beside([setting.task]),
+        "labels": LABELS,
+    }
+
+
+def _alone(board: Board, setting: Setting) -> Board:
+    return replace(board, settings=(setting,), shared={})
+
+
+def _ranking(site: Contents, setting: Setting) -> list[dict[str, Any]]:
+    board = site.board
+    column = board.settings.index(setting)
+    cells = {
+        (model.name, layer): of_row[column]
+        for (model, layer), of_row in zip(
+            leaderboard.rows(board), leaderboard.headline_cells(board, site.ties), strict=True
+        )
+    }
+    found: list[dict[str, Any]] = []
+    for place, row in enumerate(site.columns[setting], start=1):
+        tied = bool(found) and found[-1]["cell"].text == cells[row].text
+        name, layer = row
+        found.append(
+            {
+                "place": found[-1]["place"] if tied else place,
+                "name": name,
+                "file": site.files.models[name],
+                "kind": reading.kind(layer),
+                "layer": layer,
+                "cell": cells[row],
+                "others": [
+                    catalogue.show(metric, board.value(name, layer, setting, metric))
+                    for metric in board.metrics[setting][1:]
+                ],
+            }
+        )
+    return found
+
+
+def _heat(site: Contents, setting: Setting, clips: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of cells, from the worst (shade 0) to the best score; empty where there is none."""
+    headline, columns = site.board.metrics[setting][0], site.columns[setting]
+    metric = catalogue.find(headline)
+    values = [value for one in columns.values() for value in one.values.values() if not math.isnan(value)]
+    low, high = (0.0, 1.0) if metric.unit == "fraction" else (min(values, default=0), max(values, default=1))
+
+    def cell(value: float) -> dict[str, Any]:
+        if math.isnan(value):
+            return {"shade": "", "text": ""}
+        share = min(1.0, max(0.0, (value - low) / ((high - low) or 1.0)))
+        good = 1 - share if metric.direction < 0 else share
+        return {"shade": round(SHADES * good), "text": f"{catalogue.scale(headline) * value:.0f}"}
+
+    return [
+        {
+            "file": site.files.rows[row],
+            "name": row[0],
+            "layer": row[1] if len(site.board.layers[row[0]]) > 1 else "",
+            "cells": [cell(column.values.get(name, math.nan)) for name in clips],
+        }
+        for row, column in columns.items()
+    ]
+
+
+def _sensitivity(board: Board, setting: Setting) -> dict[str, Any] | None:
+    twins = tuple(one for one in board.settings if (one.task, one.detections) == (setting.task, setting.detections))
+    if len(twins) < 2:
+        return None
+    try:
+        (found,) = sensitivity.compute(replace(board, settings=twins))
+    except OutputError:  # not run on the same clips and frames
+        return None
+    show = catalogue.show
+
+    def cells(row: int) -> list[str]:
+        ranks = ["" if math.isnan(rank) else f" ({rank:.0f})" for rank in found.ranks[row].tolist()]
+        shown = [show(found.metric, value) for value in found.values[row].tolist()]
+        move = float(found.moves[row])
+        return [
+            *map("".join, zip(shown, ranks, strict=True)),
+            show(found.metric, float(found.ranges[row])),
+            "" if math.isnan(move) else f"{move:.0f}",
+        ]
+
+    rows: Iterable[tuple[int, RowKey]] = enumerate(found.rows)
+    return {
+        "metric": found.metric,
+        "protocols": found.protocols,
+        "rows": [{"name": name, "layer": layer, "cells": cells(row)} for row, (name, layer) in rows],
+        "taus": [(*pair, "all equal" if math.isnan(tau) else f"{tau:.2f}") for pair, tau in found.taus().items()],
+    }
+
+
+def _unique(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(words))

@@ -63,4 +63,16 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     apply();
   }
+
+  // A cell of a heat map leads to the clip's page, with the cell's row on the right.
+  for (const table of document.querySelectorAll(".heat table")) {
+    const heads = [...table.tHead.rows[0].cells].map((head) => head.querySelector("a"));
+    for (const row of table.tBodies[0].rows) {
+      for (const cell of row.cells) if (cell.tagName === "TD" && heads[cell.cellIndex]) cell.classList.add("open");
+    }
+    table.tBodies[0].addEventListener("click", ({ target }) => {
+      const cell = target.closest("td.open");
+      if (cell) location.href = `${heads[cell.cellIndex].href}#right=${encodeURIComponent(cell.parentNode.dataset.row)}`;
+    });
+  }
 })();
