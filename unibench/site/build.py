@@ -1,6 +1,6 @@
 """The folder of a site is written: pages, what scripts read, pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,11 +11,11 @@ import jinja2
 from unibench.errors import DataError, OutputError, UnknownNameError
 from unibench.report import correlation, leaderboard, radar
 from unibench.results.atomic import replace_file
-from unibench.site import clips as clip_pages
-from unibench.site import contents, pages
-from unibench.site.clips import ClipPage
+from unibench.site import contents, methods, models, pages
+from unibench.site.clips import ClipPage, chosen, copy_frames, write
 from unibench.site.contents import Contents
 from unibench.site.pages import Head
+from unibench.tasks.registry import FAMILIES
 
 ASSETS = ("clip.js", "icon.svg", "site.css", "tables.js", "theme.js")
 
@@ -30,7 +30,9 @@ class Built:
     """What is not there, and why."""
 
 
-def build(out: Path, folder: Path, *, data: Path | None = None, clips: int | None = 5, frames: bool = False) -> Built:
+def build(
+    out: Path, folder: Path, *, data: Path | None = None, clips: int | None = 5, frames: bool = False
+) -> Built:
     """Write the site of a folder of results.
 
     Args:
@@ -55,54 +57,60 @@ def build(out: Path, folder: Path, *, data: Path | None = None, clips: int | Non
     for name in ASSETS:
         replace_file(folder / "assets" / name, files("unibench.site").joinpath("assets", name).read_bytes())
     _draw(site, folder)
-    notes = []
-    heads = pages.list_heads(site)
-    copied: dict[Path, int] = {}
+    heads, notes, shown = pages.list_heads(site), [], []
     for head in heads:
-        written, note = _clips(environment, site, head, folder, data, clips, copied, frames=frames)
+        of_clips, note = _read_clips(site, head, folder, data, clips, frames=frames)
+        _write_clips(environment, folder, site, head, of_clips)
+        links = {page.clip.name: page.file for page in of_clips}
+        task = pages.task(site, head, heads, links, note)
+        _page(environment, folder, "task.html", f"tasks/{head.file}.html", task)
+        shown += of_clips
         notes += [f"{head.setting}: {note}"] if note else []
-        shown = pages.task(site, head, heads, written, note)
-        _page(environment, folder, "task.html", f"tasks/{head.file}.html", shown)
-    start = _page(environment, folder, "index.html", "index.html", pages.start(site))
-    return Built(start, tuple(notes))
+    copy_frames(shown, folder)
+    for model in site.board.models:
+        file = f"models/{site.files.models[model.name]}.html"
+        _page(environment, folder, "model.html", file, models.page(site, model))
+    _page(environment, folder, "methods.html", "methods/index.html", methods.index())
+    for family in FAMILIES.values():
+        _page(environment, folder, "family.html", f"methods/{family.name}.html", methods.family(family))
+    return Built(_page(environment, folder, "index.html", "index.html", pages.start(site)), tuple(notes))
 
 
-def _clips(
-    environment: jinja2.Environment, site: Contents, head: Head, folder: Path, data: Path | None, most: int | None,
-    copied: dict[Path, int], *, frames: bool,
-) -> tuple[dict[str, str], str]:  # fmt: skip
-    """Write the pages of a setting's clips: name -> page, and why clips have none."""
-    names = clip_pages.chosen(site, head.setting, most)
-    if not names:
-        return {}, ""
+def _read_clips(
+    site: Contents, head: Head, folder: Path, data: Path | None, most: int | None, *, frames: bool
+) -> tuple[list[ClipPage], str]:
+    """The clips of a setting that get a page, and why others have none."""
+    names = chosen(site, head.setting, most)
     try:
-        written = list(clip_pages.write(site, head.setting, names, folder, data, copied, frames=frames))
-    except (DataError, UnknownNameError) as error:  # of data that are elsewhere, or of another's plug-in
-        return {}, f"no pages of clips: {error}"
-    for index, page in enumerate(written):
+        found = list(write(site, head.setting, names, folder, data, frames=frames)) if names else []
+    except (DataError, UnknownNameError) as error:  # the data, or the plug-in of the benchmark, are elsewhere
+        return [], f"no pages of clips: {error}"
+    missing = len(names) - len(found)
+    return found, f"{missing} clips have no stored predictions, so no page" if missing else ""
+
+
+def _write_clips(
+    environment: jinja2.Environment, folder: Path, site: Contents, head: Head, found: Sequence[ClipPage]
+) -> None:
+    for before, page, after in zip([None, *found], found, [*found[1:], None], strict=False):
         shown = {
             "page": page,
-            "task_file": head.file,
-            "headline": head.headline,
-            "arrow": head.arrow,
-            "direction": head.direction,
+            "head": head,
             "models": site.files.models,
-            "previous": _link(written[index - 1]) if index else None,
-            "next": _link(written[index + 1]) if index + 1 < len(written) else None,
+            "before": before and {"name": before.clip.name, "file": Path(before.file).name},
+            "after": after and {"name": after.clip.name, "file": Path(after.file).name},
         }
         _page(environment, folder, "clip.html", page.file, shown)
-    missing = len(names) - len(written)
-    return {page.name: page.file for page in written}, f"{missing} clips without stored predictions" if missing else ""
-
-
-def _link(page: ClipPage) -> dict[str, str]:
-    return {"name": page.name, "file": Path(page.file).name}
 
 
 def _check_folders(out: Path, folder: Path) -> None:
     here, there = folder.resolve(), out.resolve()
     if here == there or there in here.parents:
-        raise OutputError(f"{folder}: lies within the results in {out}, expected a folder of its own; choose another --to")
+        raise OutputError(
+            f"{folder}: lies within the results in {out}, expected a folder of its own; choose another --to"
+        )
+    if (folder / "index.html").exists() and not (folder / "assets" / "site.css").exists():
+        raise OutputError(f"{folder}: holds an index.html of something else; choose another --to")
 
 
 def _draw(site: Contents, folder: Path) -> None:

@@ -2,8 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unibench.errors import DataError, OutputError
 from unibench.evaluation.score_again import load_clip, predicted_of
 from unibench.metrics.catalogue import show
 from unibench.records import Clip, Labels, Truth
@@ -26,6 +24,8 @@ from unibench.tasks.family import Task
 
 QUALITY = 80
 """Of the frames, as WebP counts it: 0 to 100."""
+FPS = 25.0
+"""Of a clip that does not say."""
 LIMBS = {
     "pose/jhmdb": ((0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (1, 6), (3, 7), (4, 8), (5, 9), (6, 10), (7, 11), (8, 12),
                    (9, 13), (10, 14)),
@@ -46,17 +46,18 @@ class Shown:
     """Of this clip alone, as boards print it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClipPage:
     """One clip of one setting."""
 
-    setting: Setting
-    name: str
+    clip: Clip
     file: str
     """Path of the page within the site."""
+    frames: str
+    """Path of the folder of its frames within the site; empty: they are not shown."""
     rows: tuple[Shown, ...]
     """As the setting's ranking has them, best first."""
-    shown: dict[str, Any]
+    shown: Mapping[str, Any]
     """What the viewer's script is given."""
 
 
@@ -66,25 +67,24 @@ def chosen(site: Contents, setting: Setting, most: int | None) -> list[str]:
 
 
 def write(
-    site: Contents, setting: Setting, names: Sequence[str], folder: Path, data: Path | None, copied: dict[Path, int],
-    *, frames: bool,
-) -> Iterator[ClipPage]:  # fmt: skip
-    """Write what the pages of some clips of a setting show.
+    site: Contents, setting: Setting, names: Sequence[str], folder: Path, data: Path | None, *, frames: bool
+) -> Iterator[ClipPage]:
+    """Write what scripts read of some clips of a setting: the truth, and every row's prediction.
 
     Args:
         site: What there is.
         setting: Task and protocol.
-        names: Of the clips.
+        names: Of the clips; those without stored predictions are passed over.
         folder: Of the site.
         data: Folder that holds the benchmarks' folders; rendered benchmarks need none.
-        copied: Folder of frames -> how many this call and earlier ones have written there; is added to.
-        frames: Whether frames of data sets are copied; those of rendered benchmarks always are.
+        frames: Whether frames of data sets are shown; those of rendered benchmarks always are.
 
     Yields:
         A page for each clip.
 
     Raises:
         DataError: The data are not there, or are not those of the run.
+        UnknownNameError: No benchmark of that name is here.
         OutputError: Predictions are damaged, or a file cannot be written.
     """
     task = registry.find(setting.task)
@@ -95,55 +95,63 @@ def write(
             if name in column.clips and column.clips[name].predictions
         }
         if there:
-            first = next(iter(there.values()))
-            clip, truth = load_clip(first, task, data)
-            page = _write(site, setting, task, there, folder, clip, truth)
-            if frames or not task.benchmark.folder:
-                place = Path("frames", site.files.tasks[setting.task], Path(page.file).stem)
-                if copied.get(place, 0) < clip.length:
-                    _copy_frames(clip, folder / place)
-                    copied[place] = clip.length
-                page.shown["frames"] = f"../../{place}"
-            yield page
+            yield _write(site, setting, task, there, folder, data, shown=frames or not task.benchmark.folder)
+
+
+def copy_frames(pages: Iterable[ClipPage], folder: Path) -> None:
+    """Write the frames that pages show, once for all settings of a task.
+
+    Args:
+        pages: Of all settings.
+        folder: Of the site.
+
+    Raises:
+        DataError: A frame is missing or damaged.
+        OutputError: A file cannot be written.
+    """
+    longest: dict[str, Clip] = {}
+    for page in pages:
+        if page.frames and (page.frames not in longest or page.clip.length > longest[page.frames].length):
+            longest[page.frames] = page.clip
+    for place, clip in longest.items():
+        for frame in clip.frames():
+            file = io.BytesIO()
+            Image.fromarray(frame.image).save(file, "WEBP", quality=QUALITY)
+            replace_file(folder / place / f"{frame.index:05d}.webp", file.getvalue())
 
 
 def _write(
     site: Contents, setting: Setting, task: Task, there: Mapping[RowKey, ClipResult], folder: Path,
-    clip: Clip, truth: Truth,
+    data: Path | None, *, shown: bool,
 ) -> ClipPage:  # fmt: skip
-    name = clip.name
-    page = Path("clips", site.files.settings[setting], site.files.clips[setting.task][name])
+    clip, truth = load_clip(next(iter(there.values())), task, data)
+    file = site.files.clips[setting.task][clip.name]
+    page = Path("clips", site.files.settings[setting], file)
     for row, result in there.items():
+        name = site.files.rows[row]
         with predicted_of(site.out, result) as predicted:
-            told = _record(task, truth, predicted)
-        replace_file(folder / page / f"{site.files.rows[row]}.js", script(site.files.rows[row], told))
+            replace_file(folder / page / f"{name}.js", script(name, _prediction(task, truth, predicted)))
     replace_file(folder / page / "truth.js", script("truth", _truth(truth)))
-    headline = site.board.metrics[setting][0]
-    columns = site.columns[setting]
-    rows = [Shown(*row, site.files.rows[row], show(headline, columns[row].values[name])) for row in there]
+    frames = f"frames/{site.files.tasks[setting.task]}/{file}" if shown else ""
+    headline, columns = site.board.metrics[setting][0], site.columns[setting]
     return ClipPage(
-        setting=setting,
-        name=name,
-        file=f"{page}.html",
-        rows=tuple(rows),
+        clip=clip,
+        file=f"{page.as_posix()}.html",
+        frames=frames,
+        rows=tuple(
+            Shown(*row, site.files.rows[row], show(headline, columns[row].values[clip.name])) for row in there
+        ),
         shown={
             "width": clip.width,
             "height": clip.height,
-            "fps": clip.fps or 25,
+            "fps": clip.fps or FPS,
             "length": clip.length,
-            "frames": "",
+            "frames": frames and f"../../{frames}",
             "limbs": LIMBS.get(setting.task, LIMBS[""]),
-            "folder": page.name,
-            "rows": {one.file: f"{one.name} / {one.layer}" for one in rows},
+            "folder": file,
+            "rows": {site.files.rows[row]: " / ".join(row) for row in there},
         },
     )
-
-
-def _copy_frames(clip: Clip, folder: Path) -> None:
-    for frame in clip.frames():
-        file = io.BytesIO()
-        Image.fromarray(frame.image).save(file, "WEBP", quality=QUALITY)
-        replace_file(folder / f"{frame.index:05d}.webp", file.getvalue())
 
 
 def _truth(truth: Truth) -> dict[str, Any]:
@@ -154,7 +162,7 @@ def _truth(truth: Truth) -> dict[str, Any]:
     return {"frames": frames, "ids": _ids(truth.labels)}
 
 
-def _record(task: Task, truth: Truth, predicted: Sequence[Labels]) -> dict[str, Any]:
+def _prediction(task: Task, truth: Truth, predicted: Sequence[Labels]) -> dict[str, Any]:
     joints_seen = task.family.name != "pose"  # whose third value says nothing
     told: dict[str, Any] = {
         "frames": [_labels(labels, joints_seen=joints_seen) for labels in predicted],

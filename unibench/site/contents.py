@@ -9,6 +9,7 @@ from typing import Any
 
 from unibench.errors import DataError, OutputError, TrackerError
 from unibench.evaluation.external import EXTERNAL
+from unibench.metrics import catalogue
 from unibench.models import cards
 from unibench.models.cards import JOINT, Card
 from unibench.records import Score
@@ -116,7 +117,7 @@ def _columns(board: Board, setting: Setting, out: Path) -> dict[RowKey, Column]:
             clips = _clips(out, score)
             values = {name: clip_value(score.task, headline, one) for name, one in clips.items()}
             found[model, layer] = Column(score, clips, values)
-    sign = boards.catalogue.find(headline).direction or 1
+    sign = catalogue.find(headline).direction or 1
 
     def place(row: RowKey) -> tuple[bool, float, RowKey]:
         value = found[row].score.value
@@ -174,7 +175,7 @@ def _clip_names(columns: Iterable[Column]) -> set[str]:
 def clip_order(contents: Contents, setting: Setting) -> Sequence[tuple[str, float]]:
     """The clips of a setting, worst first, each with the mean of its rows' scores (NaN: none is defined)."""
     of_rows = contents.columns[setting].values()
-    sign = boards.catalogue.find(contents.board.metrics[setting][0]).direction or 1
+    sign = catalogue.find(contents.board.metrics[setting][0]).direction or 1
     means = {}
     for name in sorted(_clip_names(of_rows)):
         values = [one.values[name] for one in of_rows if not math.isnan(one.values.get(name, math.nan))]

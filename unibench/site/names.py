@@ -22,9 +22,7 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     taken = set[str]()
     for name in dict.fromkeys(names):
         base = re.sub(r"[^A-Za-z0-9._@+-]+", "-", name).strip("-.")[:_LONGEST] or "unnamed"
-        free = next(
-            one for n in count(1) if (one := base if n == 1 else f"{base}-{n}").lower() not in taken
-        )
+        free = next(one for n in count(1) if (one := base if n == 1 else f"{base}-{n}").lower() not in taken)
         taken.add(free.lower())
         found[name] = free
     return found

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unibench.metrics import catalogue
 from unibench.errors import OutputError
+from unibench.metrics import catalogue
 from unibench.report import boards, leaderboard, published_tables, sensitivity
 from unibench.report.boards import Board, Setting
 from unibench.report.leaderboard import BEST, Cell
@@ -75,14 +75,25 @@ def start(site: Contents) -> dict[str, Any]:
         "notes": leaderboard.notes(board, site.ties),
         "fewest": FEWEST_CLIPS,
         "any_best": any(row.layer == BEST for row in rows),
-        "filters": {
-            "task": _unique(head.family for head in heads),
-            "protocol": sorted({head.setting.protocol for head in heads}),
-            "kind": _unique(row.kind for row in rows),
-            "group": _unique(row.group for row in rows if row.group),
-            "layer": _unique(row.layer for row in rows if row.layer != BEST),
-        },
+        "filters": _filters(heads, rows),
     }
+
+
+def _filters(heads: Sequence[Head], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What the leaderboard can be filtered by: whatever has several values."""
+    choices = {
+        ("task", "Task"): [head.family for head in heads],
+        ("protocol", "Protocol"): sorted(head.setting.protocol for head in heads),
+        ("kind", "Kind"): [row.kind for row in rows],
+        ("group", "Supervision"): [row.group for row in rows if row.group],
+        ("layer", "Layer"): [row.layer for row in rows if row.layer != BEST],
+    }
+    best = any(row.layer == BEST for row in rows)
+    return [
+        {"name": name, "label": label, "choices": _unique(found), "best": best and name == "layer"}
+        for (name, label), found in choices.items()
+        if len(set(found)) > 1
+    ]
 
 
 def _rows(site: Contents) -> list[Row]:
@@ -158,7 +169,7 @@ def task(
             }
             for name in metrics
         ],
-        "ranking": _ranking(site, setting),
+        "ranking": ranking(site, setting),
         "notes": [line for line in leaderboard.notes(_alone(site.board, setting), site.ties) if line],
         "clips": [{"name": name, "page": clip_pages.get(name, "")} for name in clips],
         "pages": clip_pages,
@@ -174,7 +185,8 @@ def _alone(board: Board, setting: Setting) -> Board:
     return replace(board, settings=(setting,), shared={})
 
 
-def _ranking(site: Contents, setting: Setting) -> list[dict[str, Any]]:
+def ranking(site: Contents, setting: Setting) -> list[dict[str, Any]]:
+    """The rows of a setting, best first; equal numbers as printed share a place."""
     board = site.board
     column = board.settings.index(setting)
     cells = {
@@ -230,7 +242,9 @@ def _heat(site: Contents, setting: Setting, clips: Sequence[str]) -> list[dict[s
 
 
 def _sensitivity(board: Board, setting: Setting) -> dict[str, Any] | None:
-    twins = tuple(one for one in board.settings if (one.task, one.detections) == (setting.task, setting.detections))
+    twins = tuple(
+        one for one in board.settings if (one.task, one.detections) == (setting.task, setting.detections)
+    )
     if len(twins) < 2:
         return None
     try:
@@ -254,7 +268,9 @@ def _sensitivity(board: Board, setting: Setting) -> dict[str, Any] | None:
         "metric": found.metric,
         "protocols": found.protocols,
         "rows": [{"name": name, "layer": layer, "cells": cells(row)} for row, (name, layer) in rows],
-        "taus": [(*pair, "all equal" if math.isnan(tau) else f"{tau:.2f}") for pair, tau in found.taus().items()],
+        "taus": [
+            (*pair, "all equal" if math.isnan(tau) else f"{tau:.2f}") for pair, tau in found.taus().items()
+        ],
     }
 
 

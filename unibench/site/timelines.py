@@ -88,9 +88,7 @@ def _joints(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
     return Timeline("PCK@0.2", tuple(values), ("",) * len(values))
 
 
-def _association(
-    pairings: Callable[[Truth, Sequence[Labels]], list[list[Pairing]]], what: str
-) -> Score:
+def _association(pairings: Callable[[Truth, Sequence[Labels]], list[list[Pairing]]], what: str) -> Score:
     def score(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
         values: list[float | None] = [None] * len(prediction)
         words, events = [""] * len(prediction), []
@@ -106,7 +104,7 @@ def _association(
                 f", {len(switches)} switched" if switches else ""
             )
             events += [(t, f"object {one}: id {before} becomes {after}") for one, before, after in switches]
-        return Timeline("matched / (matched + missed + false)", tuple(values), tuple(words), tuple(events))
+        return Timeline("match rate", tuple(values), tuple(words), tuple(events))
 
     return score
 

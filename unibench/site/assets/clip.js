@@ -63,7 +63,7 @@
     context.drawImage(layer, 0, 0);
   }
 
-  function drawBox(context, [x1, y1, x2, y2], stroke, text, unit) {
+  function drawBox(context, [x1, y1, x2, y2], stroke, text, unit, dark = true) {
     if ([x1, y1, x2, y2].includes(null) || x2 <= x1 || y2 <= y1) return;
     context.strokeStyle = stroke;
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
@@ -73,7 +73,7 @@
     const top = Math.max(0, y1 - height), left = Math.max(0, Math.min(x1, clip.width - width));
     context.fillStyle = stroke;
     context.fillRect(left, top, width, height);
-    context.fillStyle = "#fff";
+    context.fillStyle = dark ? "#fff" : "#000";
     context.fillText(text, left + 3 * unit, top + 11 * unit);
   }
 
@@ -116,15 +116,16 @@
     const labels = data()[source]?.frames[frame];
     if (!labels) return;
     const ids = labels.ids ?? [], shade = (index) => (faint ? "#fff" : ids.length ? colour(source, ids[index]) : "#0072b2");
+    const dark = (index) => { const at = faint || !ids.length ? 0 : hue(source, ids[index]); return at < 40 || at > 200; };
     const tell = (index) => (faint || !ids.length ? undefined : String(ids[index]));
     context.lineWidth = (faint ? 1.5 : 2) * unit;
     context.setLineDash(faint ? [5 * unit, 4 * unit] : []);
     if (labels.masks && !faint) drawMasks(context, labels.masks, ids.map((id) => rgb(hue(source, id))), 0.45);
     labels.masks?.forEach((text, index) => {
       const box = extent(text);
-      if (box) drawBox(context, box, shade(index), tell(index), unit);
+      if (box) drawBox(context, box, shade(index), tell(index), unit, dark(index));
     });
-    labels.boxes?.forEach((box, index) => drawBox(context, box, shade(index), labels.joints ? undefined : tell(index), unit));
+    labels.boxes?.forEach((box, index) => drawBox(context, box, shade(index), labels.joints ? undefined : tell(index), unit, dark(index)));
     labels.joints?.forEach((flat, index) => {
       drawPose(context, flat, shade(index), unit);
       const xs = flat.filter((one, place) => place % 2 === 0 && one !== null), ys = flat.filter((one, place) => place % 2 && one !== null);
@@ -132,7 +133,7 @@
         const left = Math.min(...xs), top = Math.min(...ys) - 6 * unit;
         context.setLineDash([]);
         context.lineWidth = 0;
-        drawBox(context, [left, top, left + 0.01, top + 0.01], shade(index), tell(index), unit);
+        drawBox(context, [left, top, left + 0.01, top + 0.01], shade(index), tell(index), unit, dark(index));
         context.lineWidth = 2 * unit;
       }
     });
@@ -220,8 +221,9 @@
 
   // ---- time
 
-  const SVG = "http://www.w3.org/2000/svg", WIDTH = 1000, HEIGHT = 110;
-  const x = (index) => (clip.length > 1 ? index / (clip.length - 1) : 0) * WIDTH;
+  const SVG = "http://www.w3.org/2000/svg", HEIGHT = 112, EDGE = 8;
+  let wide = 0;  // of the timeline, pixels
+  const x = (index) => EDGE + (clip.length > 1 ? index / (clip.length - 1) : 0) * (wide - 2 * EDGE);
   const y = (value) => 6 + (1 - value) * (HEIGHT - 22);
 
   function element(name, attributes, parent) {
@@ -236,8 +238,9 @@
     holder.replaceChildren();
     const scored = panes.filter((pane) => data()[pane.source]?.values);
     if (!scored.length) return;
-    const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, holder);
-    for (const level of [0, 0.5, 1]) element("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(level), y2: y(level) }, svg);
+    wide = holder.clientWidth;
+    const svg = element("svg", { viewBox: `0 0 ${wide} ${HEIGHT}`, "aria-hidden": "true" }, holder);
+    for (const level of [0, 0.5, 1]) element("line", { class: "grid", x1: 0, x2: wide, y1: y(level), y2: y(level) }, svg);
     for (const pane of scored) {
       const { values, events } = data()[pane.source];
       let path = "";
@@ -253,11 +256,11 @@
     element("line", { class: "now", id: "now", y1: 0, y2: HEIGHT }, svg);
     const names = [...new Set(scored.map((pane) => data()[pane.source].score))];
     const caption = document.createElement("p");
-    caption.textContent = `${names.join(", ")} by frame; lines at 0, 50 and 100`;
+    caption.textContent = `${names.join(", ")} by frame; lines at 0, 50 and 100${names.includes("match rate") ? "; match rate: matched / (matched + missed + false)" : ""}`;
     holder.append(caption);
     const seek = (event) => {
       const { left, width } = svg.getBoundingClientRect();
-      go(Math.round((event.clientX - left) / width * (clip.length - 1)));
+      go(Math.round((event.clientX - left - EDGE) / (width - 2 * EDGE) * (clip.length - 1)));
     };
     svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); seek(event); });
     svg.addEventListener("pointermove", (event) => { if (event.buttons) seek(event); });
@@ -316,7 +319,7 @@
   find("back").addEventListener("click", () => go(frame - 1));
   find("on").addEventListener("click", () => go(frame + 1));
   over.addEventListener("change", draw);
-  addEventListener("resize", draw);
+  addEventListener("resize", () => { drawTimeline(); draw(); });
   addEventListener("hashchange", recall);
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("select, input, button, a, [tabindex]") || event.altKey || event.ctrlKey || event.metaKey) return;
