@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from unibench.errors import DataError, OutputError, UnknownNameError
-from unibench.report import correlation, leaderboard, radar
+from unibench.report import correlation, leaderboard
 from unibench.results.atomic import replace_file
 from unibench.site import contents, methods, models, pages
 from unibench.site.clips import ClipPage, chosen, copy_frames, write
@@ -17,7 +17,7 @@ from unibench.site.contents import Contents
 from unibench.site.pages import Head
 from unibench.tasks.registry import FAMILIES
 
-ASSETS = ("clip.js", "icon.svg", "site.css", "tables.js", "theme.js")
+ASSETS = ("clip.js", "icon.svg", "radar.js", "site.css", "tables.js", "theme.js")
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ def _check_folders(out: Path, folder: Path) -> None:
 
 
 def _draw(site: Contents, folder: Path) -> None:
-    pictures = folder / "pictures"
-    radar.write(site.board, pictures)
-    correlation.write(site.board, pictures)
+    correlation.write(site.board, folder / "pictures")
     leaderboard.write(site.board, folder, site.ties)
 
 

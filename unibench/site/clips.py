@@ -22,7 +22,7 @@ from unibench.site.names import script
 from unibench.tasks import registry
 from unibench.tasks.family import Task
 
-QUALITY = 80
+QUALITY = 70
 """Of the frames, as WebP counts it: 0 to 100."""
 FPS = 25.0
 """Of a clip that does not say."""

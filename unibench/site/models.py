@@ -72,7 +72,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         "computes in": card.architecture.dtype,
         "weights": source.source,
         "sha256": source.sha256,
-        "verified": "this very file was loaded" if source.verified else "no: this very file was never loaded",
+        "verified": _verified(card),
         "trained by": training.method,
         "trained on": training.data,
         "supervision": training.supervision,
@@ -83,6 +83,14 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         "aliases": ", ".join(card.aliases),
     }  # fmt: skip
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _verified(card: Card) -> str:
+    if card.weights.source in ("none", "random"):
+        return ""
+    return (
+        "yes: this very file was loaded" if card.weights.verified else "no: this very file was never loaded"
+    )
 
 
 def _preprocessing(card: Card) -> str:

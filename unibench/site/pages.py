@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from unibench.errors import OutputError
 from unibench.metrics import catalogue
-from unibench.report import boards, leaderboard, published_tables, sensitivity
+from unibench.report import boards, leaderboard, published_tables, radar, sensitivity
 from unibench.report.boards import Board, Setting
-from unibench.report.leaderboard import BEST, Cell
+from unibench.report.leaderboard import BEST, Cell, Standing
 from unibench.site import contents as reading
 from unibench.site.contents import Contents, RowKey
 from unibench.stats.bootstrap import FEWEST_CLIPS
@@ -72,10 +74,36 @@ def start(site: Contents) -> dict[str, Any]:
         "clips": sum(len(one.clips) for columns in site.columns.values() for one in columns.values()),
         "changed": reading.last_change(runs),
         "commands": reading.commands(runs),
+        "radar": _radar(site),
         "notes": leaderboard.notes(board, site.ties),
         "fewest": FEWEST_CLIPS,
         "any_best": any(row.layer == BEST for row in rows),
         "filters": _filters(heads, rows),
+    }
+
+
+def _radar(site: Contents) -> dict[str, Any]:
+    """Ranks of every model on every setting, and whether it can be told apart from the best there."""
+    board = site.board
+    places = radar.ranks(board)
+
+    def sure(model: str, setting: Setting, rank: float) -> bool:
+        standing = site.ties.get((model, boards.best_layer(board, model, setting) or "", setting))
+        return standing == Standing.BEHIND or (standing == Standing.BEST and rank == 1)
+
+    return {
+        "axes": [
+            {"title": title.split("\n"), "weak": int(np.isfinite(places[:, column]).sum()) < 2}
+            for column, title in enumerate(boards.titles(board))
+        ],
+        "models": [
+            {
+                "name": model.label,
+                "ranks": [None if math.isnan(rank) else int(rank) for rank in row],
+                "sure": [sure(model.name, *one) for one in zip(board.settings, row, strict=True)],
+            }
+            for model, row in zip(board.models, places.tolist(), strict=True)
+        ],
     }
 
 
