@@ -34,6 +34,7 @@ EXTRA = {
     "cache": ["--frames", "3"],
     "train": ["--steps", "2"],
     "detect": ["--images", "2"],
+    "site": ["--clips", "worst:1"],
     "check": ["-t", "sot/synthetic-easy"],
     "models check": ["lab-colour"],
 }
@@ -107,5 +108,5 @@ def test_every_line_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pyt
         ran.add(words[0])
     assert ran >= {
         "quickstart", "data", "run", "leaderboard", "plot", "models", "compare", "sensitivity", "check", "cache",
-        "plan", "work", "merge", "train", "detect",
+        "plan", "work", "merge", "train", "detect", "site",
     }  # fmt: skip

@@ -30,6 +30,7 @@ from unibench.features.cache import FeatureCache
 from unibench.features.cache_folder import human
 from unibench.models import cards
 from unibench.results import provenance, store
+from unibench.site.build import build
 from unibench.tasks import protocols, registry
 from unibench.tasks.registry import FAMILIES
 
@@ -43,11 +44,13 @@ def say(line: str) -> None:
 
 
 def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
-    """Run the built-in benchmark, then say what to do next."""
+    """Run the built-in benchmark, write its site, then say what to do next."""
     chosen = Selection(
         [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
     )
     run(chosen, out, device=device, overwrite=overwrite)
+    here = out.resolve()
+    say(f"look at it: {build(here, here.parent / f'{here.name}-site').start.as_uri()}")
     say("next: see what there is with `unibench models` and `unibench tasks`, or score your own checkpoint:")
     say(f"  unibench run --checkpoint my.pth --arch resnet50 -t '*/synthetic' -o {out}")
 

@@ -42,38 +42,49 @@
     return [part(0), part(8), part(4)];
   }
 
-  function drawMasks(context, masks, colours, alpha) {
-    const { width, height } = clip, layer = document.createElement("canvas");
-    [layer.width, layer.height] = [width, height];
-    const pen = layer.getContext("2d"), pixels = pen.createImageData(width, height);
-    masks.forEach((text, index) => {
-      const [red, green, blue] = colours[index];
-      let at = 0, on = false;
-      for (const run of runs(text)) {
-        for (let pixel = at; on && pixel < at + run; pixel++) {
-          const x = Math.floor(pixel / height), place = 4 * ((pixel - x * height) * width + x);  // down the columns
-          const edge = pixel === at || pixel === at + run - 1;
-          pixels.data.set([red, green, blue, edge ? 255 : alpha * 255], place);
-        }
-        at += run;
-        on = !on;
+  function drawMask(pixels, text, [red, green, blue], alpha) {  // runs go down the columns, pixels along the rows
+    const { width, height } = clip, on = new Uint8Array(width * height), inside = [];
+    let at = 0, inked = false;
+    for (const run of runs(text)) {
+      for (let pixel = at; inked && pixel < at + run; pixel++) {
+        const x = Math.floor(pixel / height), place = (pixel - x * height) * width + x;
+        on[place] = 1;
+        inside.push(place);
       }
-    });
+      at += run;
+      inked = !inked;
+    }
+    for (const place of inside) {
+      const x = place % width;
+      const edge = !(x && on[place - 1]) || !(x < width - 1 && on[place + 1]) || !on[place - width] || !on[place + width];
+      if (edge || alpha) pixels.data.set([red, green, blue, edge ? 255 : alpha * 255], 4 * place);
+    }
+  }
+
+  function drawMasks(context, masks, colours, alpha) {
+    const layer = document.createElement("canvas");
+    [layer.width, layer.height] = [clip.width, clip.height];
+    const pen = layer.getContext("2d"), pixels = pen.createImageData(clip.width, clip.height);
+    masks.forEach((text, index) => drawMask(pixels, text, colours[index], alpha));
     pen.putImageData(pixels, 0, 0);
     context.drawImage(layer, 0, 0);
   }
 
-  function drawBox(context, [x1, y1, x2, y2], stroke, text, unit, dark = true) {
-    if ([x1, y1, x2, y2].includes(null) || x2 <= x1 || y2 <= y1) return;
+  function drawBox(context, [x1, y1, x2, y2], stroke) {
+    if ([x1, y1, x2, y2].includes(null) || x2 <= x1 || y2 <= y1) return false;
     context.strokeStyle = stroke;
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    if (text === undefined) return;
+    return true;
+  }
+
+  function drawName(context, x, y, source, id, unit) {  // above a place, within the frame
+    const shade = hue(source, id), text = String(id);
     context.font = `600 ${11 * unit}px system-ui, sans-serif`;
     const width = context.measureText(text).width + 6 * unit, height = 14 * unit;
-    const top = Math.max(0, y1 - height), left = Math.max(0, Math.min(x1, clip.width - width));
-    context.fillStyle = stroke;
+    const top = Math.max(0, y - height), left = Math.max(0, Math.min(x, clip.width - width));
+    context.fillStyle = colour(source, id);
     context.fillRect(left, top, width, height);
-    context.fillStyle = dark ? "#fff" : "#000";
+    context.fillStyle = shade > 40 && shade < 200 ? "#000" : "#fff";
     context.fillText(text, left + 3 * unit, top + 11 * unit);
   }
 
@@ -98,47 +109,42 @@
     }
   }
 
-  function extent(text) {  // the box around a mask
-    let at = 0, on = false, box = null;
+  function corner(text) {  // of the box around a mask, upper left; null: it is empty
+    let at = 0, inked = false, left = null, top = clip.height;
     for (const run of runs(text)) {
-      if (on && run) {
-        const first = Math.floor(at / clip.height), last = Math.floor((at + run - 1) / clip.height);
-        const whole = first !== last, top = whole ? 0 : at % clip.height, low = whole ? clip.height : (at + run - 1) % clip.height + 1;
-        box = box ? [Math.min(box[0], first), Math.min(box[1], top), Math.max(box[2], last + 1), Math.max(box[3], low)] : [first, top, last + 1, low];
+      if (inked && run) {
+        left ??= Math.floor(at / clip.height);
+        top = Math.min(top, at % clip.height + run > clip.height ? 0 : at % clip.height);
       }
       at += run;
-      on = !on;
+      inked = !inked;
     }
-    return box;
+    return left === null ? null : [left, top];
   }
 
   function drawLabels(context, source, unit, faint) {
     const labels = data()[source]?.frames[frame];
     if (!labels) return;
-    const ids = labels.ids ?? [], shade = (index) => (faint ? "#fff" : ids.length ? colour(source, ids[index]) : "#0072b2");
-    const dark = (index) => { const at = faint || !ids.length ? 0 : hue(source, ids[index]); return at < 40 || at > 200; };
-    const tell = (index) => (faint || !ids.length ? undefined : String(ids[index]));
+    const ids = labels.ids ?? [], several = data()[source].ids.length > 1;
+    const shade = (index) => (faint ? "#fff" : ids.length ? colour(source, ids[index]) : "#e06b1b");
+    const name = (index, x, y) => { if (!faint && several) drawName(context, x, y, source, ids[index], unit); };
     context.lineWidth = (faint ? 1.5 : 2) * unit;
     context.setLineDash(faint ? [5 * unit, 4 * unit] : []);
-    if (labels.masks && !faint) drawMasks(context, labels.masks, ids.map((id) => rgb(hue(source, id))), 0.45);
-    labels.masks?.forEach((text, index) => {
-      const box = extent(text);
-      if (box) drawBox(context, box, shade(index), tell(index), unit, dark(index));
+    if (labels.masks) {
+      const colours = ids.map((id) => (faint ? [255, 255, 255] : rgb(hue(source, id))));
+      drawMasks(context, labels.masks, colours, faint ? 0 : 0.45);
+      labels.masks.forEach((text, index) => { const at = corner(text); if (at) name(index, ...at); });
+    }
+    labels.boxes?.forEach((box, index) => {
+      if (drawBox(context, box, shade(index)) && !labels.masks && !labels.joints) name(index, box[0], box[1]);
     });
-    labels.boxes?.forEach((box, index) => drawBox(context, box, shade(index), labels.joints ? undefined : tell(index), unit, dark(index)));
     labels.joints?.forEach((flat, index) => {
       drawPose(context, flat, shade(index), unit);
-      const xs = flat.filter((one, place) => place % 2 === 0 && one !== null), ys = flat.filter((one, place) => place % 2 && one !== null);
-      if (!faint && xs.length && data()[source].ids.length > 1) {
-        const left = Math.min(...xs), top = Math.min(...ys) - 6 * unit;
-        context.setLineDash([]);
-        context.lineWidth = 0;
-        drawBox(context, [left, top, left + 0.01, top + 0.01], shade(index), tell(index), unit, dark(index));
-        context.lineWidth = 2 * unit;
-      }
+      const known = (rest) => flat.filter((one, place) => place % 2 === rest && one !== null);
+      if (known(0).length) name(index, Math.min(...known(0)), Math.min(...known(1)) - 6 * unit);
     });
     context.setLineDash([3 * unit, 3 * unit]);
-    labels.ignored?.boxes?.forEach((box) => drawBox(context, box, "#8a8f94", undefined, unit));
+    labels.ignored?.boxes?.forEach((box) => drawBox(context, box, "#8a8f94"));
     if (labels.ignored?.masks) drawMasks(context, labels.ignored.masks, labels.ignored.masks.map(() => [138, 143, 148]), 0.3);
   }
 
@@ -158,9 +164,8 @@
     if (!(scale > 0)) return;
     canvas.width = Math.round(clip.width * scale);
     canvas.height = Math.round(clip.height * scale);
-    const context = canvas.getContext("2d"), unit = devicePixelRatio / scale * Math.max(1, scale * clip.width / canvas.clientWidth / devicePixelRatio);
+    const context = canvas.getContext("2d"), unit = clip.width / canvas.clientWidth;  // pixels of the frame a pixel of the page
     context.setTransform(canvas.width / clip.width, 0, 0, canvas.height / clip.height, 0, 0);
-    context.imageSmoothingEnabled = true;
     if (clip.frames) {
       const image = picture(frame);
       if (image.complete && image.naturalWidth) context.drawImage(image, 0, 0, clip.width, clip.height);
