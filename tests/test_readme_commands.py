@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from urllib.request import url2pathname
 
 import click
 import pytest
@@ -105,6 +106,8 @@ def test_every_line_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pyt
             continue
         done = CliRunner().invoke(main, small(words), catch_exceptions=False)
         assert done.exit_code == 0, f"{' '.join(words)}: {done.output[-2000:]}"
+        if words[0] in ("quickstart", "site"):
+            assert Path(url2pathname(re.findall(r"file://(\S+)", done.output)[0])).is_file()
         ran.add(words[0])
     assert ran >= {
         "quickstart", "data", "run", "leaderboard", "plot", "models", "compare", "sensitivity", "check", "cache",

@@ -34,9 +34,15 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_same_results_give_the_same_bytes(results, site, tmp_path):
-    build(results, tmp_path / "again", clips=None)
-    assert files(tmp_path / "again") == files(site)
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    for task in ("sot/synthetic-easy", "vos/synthetic-easy"):
+        for model, shift in (("hog", 1.0), ("lab-colour", 2.0)):
+            store_run(tmp_path / "out", model, task, shift, frames=3)
+    for folder in ("first", "second"):
+        build(tmp_path / "out", tmp_path / folder)
+    first = files(tmp_path / "first")
+    assert first == files(tmp_path / "second")
+    assert sum(path.suffix == ".webp" for path in first) == 12
 
 
 def test_file_names_are_safe_and_differ():
@@ -121,6 +127,12 @@ def test_a_lost_joint_is_not_there():
     labels = replace(truth_of("pose/synthetic").labels[0], keypoints=joints)
     assert clips._labels(labels, joints_seen=True)["joints"] == [[3.0, 4.0, None, None, None, None]]
     assert clips._labels(labels, joints_seen=False)["joints"] == [[3.0, 4.0, None, None, None, None]]
+
+
+def test_protocols_of_one_task_are_compared(site):
+    text = (site / "tasks" / "mot-synthetic-easy@bytetrack+public.html").read_text(encoding="utf-8")
+    assert "How much the protocol matters" in text
+    assert re.search(r">hog</th><td>layer</td>(<td class=\"n\">[0-9.]+ \(1\)</td>){2}", text)
 
 
 def test_the_start_page_says_how_and_when(site):
