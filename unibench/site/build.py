@@ -17,7 +17,7 @@ from unibench.site.contents import Contents
 from unibench.site.pages import Head
 from unibench.tasks.registry import FAMILIES
 
-ASSETS = ("clip.js", "icon.svg", "radar.js", "site.css", "tables.js", "theme.js")
+ASSETS = ("clip.js", "icon.svg", "pareto.js", "radar.js", "site.css", "tables.js", "theme.js")
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,15 @@ def _provenance(site: Contents, name: str, runs: Sequence[Mapping[str, Any]]) ->
         "code": _several(str(run.get("git", "")) for run in runs),
         "device": _several(str(run.get("device", "")) for run in runs),
         "computed in": _several(str(run.get("dtype", "")) for run in runs),
-        "machine": _several(f"{one.get('system', '')}, Python {one.get('python', '')}" for one in machines),
+        "machine": _several(f"{_system(one)}, Python {one.get('python', '')}" for one in machines),
         "packages": _several(", ".join(f"{key} {value}" for key, value in sorted(one.items())) for one in packages),
     }  # fmt: skip
     return [(key, value) for key, value in facts.items() if value]
+
+
+def _system(machine: Mapping[str, Any]) -> str:
+    """`Linux` of `Linux-6.1.0-x86_64-with-glibc2.36`."""
+    return str(machine.get("system", "")).partition("-")[0]
 
 
 def _several(texts: Iterable[str]) -> str:

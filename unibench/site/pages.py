@@ -75,6 +75,8 @@ def start(site: Contents) -> dict[str, Any]:
         "changed": reading.last_change(runs),
         "commands": reading.commands(runs),
         "radar": _radar(site),
+        "pareto": _pareto(site, heads),
+        "published": _published(heads),
         "notes": leaderboard.notes(board, site.ties),
         "fewest": FEWEST_CLIPS,
         "any_best": any(row.layer == BEST for row in rows),
@@ -105,6 +107,40 @@ def _radar(site: Contents) -> dict[str, Any]:
             for model, row in zip(board.models, places.tolist(), strict=True)
         ],
     }
+
+
+def _pareto(site: Contents, heads: Sequence[Head]) -> dict[str, Any]:
+    """Parameters and scores, as boards print these, of the models whose cards count their parameters."""
+    board = site.board
+
+    def score(value: float, head: Head) -> float | None:
+        return None if math.isnan(value) else round(catalogue.scale(head.headline) * value, 2)
+
+    known = [
+        (model, row, site.cards[model.name].architecture.parameters)
+        for model, row in zip(board.models, boards.headlines(board).tolist(), strict=True)
+        if model.name in site.cards
+    ]
+    return {
+        "tasks": [
+            {"title": " ".join([*head.title, head.arrow]), "direction": head.direction or 1} for head in heads
+        ],
+        "models": [
+            {
+                "name": model.label,
+                "parameters": parameters,
+                "scores": [score(*one) for one in zip(row, heads, strict=True)],
+            }
+            for model, row, parameters in known
+            if parameters
+        ],
+    }
+
+
+def _published(heads: Sequence[Head]) -> list[Head]:
+    """One setting of each task on which papers printed something."""
+    of_task = {head.setting.task: head for head in reversed(heads)}
+    return [of_task[task] for task in reversed(of_task) if published_tables.beside([task])]
 
 
 def _filters(heads: Sequence[Head], rows: Sequence[Row]) -> list[dict[str, Any]]:
