@@ -1,7 +1,8 @@
 """The folder of a site is written: pages, what scripts read, pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import jinja2
 from unibench.errors import DataError, OutputError, UnknownNameError
 from unibench.report import correlation, leaderboard
 from unibench.results.atomic import replace_file
-from unibench.site import contents, methods, models, pages
+from unibench.site import contents, methods, models, start, tasks
 from unibench.site.clips import ClipPage, chosen, copy_frames, write
 from unibench.site.contents import Contents
-from unibench.site.pages import Head
+from unibench.site.tasks import Head
 from unibench.tasks.registry import FAMILIES
 
 ASSETS = ("clip.js", "icon.svg", "pareto.js", "radar.js", "site.css", "tables.js", "theme.js")
@@ -48,32 +49,26 @@ def build(
     """
     _check_folders(out, folder)
     site = contents.read(out)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("unibench.site"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
+    page = partial(_page, _environment(), folder)
     for name in ASSETS:
         replace_file(folder / "assets" / name, files("unibench.site").joinpath("assets", name).read_bytes())
     _draw(site, folder)
-    heads, notes, shown = pages.list_heads(site), [], []
+    heads, notes, shown = tasks.list_heads(site), [], []
     for head in heads:
         of_clips, note = _read_clips(site, head, folder, data, clips, frames=frames)
-        _write_clips(environment, folder, site, head, of_clips)
-        links = {page.clip.name: page.file for page in of_clips}
-        task = pages.task(site, head, heads, links, note)
-        _page(environment, folder, "task.html", f"tasks/{head.file}.html", task)
+        _write_clips(page, site, head, of_clips)
+        links = {one.clip.name: one.file for one in of_clips}
+        page("task.html", f"tasks/{head.file}.html", tasks.page(site, head, heads, links, note))
         shown += of_clips
         notes += [f"{head.setting}: {note}"] if note else []
     copy_frames(shown, folder)
     for model in site.board.models:
         file = f"models/{site.files.models[model.name]}.html"
-        _page(environment, folder, "model.html", file, models.page(site, model))
-    _page(environment, folder, "methods.html", "methods/index.html", methods.index())
+        page("model.html", file, models.page(site, model))
+    page("methods.html", "methods/index.html", methods.index())
     for family in FAMILIES.values():
-        _page(environment, folder, "family.html", f"methods/{family.name}.html", methods.family(family))
-    return Built(_page(environment, folder, "index.html", "index.html", pages.start(site)), tuple(notes))
+        page("family.html", f"methods/{family.name}.html", methods.family(family))
+    return Built(page("index.html", "index.html", start.page(site)), tuple(notes))
 
 
 def _read_clips(
@@ -90,17 +85,17 @@ def _read_clips(
 
 
 def _write_clips(
-    environment: jinja2.Environment, folder: Path, site: Contents, head: Head, found: Sequence[ClipPage]
+    page: Callable[[str, str, Mapping[str, Any]], Path], site: Contents, head: Head, found: Sequence[ClipPage]
 ) -> None:
-    for before, page, after in zip([None, *found], found, [*found[1:], None], strict=False):
+    for before, one, after in zip([None, *found], found, [*found[1:], None], strict=False):
         shown = {
-            "page": page,
+            "page": one,
             "head": head,
             "models": site.files.models,
             "before": before and {"name": before.clip.name, "file": Path(before.file).name},
             "after": after and {"name": after.clip.name, "file": Path(after.file).name},
         }
-        _page(environment, folder, "clip.html", page.file, shown)
+        page("clip.html", one.file, shown)
 
 
 def _check_folders(out: Path, folder: Path) -> None:
@@ -116,6 +111,15 @@ def _check_folders(out: Path, folder: Path) -> None:
 def _draw(site: Contents, folder: Path) -> None:
     correlation.write(site.board, folder / "pictures")
     leaderboard.write(site.board, folder, site.ties)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("unibench.site"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
 
 
 def _page(

@@ -63,7 +63,7 @@ class ClipPage:
 
 def chosen(site: Contents, setting: Setting, most: int | None) -> list[str]:
     """The clips of a setting that get a page, worst first: so many, or all for None."""
-    return [name for name, _ in clip_order(site, setting)][:most]
+    return clip_order(site, setting)[:most]
 
 
 def write(
@@ -90,9 +90,9 @@ def write(
     task = registry.find(setting.task)
     for name in names:
         there = {
-            row: column.clips[name]
-            for row, column in site.columns[setting].items()
-            if name in column.clips and column.clips[name].predictions
+            row: one.clips[name]
+            for row, one in site.results[setting].items()
+            if name in one.clips and one.clips[name].predictions
         }
         if there:
             yield _write(site, setting, task, there, folder, data, shown=frames or not task.benchmark.folder)
@@ -124,7 +124,11 @@ def _write(
     site: Contents, setting: Setting, task: Task, there: Mapping[RowKey, ClipResult], folder: Path,
     data: Path | None, *, shown: bool,
 ) -> ClipPage:  # fmt: skip
-    clip, truth = load_clip(next(iter(there.values())), task, data)
+    first = next(iter(there.values()))
+    clip, truth = load_clip(first, task, data)
+    there = {
+        row: one for row, one in there.items() if one.truth == first.truth
+    }  # others were scored on other frames
     file = site.files.clips[setting.task][clip.name]
     page = Path("clips", site.files.settings[setting], file)
     for row, result in there.items():
@@ -133,13 +137,13 @@ def _write(
             replace_file(folder / page / f"{name}.js", script(name, _prediction(task, truth, predicted)))
     replace_file(folder / page / "truth.js", script("truth", _truth(truth)))
     frames = f"frames/{site.files.tasks[setting.task]}/{file}" if shown else ""
-    headline, columns = site.board.metrics[setting][0], site.columns[setting]
+    headline, results = site.board.metrics[setting][0], site.results[setting]
     return ClipPage(
         clip=clip,
         file=f"{page.as_posix()}.html",
         frames=frames,
         rows=tuple(
-            Shown(*row, site.files.rows[row], show(headline, columns[row].values[clip.name])) for row in there
+            Shown(*row, site.files.rows[row], show(headline, results[row].values[clip.name])) for row in there
         ),
         shown={
             "width": clip.width,

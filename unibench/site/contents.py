@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ RowKey = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
-    """One row of one setting: its score, and what it is pooled from."""
+class Result:
+    """What one row has in one setting: its score, and what it is pooled from."""
 
     score: Score
     """Of the headline metric."""
@@ -45,7 +45,7 @@ class Contents:
     out: Path
     board: Board
     ties: Ties
-    columns: Mapping[Setting, Mapping[RowKey, Column]]
+    results: Mapping[Setting, Mapping[RowKey, Result]]
     """Setting -> its rows, best first."""
     cards: Mapping[str, Card]
     """Name of the model on the board -> its card; models without a card are not there."""
@@ -77,14 +77,13 @@ def read(out: Path) -> Contents:
     """
     scores = stored.scores(out)
     board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
-    columns = {setting: _columns(board, setting, out) for setting in board.settings}
+    results = {setting: _results(board, setting, out) for setting in board.settings}
     runs: dict[RowKey, dict[Setting, Mapping[str, Any]]] = {}
-    for setting, of_rows in columns.items():
-        for row, column in of_rows.items():
-            runs.setdefault(row, {})[setting] = read_run(out, run_of(column.score))
-    return Contents(
-        out, board, compare.ties(board, out), columns, _cards(board, columns), runs, _files(board, columns)
-    )
+    for setting, of_rows in results.items():
+        for row, result in of_rows.items():
+            runs.setdefault(row, {})[setting] = read_run(out, run_of(result.score))
+    ties = compare.ties(board, out)
+    return Contents(out, board, ties, results, _cards(results), runs, _files(board, results))
 
 
 def kind(layer: str) -> str:
@@ -109,14 +108,14 @@ def last_change(runs: Iterable[Mapping[str, Any]]) -> str:
     return max((str(run.get("end", "")) for run in runs), default="")[:10]
 
 
-def _columns(board: Board, setting: Setting, out: Path) -> dict[RowKey, Column]:
+def _results(board: Board, setting: Setting, out: Path) -> dict[RowKey, Result]:
     headline = board.metrics[setting][0]
     found = {}
     for (model, layer, column, metric), score in board.scores.items():
         if (column, metric) == (setting, headline):
             clips = _clips(out, score)
             values = {name: clip_value(score.task, headline, one) for name, one in clips.items()}
-            found[model, layer] = Column(score, clips, values)
+            found[model, layer] = Result(score, clips, values)
     sign = catalogue.find(headline).direction or 1
 
     def place(row: RowKey) -> tuple[bool, float, RowKey]:
@@ -141,45 +140,52 @@ def clip_value(task: str, metric: str, one: ClipResult) -> float:
         return math.nan
 
 
-def _cards(board: Board, columns: Mapping[Setting, Mapping[RowKey, Column]]) -> dict[str, Card]:
-    known, found = cards.paths(), {}
-    for of_rows in columns.values():
-        for (name, layer), column in of_rows.items():
-            if column.score.model in known and kind(layer) != EXTERNAL:
-                found[name] = column.score.model
-    return {model.name: cards.read(known[found[model.name]]) for model in board.models if model.name in found}
+def _cards(results: Mapping[Setting, Mapping[RowKey, Result]]) -> dict[str, Card]:
+    known = cards.paths()
+    names = {
+        name: result.score.model
+        for of_rows in results.values()
+        for (name, layer), result in of_rows.items()
+        if kind(layer) != EXTERNAL
+    }
+    return {name: cards.read(known[model]) for name, model in names.items() if model in known}
 
 
-def _files(board: Board, columns: Mapping[Setting, Mapping[RowKey, Column]]) -> Files:
+def _files(board: Board, results: Mapping[Setting, Mapping[RowKey, Result]]) -> Files:
     tasks = list(dict.fromkeys(setting.task for setting in board.settings))
-    rows = [row for of_rows in columns.values() for row in of_rows]
-    of_rows = file_names("/".join(row) for row in rows)
+    rows = list(dict.fromkeys(row for of_rows in results.values() for row in of_rows))
+    of_rows = file_names("\n".join(row) for row in rows)
     of_settings = file_names(map(str, board.settings))
+    clips = {
+        task: sorted(
+            {
+                name
+                for setting, found in results.items()
+                if setting.task == task
+                for name in _clip_names(found.values())
+            }
+        )
+        for task in tasks
+    }
     return Files(
         settings={setting: of_settings[str(setting)] for setting in board.settings},
         models=file_names(model.name for model in board.models),
-        rows={row: of_rows["/".join(row)] for row in rows},
+        rows={row: of_rows["\n".join(row)] for row in rows},
         tasks=file_names(tasks),
-        clips={
-            task: file_names(sorted(_clip_names(column for setting, found in columns.items()
-                                                if setting.task == task for column in found.values())))
-            for task in tasks
-        },
-    )  # fmt: skip
-
-
-def _clip_names(columns: Iterable[Column]) -> set[str]:
-    return {name for column in columns for name in column.clips}
-
-
-def clip_order(contents: Contents, setting: Setting) -> Sequence[tuple[str, float]]:
-    """The clips of a setting, worst first, each with the mean of its rows' scores (NaN: none is defined)."""
-    of_rows = contents.columns[setting].values()
-    sign = catalogue.find(contents.board.metrics[setting][0]).direction or 1
-    means = {}
-    for name in sorted(_clip_names(of_rows)):
-        values = [one.values[name] for one in of_rows if not math.isnan(one.values.get(name, math.nan))]
-        means[name] = sum(values) / len(values) if values else math.nan
-    return sorted(
-        means.items(), key=lambda one: (math.isnan(one[1]), sign * one[1] if one[1] == one[1] else 0.0)
+        clips={task: file_names(names) for task, names in clips.items()},
     )
+
+
+def _clip_names(results: Iterable[Result]) -> set[str]:
+    return {name for one in results for name in one.clips}
+
+
+def clip_order(site: Contents, setting: Setting) -> list[str]:
+    """The clips of a setting, from the one with the worst mean over the rows; those without any score last."""
+    results = site.results[setting].values()
+    sign = catalogue.find(site.board.metrics[setting][0]).direction or 1
+    means = {}
+    for name in _clip_names(results):
+        values = [one.values[name] for one in results if not math.isnan(one.values.get(name, math.nan))]
+        means[name] = sign * sum(values) / len(values) if values else math.inf
+    return sorted(means, key=lambda name: (means[name], name))

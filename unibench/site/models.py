@@ -9,7 +9,7 @@ from unibench.models.cards import Card
 from unibench.report.boards import BoardModel
 from unibench.site import contents as reading
 from unibench.site.contents import Contents
-from unibench.site.pages import ranking
+from unibench.site.tasks import ranking
 
 
 def page(site: Contents, model: BoardModel) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def page(site: Contents, model: BoardModel) -> dict[str, Any]:
             {
                 "setting": setting,
                 "metric": board.metrics[setting][0],
-                "rows": len(site.columns[setting]),
-                "clips": site.columns[setting][row["name"], row["layer"]].score.clips,
+                "rows": len(site.results[setting]),
+                "clips": site.results[setting][row["name"], row["layer"]].score.clips,
                 **row,
                 "file": site.files.settings[setting],
             }
