@@ -13,7 +13,8 @@ from tests.site.made import COMMAND, spoil, store_run
 from unibench.cli import main
 from unibench.metrics import mot
 from unibench.metrics.association import clear_events
-from unibench.site import clips, timelines
+from unibench.models import cards
+from unibench.site import clips, contents, models, timelines
 from unibench.site.build import build
 from unibench.site.names import file_names, script
 from unibench.tasks import registry
@@ -109,6 +110,21 @@ def test_the_timeline_of_poses_is_the_share_of_joints():
     assert set(far.values[1:]) == {0.0}
 
 
+def test_the_timeline_of_pose_tracking_counts_joints_and_switches():
+    truth = truth_of("posetrack/synthetic")
+    perfect = timelines.timeline("posetrack", truth, truth.labels)
+    assert set(perfect.values) <= {1.0, None}
+    assert perfect.events == ()
+    said = [spoil(one, 0.0, 100 if index > 3 else 0) for index, one in enumerate(truth.labels)]
+    found = timelines.timeline("posetrack", truth, said)
+    there = [set(one.ids.tolist()) for one in truth.labels]
+    known = set.union(*there[:4])
+    assert set(found.values) <= {1.0, None}
+    assert {text for _, text in found.events} == {
+        f"object {one}: id {one} becomes {one + 100}" for one in known
+    }
+
+
 def test_every_family_that_ranks_frames_has_a_timeline():
     assert set(timelines.SCORES) == set(FAMILIES) - {"det"}
 
@@ -141,6 +157,19 @@ def test_the_start_page_says_how_and_when(site):
     assert "unibench run -m &#39;a &amp; b&#39; -o out" in text
     assert str(Path(COMMAND[0]).parent) not in text
     assert (site / "leaderboard.csv").is_file()
+
+
+def test_a_model_that_has_seen_a_benchmark_says_so(results, tmp_path):
+    card = cards.find("lab-colour")
+    seen = replace(card, pretraining=replace(card.pretraining, overlap=("sot/synthetic-easy",)))
+    read = contents.read(results)
+    site = replace(read, cards={**read.cards, "lab-colour": seen})
+    (model,) = (one for one in site.board.models if one.name == "lab-colour")
+    page = models.page(site, model)
+    assert page["warnings"] == [
+        "Clips or images of sot/synthetic-easy were among its training data: scores there are not comparable."
+    ]
+    assert models.page(read, model)["warnings"] == []
 
 
 def test_worst_clips_alone_get_pages(tmp_path):

@@ -30,7 +30,6 @@ from unibench.features.cache import FeatureCache
 from unibench.features.cache_folder import human
 from unibench.models import cards
 from unibench.results import provenance, store
-from unibench.site.build import build
 from unibench.tasks import protocols, registry
 from unibench.tasks.registry import FAMILIES
 
@@ -49,6 +48,8 @@ def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
         [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
     )
     run(chosen, out, device=device, overwrite=overwrite)
+    from unibench.site.build import build  # loads matplotlib, which a run needs at its end only
+
     here = out.resolve()
     say(f"look at it: {build(here, here.parent / f'{here.name}-site').start.as_uri()}")
     say("next: see what there is with `unibench models` and `unibench tasks`, or score your own checkpoint:")

@@ -52,6 +52,7 @@ def build(
     page = partial(_page, _environment(), folder)
     for name in ASSETS:
         replace_file(folder / "assets" / name, files("unibench.site").joinpath("assets", name).read_bytes())
+    replace_file(folder / ".nojekyll", b"")  # GitHub Pages takes the folder as it is
     _draw(site, folder)
     heads, notes, shown = tasks.list_heads(site), [], []
     for head in heads:
