@@ -231,11 +231,12 @@ def test_cost_stands_against_quality(visit, tmp_path):
     assert page.locator("#radar").count() == 0, "one axis makes no radar"
 
 
-def test_a_page_prints_without_its_controls(visit):
-    page = visit(KINDS["clip"])
-    page.emulate_media(media="print")
+def test_a_page_prints_light_and_without_its_controls(visit):
+    page = visit(KINDS["clip"], color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
     assert not page.locator(".controls").is_visible()
     assert page.locator("table").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_a_board_of_100_models_and_50_clips_opens_in_a_second(visit, tmp_path):
