@@ -11,6 +11,7 @@ from tests.site.made import store_run
 from unibench.site.build import build
 
 HOSTILE = "<script>alert(1)</script> \"q\" 's' & 🦊"
+FRAMES = 10
 TASKS = ("sot/synthetic-easy", "vos/synthetic-easy", "mot/synthetic-easy", "pose/synthetic-easy")
 
 
@@ -19,12 +20,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four tasks; three models, of which one has an unkind name, one two layers."""
     out = tmp_path_factory.mktemp("results")
     for task in TASKS:
-        store_run(out, "hog", task, 2.0)
-        store_run(out, "lab-colour", task, 5.0, layer="pooled", end="2026-03-05T00:00:00+00:00")
-    store_run(out, "hog", "mot/synthetic-easy", 3.0, layer="other")
-    store_run(out, "hog", "mot/synthetic-easy@bytetrack", 4.0)
-    store_run(out, "tdt-tiny", "mot/synthetic-easy", 1.0, swap_at=5, layer="joint")
-    store_run(out, HOSTILE, "mot/synthetic-easy", 0.0, swap_at=7, layer=HOSTILE)
+        store_run(out, "hog", task, 2.0, frames=FRAMES)
+        store_run(
+            out, "lab-colour", task, 5.0, layer="pooled", end="2026-03-05T00:00:00+00:00", frames=FRAMES
+        )
+    store_run(out, "hog", "mot/synthetic-easy", 3.0, layer="other", frames=FRAMES)
+    store_run(out, "hog", "mot/synthetic-easy@bytetrack", 4.0, frames=FRAMES)
+    store_run(out, "tdt-tiny", "mot/synthetic-easy", 1.0, swap_at=5, layer="joint", frames=FRAMES)
+    store_run(out, HOSTILE, "mot/synthetic-easy", 0.0, swap_at=7, layer=HOSTILE, frames=FRAMES)
     return out
 
 

@@ -122,7 +122,7 @@ def test_keys_move_and_play(visit):
     page.keyboard.press("ArrowLeft")
     drawn(page, 0, "truth", 4)
     page.keyboard.press("End")
-    drawn(page, 0, "truth", 19)
+    drawn(page, 0, "truth", 9)
     page.keyboard.press(" ")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.wait_for_function("document.getElementById('frame').value > 2")
@@ -203,9 +203,9 @@ def test_names_are_text_wherever_they_stand(visit, site):
 def test_the_radar_draws_the_models_that_are_chosen(visit):
     page = visit("index.html")
     drawing = page.locator("#radar svg")
-    expect(drawing).to_have_attribute("aria-label", f"Ranks of hog, lab-colour, tdt-tiny†, {HOSTILE}")
+    expect(drawing).to_have_attribute("aria-label", f"Ranks of hog, lab-colour, {HOSTILE}, tdt-tiny†")
     page.get_by_role("checkbox", name="lab-colour").uncheck()
-    expect(drawing).to_have_attribute("aria-label", f"Ranks of hog, tdt-tiny†, {HOSTILE}")
+    expect(drawing).to_have_attribute("aria-label", f"Ranks of hog, {HOSTILE}, tdt-tiny†")
     page.get_by_role("checkbox", name="hog").uncheck()
     page.get_by_role("checkbox", name="tdt-tiny").uncheck()
     assert drawing.locator("circle").count() == 1, "that model was run on one task alone"
