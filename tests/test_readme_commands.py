@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from urllib.request import url2pathname
 
 import click
 import pytest
@@ -34,6 +35,7 @@ EXTRA = {
     "cache": ["--frames", "3"],
     "train": ["--steps", "2"],
     "detect": ["--images", "2"],
+    "site": ["--clips", "worst:1"],
     "check": ["-t", "sot/synthetic-easy"],
     "models check": ["lab-colour"],
 }
@@ -104,8 +106,10 @@ def test_every_line_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pyt
             continue
         done = CliRunner().invoke(main, small(words), catch_exceptions=False)
         assert done.exit_code == 0, f"{' '.join(words)}: {done.output[-2000:]}"
+        if words[0] in ("quickstart", "site"):
+            assert Path(url2pathname(re.findall(r"file://(\S+)", done.output)[0])).is_file()
         ran.add(words[0])
     assert ran >= {
         "quickstart", "data", "run", "leaderboard", "plot", "models", "compare", "sensitivity", "check", "cache",
-        "plan", "work", "merge", "train", "detect",
+        "plan", "work", "merge", "train", "detect", "site",
     }  # fmt: skip

@@ -71,6 +71,7 @@ def test_a_run_writes_every_board_and_boards_are_made_again_without_torch(tmp_pa
     assert loaded("leaderboard", "-o", str(tmp_path)) == "[]"
     assert "torch" not in loaded("plot", "radar", "-o", str(tmp_path))
     assert "torch" not in loaded("plot", "correlation", "-o", str(tmp_path))
+    assert "torch" not in loaded("site", "-o", str(tmp_path), "--to", str(tmp_path.with_name("site")))
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
 
 

@@ -22,6 +22,7 @@ from unibench.cli import (
     schemas,
     score,
     sensitivity,
+    site,
     threads,
 )
 from unibench.cli.options import PLUGIN, OneLine
@@ -90,6 +91,7 @@ for command in (
     boards.leaderboard,
     boards.plot,
     sensitivity.sensitivity,
+    site.site,
     compare.compare,
     schemas.print_schema,
     joint.train,

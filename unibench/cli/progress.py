@@ -43,11 +43,15 @@ def say(line: str) -> None:
 
 
 def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
-    """Run the built-in benchmark, then say what to do next."""
+    """Run the built-in benchmark, write its site, then say what to do next."""
     chosen = Selection(
         [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
     )
     run(chosen, out, device=device, overwrite=overwrite)
+    from unibench.site.build import build  # loads matplotlib, which a run needs at its end only
+
+    here = out.resolve()
+    say(f"look at it: {build(here, here.parent / f'{here.name}-site').start.as_uri()}")
     say("next: see what there is with `unibench models` and `unibench tasks`, or score your own checkpoint:")
     say(f"  unibench run --checkpoint my.pth --arch resnet50 -t '*/synthetic' -o {out}")
 

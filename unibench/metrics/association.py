@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 from trackeval.metrics import CLEAR, HOTA, Identity
 
 from unibench.metrics.counts import Number
@@ -16,6 +17,9 @@ HOTA_COUNTS = ("HOTA_TP", "HOTA_FN", "HOTA_FP")
 HOTA_MEANS = ("AssA", "AssRe", "AssPr", "LocA")
 """Means over the true positives of a clip; a tally holds the mean times the number."""
 CLEAR_COUNTS = ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "Frag", "MOTP_sum")
+MATCH = 0.5
+"""Least similarity of a match."""
+EPSILON = float(np.finfo(np.float64).eps)  # thresholds are relaxed by it, as in TrackEval
 IDENTITY_COUNTS = ("IDTP", "IDFN", "IDFP")
 
 
@@ -54,6 +58,48 @@ def clear_and_identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
     clear = CLEAR(dict(quiet)).eval_sequence(clip)
     identity = Identity(dict(quiet)).eval_sequence(clip)
     return {name: float((clear | identity)[name]) for name in CLEAR_COUNTS + IDENTITY_COUNTS}
+
+
+@dataclass(frozen=True)
+class FrameEvents:
+    """What CLEAR MOT counts in one frame."""
+
+    matches: int
+    misses: int
+    false_alarms: int
+    switches: tuple[tuple[int, int, int], ...]
+    """True identity, the predicted one that it last had, and the one that it has now."""
+
+
+def clear_events(frames: Sequence[Pairing]) -> list[FrameEvents]:
+    """What `clear_and_identity_counts` counts, frame by frame: it sums to `CLR_TP`, `CLR_FN`, `CLR_FP` and `IDSW`.
+
+    Reference:
+        trackeval.metrics.CLEAR, which gives the sums only.
+    """
+    latest: dict[int, int] = {}  # true identity -> the predicted one that it last had
+    just_now: dict[int, int] = {}  # the same of the last frame in which there was something to match
+    found = []
+    for frame in frames:
+        truth_ids, prediction_ids = frame.truth_ids.tolist(), frame.prediction_ids.tolist()
+        if not truth_ids or not prediction_ids:
+            found.append(FrameEvents(0, len(truth_ids), len(prediction_ids), ()))
+            continue
+        kept = np.array([[just_now.get(one) == other for other in prediction_ids] for one in truth_ids])
+        worth = np.where(frame.similarity < MATCH - EPSILON, 0.0, 1000.0 * kept + frame.similarity)
+        rows, columns = linear_sum_assignment(worth, maximize=True)
+        just_now = {
+            truth_ids[row]: prediction_ids[column]
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if worth[row, column] > EPSILON
+        }
+        switches = tuple(
+            (one, latest[one], other) for one, other in just_now.items() if latest.get(one, other) != other
+        )
+        latest |= just_now
+        matches = len(just_now)
+        found.append(FrameEvents(matches, len(truth_ids) - matches, len(prediction_ids) - matches, switches))
+    return found
 
 
 def hota_scores(sums: Mapping[str, Number]) -> dict[str, Number]:

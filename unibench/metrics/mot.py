@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from unibench.errors import TrackerError
 from unibench.geometry import boxes, masks
 from unibench.metrics.association import (
+    EPSILON,
     Pairing,
     clear_and_identity_counts,
     clear_and_identity_scores,
@@ -27,7 +28,6 @@ from unibench.records import EXCUSED, Labels, Truth
 
 MATCH = 0.5
 """Least IoU of a match, and the share of a mask within ignored regions beyond which it is taken away."""
-EPSILON = float(np.finfo(np.float64).eps)  # thresholds are relaxed by it, as in TrackEval
 
 
 def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
@@ -50,8 +50,13 @@ def tally_boxes(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     Reference:
         Dendorfer et al.: MOTChallenge, IJCV 2021, section 4; trackeval.datasets.MotChallenge2DBox.
     """
+    return _count(box_pairings(truth, prediction))
+
+
+def box_pairings(truth: Truth, prediction: Sequence[Labels]) -> list[list[Pairing]]:
+    """What `tally_boxes` compares: for each class, one pairing for each scored frame."""
     known = truth_classes(truth)
-    return _count([_box_frame(truth, prediction[t], t, known) for t in scored_frames(truth, prediction)])
+    return _by_class([_box_frame(truth, prediction[t], t, known) for t in scored_frames(truth, prediction)])
 
 
 def tally_masks(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
@@ -74,8 +79,13 @@ def tally_masks(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
     Reference:
         Voigtlaender et al.: MOTS, CVPR 2019, section 4; trackeval.datasets.MOTSChallenge.
     """
+    return _count(mask_pairings(truth, prediction))
+
+
+def mask_pairings(truth: Truth, prediction: Sequence[Labels]) -> list[list[Pairing]]:
+    """What `tally_masks` compares: for each class, one pairing for each scored frame."""
     known = truth_classes(truth)
-    return _count([_mask_frame(truth, prediction[t], t, known) for t in scored_frames(truth, prediction)])
+    return _by_class([_mask_frame(truth, prediction[t], t, known) for t in scored_frames(truth, prediction)])
 
 
 ORDER = (
@@ -167,9 +177,12 @@ class _Frame:
         )
 
 
-def _count(frames: Sequence[_Frame]) -> dict[str, float]:
+def _by_class(frames: Sequence[_Frame]) -> list[list[Pairing]]:
     names = {int(name) for frame in frames for name in (*frame.truth_classes, *frame.prediction_classes)}
-    of_classes = ([frame.of_class(name) for frame in frames] for name in sorted(names or {0}))
+    return [[frame.of_class(name) for frame in frames] for name in sorted(names or {0})]
+
+
+def _count(of_classes: Sequence[Sequence[Pairing]]) -> dict[str, float]:
     return total(hota_counts(pairings) | clear_and_identity_counts(pairings) for pairings in of_classes)
 
 

@@ -60,6 +60,22 @@ def tally(truth: Truth, prediction: Sequence[Labels], *, drop_last: bool = True)
     return {f"{joint}/{name}": count for joint, named in counts.items() for name, count in named.items()}
 
 
+def joint_pairings(truth: Truth, prediction: Sequence[Labels]) -> list[list[Pairing]]:
+    """For each joint, one pairing for each scored frame, also of the last and of those without a person.
+
+    The similarity falls from 1 to 0 at a distance of one head size, so that it is 0.5 at the farthest match.
+    """
+    frames = [_frame(truth, prediction[t], t) for t in scored_frames(truth, prediction)]
+    joints = max((frame.distance.shape[2] for frame in frames), default=0)
+    return [
+        [
+            Pairing(one.truth_ids, one.prediction_ids, np.maximum(0.0, 1.0 - one.distance))
+            for one in (frame.joint(joint) for frame in frames)
+        ]
+        for joint in range(joints)
+    ]
+
+
 def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """IDF1, MOTA, MOTP, precision, recall, HOTA, DetA, AssA as fractions, IDSW as a count.
 

@@ -1,0 +1,191 @@
+"""What the pages show, read from the results once."""
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unibench.errors import DataError, OutputError, TrackerError
+from unibench.evaluation.external import EXTERNAL
+from unibench.metrics import catalogue
+from unibench.models import cards
+from unibench.models.cards import JOINT, Card
+from unibench.records import Score
+from unibench.report import boards, card_facts, compare, stored
+from unibench.report.boards import Board, BoardModel, Setting
+from unibench.report.leaderboard import Ties
+from unibench.results.store import ClipResult, read_run, run_of
+from unibench.site.names import file_names
+from unibench.tasks.registry import family_of
+
+KINDS = {JOINT: "joint", EXTERNAL: "external"}
+"""Layer -> kind of the model that has it; all others are frozen."""
+RowKey = tuple[str, str]
+"""Name of the model on the board, layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one row has in one setting: its score, and what it is pooled from."""
+
+    score: Score
+    """Of the headline metric."""
+    clips: Mapping[str, ClipResult]
+    """By name; none where they are not stored."""
+    values: Mapping[str, float]
+    """Name of the clip -> the headline metric of this clip alone; NaN where it is not defined."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """Everything about a folder of results."""
+
+    out: Path
+    board: Board
+    ties: Ties
+    results: Mapping[Setting, Mapping[RowKey, Result]]
+    """Setting -> its rows, best first."""
+    cards: Mapping[str, Card]
+    """Name of the model on the board -> its card; models without a card are not there."""
+    runs: Mapping[RowKey, Mapping[Setting, Mapping[str, Any]]]
+    """How each result came about."""
+    files: "Files"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Names of files and folders, without endings."""
+
+    settings: Mapping[Setting, str]
+    models: Mapping[str, str]
+    rows: Mapping[RowKey, str]
+    tasks: Mapping[str, str]
+    clips: Mapping[str, Mapping[str, str]]
+    """Task -> name of the clip -> name of its file."""
+
+
+def read(out: Path) -> Contents:
+    """Read a folder of results.
+
+    Args:
+        out: Root folder of the results.
+
+    Raises:
+        UnibenchError: There are none, they are damaged, or they must not stand on one board.
+    """
+    scores = stored.scores(out)
+    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
+    results = {setting: _results(board, setting, out) for setting in board.settings}
+    runs: dict[RowKey, dict[Setting, Mapping[str, Any]]] = {}
+    for setting, of_rows in results.items():
+        for row, result in of_rows.items():
+            runs.setdefault(row, {})[setting] = read_run(out, run_of(result.score))
+    ties = compare.ties(board, out)
+    return Contents(out, board, ties, results, _cards(results), runs, _files(board, results))
+
+
+def kind(layer: str) -> str:
+    """Kind of the model that a layer is of: frozen, joint, external."""
+    return KINDS.get(layer, "frozen")
+
+
+def model_kind(board: Board, model: BoardModel) -> str:
+    """Kind of a model."""
+    return next((KINDS[layer] for layer in board.layers[model.name] if layer in KINDS), "frozen")
+
+
+def commands(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The commands that gave results, as a shell takes them, each once."""
+    found = (run["command"] for run in runs if isinstance(run.get("command"), list))
+    words = ([Path(str(first)).name, *map(str, rest)] for first, *rest in filter(None, found))
+    return sorted({shlex.join(line) for line in words})
+
+
+def last_change(runs: Iterable[Mapping[str, Any]]) -> str:
+    """The day of the latest result; empty where no run has noted it."""
+    return max((str(run.get("end", "")) for run in runs), default="")[:10]
+
+
+def _results(board: Board, setting: Setting, out: Path) -> dict[RowKey, Result]:
+    headline = board.metrics[setting][0]
+    found = {}
+    for (model, layer, column, metric), score in board.scores.items():
+        if (column, metric) == (setting, headline):
+            clips = _clips(out, score)
+            values = {name: clip_value(score.task, headline, one) for name, one in clips.items()}
+            found[model, layer] = Result(score, clips, values)
+    sign = catalogue.find(headline).direction or 1
+
+    def place(row: RowKey) -> tuple[bool, float, RowKey]:
+        value = found[row].score.value
+        return math.isnan(value), 0.0 if math.isnan(value) else -sign * value, row
+
+    return {row: found[row] for row in sorted(found, key=place)}
+
+
+def _clips(out: Path, score: Score) -> dict[str, ClipResult]:
+    try:
+        return stored.clips(out, score)
+    except OutputError:  # a score without clips
+        return {}
+
+
+def clip_value(task: str, metric: str, one: ClipResult) -> float:
+    """A metric of one clip alone; NaN where it is not defined."""
+    try:
+        return float(family_of(task).scoring.pool([one.tally])[metric])
+    except (DataError, TrackerError):  # nothing in this clip counts
+        return math.nan
+
+
+def _cards(results: Mapping[Setting, Mapping[RowKey, Result]]) -> dict[str, Card]:
+    known = cards.paths()
+    names = {
+        name: result.score.model
+        for of_rows in results.values()
+        for (name, layer), result in of_rows.items()
+        if kind(layer) != EXTERNAL
+    }
+    return {name: cards.read(known[model]) for name, model in names.items() if model in known}
+
+
+def _files(board: Board, results: Mapping[Setting, Mapping[RowKey, Result]]) -> Files:
+    tasks = list(dict.fromkeys(setting.task for setting in board.settings))
+    rows = list(dict.fromkeys(row for of_rows in results.values() for row in of_rows))
+    of_rows = file_names("\n".join(row) for row in rows)
+    of_settings = file_names(map(str, board.settings))
+    clips = {
+        task: sorted(
+            {
+                name
+                for setting, found in results.items()
+                if setting.task == task
+                for name in _clip_names(found.values())
+            }
+        )
+        for task in tasks
+    }
+    return Files(
+        settings={setting: of_settings[str(setting)] for setting in board.settings},
+        models=file_names(model.name for model in board.models),
+        rows={row: of_rows["\n".join(row)] for row in rows},
+        tasks=file_names(tasks),
+        clips={task: file_names(names) for task, names in clips.items()},
+    )
+
+
+def _clip_names(results: Iterable[Result]) -> set[str]:
+    return {name for one in results for name in one.clips}
+
+
+def clip_order(site: Contents, setting: Setting) -> list[str]:
+    """The clips of a setting, from the one with the worst mean over the rows; those without any score last."""
+    results = site.results[setting].values()
+    sign = catalogue.find(site.board.metrics[setting][0]).direction or 1
+    means = {}
+    for name in _clip_names(results):
+        values = [one.values[name] for one in results if not math.isnan(one.values.get(name, math.nan))]
+        means[name] = sign * sum(values) / len(values) if values else math.inf
+    return sorted(means, key=lambda name: (means[name], name))
