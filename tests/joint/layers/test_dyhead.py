@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.ops import deform_conv2d
 
 from tests.joint.known import arrays, close, fill
-from unibench.joint.layers.dyhead import DyConv, TemporalMean
+from unibench.joint.layers.dyhead import DeformableConvolution, DyConv, TemporalMean
 
 
 def test_results_are_those_of_the_authors_code(gold: Path) -> None:
@@ -85,3 +86,29 @@ def test_gradients_of_a_mean_of_frames_are_finite_and_reach_all_frames() -> None
     assert given.grad.abs().amax(dim=(0, 2, 3, 4)).gt(0).all()
     assert mean.linear.weight.grad is not None
     assert mean.linear.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("size", "stride"), [((7, 5), 1), ((7, 5), 2), ((8, 6), 2), ((1, 1), 1)])
+def test_the_convolution_is_torchvisions(size: tuple[int, int], stride: int) -> None:
+    """Values and gradients, samples beyond the border among them."""
+    torch.manual_seed(0)
+    ours = DeformableConvolution(32, stride=stride)
+    rows, columns = (-(-side // stride) for side in size)
+    given = [
+        torch.randn(2, 32, *size),
+        3 * torch.randn(2, 18, rows, columns),
+        torch.rand(2, 9, rows, columns),
+    ]
+    given = [one.requires_grad_() for one in given]
+    theirs = deform_conv2d(
+        given[0], given[1], ours.conv.weight, ours.conv.bias, stride=stride, padding=1, mask=given[2]
+    )
+    results = [ours(*given), ours.bn(theirs)]
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    weights = torch.randn_like(theirs)
+    wanted = [*given, ours.conv.weight, ours.conv.bias]
+    found, expected = (
+        torch.autograd.grad((one * weights).sum(), wanted, retain_graph=True) for one in results
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)

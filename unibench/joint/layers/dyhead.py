@@ -51,7 +51,9 @@ class DeformableConvolution(nn.Module):
         seen = F.grid_sample(
             x, places.flatten(1, 2), mode="bilinear", padding_mode="zeros", align_corners=False
         )
-        seen = seen.unflatten(2, (SAMPLES, rows)) * weights[:, None]  # batch, channel, sample, row, column
+        seen = (
+            seen.view(len(x), -1, SAMPLES, rows, columns) * weights[:, None]
+        )  # batch, channel, sample, row, column
         mixed = (
             self.conv.weight.flatten(1) @ seen.flatten(1, 2).flatten(2)
             + self.conv.get_parameter("bias")[:, None]
