@@ -58,7 +58,7 @@ class DeformableConvolution(nn.Module):
             self.conv.weight.flatten(1) @ seen.flatten(1, 2).flatten(2)
             + self.conv.get_parameter("bias")[:, None]
         )
-        result: Tensor = self.bn(mixed.unflatten(2, (rows, columns)))
+        result: Tensor = self.bn(mixed.view(len(x), -1, rows, columns))
         return result
 
 
