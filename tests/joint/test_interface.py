@@ -327,3 +327,33 @@ def test_a_loaded_tracker_says_what_it_is(home: Path) -> None:
     assert model.unsupported == toy.SYSTEM.unsupported
     with pytest.raises(UnknownNameError, match="no device 'nono'; there are: cpu"):
         systems.load(cards.find("toy"), home / "weights", "nono")
+
+
+def test_a_tracker_of_images_is_left_out_of_video_detection(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = unibench("run", "-m", "toy", "-t", "det/noisy@video", "--weights", "weights", "-o", "out")
+    assert done.exit_code == 2
+    assert "nothing to run" in done.output
+    assert caplog.messages == [
+        "left out: toy det/noisy@video: it looks at one frame at a time, not at a clip"
+    ]
+
+
+def test_classes_are_chosen_on_the_command_line(home: Path) -> None:
+    """Two ways to say it, one result; a column of its own beside all classes."""
+    given = ("--weights", "weights", "--frames", FRAMES, "-o", "out")
+    done = unibench("run", "-m", "lab-colour", "-t", "mot/shapes", "--classes", "disc, square", *given)
+    assert done.exit_code == 0, done.output
+    stored = store.read_scores(Path("out"))
+    assert {one.task for one in stored} == {"mot/shapes:disc,square"}
+    again = unibench("run", "-m", "lab-colour", "-t", "mot/shapes:disc,square", "-t", "mot/shapes", *given)
+    assert again.exit_code == 0, again.output
+    assert len({one.task for one in store.read_scores(Path("out"))}) == 2
+    assert unibench("leaderboard", "-o", "out").exit_code == 0
+    wrong = unibench("run", "-m", "lab-colour", "-t", "mot/shapes", "--classes", "disk", *given)
+    assert wrong.exit_code in (1, 2)
+    assert "no class in clip 'shapes-1' 'disk'; did you mean 'disc'?" in wrong.output
+    empty = unibench("run", "-m", "lab-colour", "-t", "mot/shapes", "--classes", "disc,", *given)
+    assert empty.exit_code == 2
+    assert "unibench: classes 'disc,': '' is no class name" in empty.output

@@ -25,7 +25,7 @@ from unibench.joint.training import config as configs
 from unibench.joint.training import evaluate
 from unibench.joint.training.config import Stage, TrainOptions
 from unibench.metrics.detection import ORDER
-from unibench.records import Labels
+from unibench.records import Clip, Frame, Labels
 
 
 @dataclass(frozen=True)
@@ -214,3 +214,37 @@ def test_what_is_wrong_is_one_line(home, arguments, message):
 
 def test_help_loads_no_torch():
     assert "torch" not in loaded("detect", "--help")
+
+
+@pytest.mark.parametrize(
+    ("length", "frames", "expected"),
+    [
+        (4, 1, [[0], [1], [2], [3]]),
+        (4, 3, [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]),
+        (2, 7, [[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1]]),
+        (1, 3, [[0, 0, 0]]),
+        (0, 3, []),
+    ],
+    ids=["images", "clips", "a clip shorter than that", "one frame", "none"],
+)
+def test_a_frame_lies_in_the_middle_of_those_around_it(
+    length: int, frames: int, expected: list[list[int]]
+) -> None:
+    """Beyond its ends a clip stands still; no frame is pulled before it is needed."""
+    pulled, shown = [], []
+
+    def show() -> Iterator[Frame]:
+        for index in range(length):
+            pulled.append(index)
+            yield Frame(index, np.full((100, 160, 3), 10 * index, np.uint8))
+
+    def look(network: nn.Module, images: Tensor, config: Config) -> Detections:
+        shown.append((images[:, 0, 0, 0] // 10).tolist())
+        return Detections()
+
+    system = replace(SYSTEM, detect=lambda *given: [look(*given)], detect_clip=look)
+    clip = Clip("c", 100, 160, 1.0, length, show, ("dark", "bright"))
+    for index, labels in enumerate(evaluate.detect_frames(system, Config(), NETWORK, clip, frames)):
+        assert len(pulled) == min(length, index + frames // 2 + 1)
+        assert len(labels.boxes) == 0
+    assert shown == expected
