@@ -351,6 +351,17 @@ def test_classes_are_chosen_on_the_command_line(home: Path) -> None:
     assert again.exit_code == 0, again.output
     assert len({one.task for one in store.read_scores(Path("out"))}) == 2
     assert unibench("leaderboard", "-o", "out").exit_code == 0
+    scored = unibench("score", "-o", "out")
+    assert scored.exit_code == 0, scored.output
+    assert (
+        "lab-colour mot/shapes:disc,square@unitrack+public pooled: 8 clips, 0 with other counts"
+        in scored.output
+    )
+    refused = unibench(
+        "export", "-o", "out", "-m", "lab-colour", "-t", "mot/shapes:disc,square", "--to", "files"
+    )
+    assert refused.exit_code == 2
+    assert "files of its format count all classes of the benchmark" in refused.output
     wrong = unibench("run", "-m", "lab-colour", "-t", "mot/shapes", "--classes", "disk", *given)
     assert wrong.exit_code in (1, 2)
     assert "no class in clip 'shapes-1' 'disk'; did you mean 'disc'?" in wrong.output

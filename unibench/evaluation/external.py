@@ -47,12 +47,13 @@ def score_files(folder: Path, name: str, tracker: str, out: Path, data: Path | N
     root, form = registry.folder(task, data), exchange.find(task.name)
     clips = task.benchmark.names(root)
     said = [
-        digest(clip, hash_labels(*form.read(folder, task.benchmark.load(root, clip)[0]))) for clip in clips
+        digest(clip, hash_labels(*form.read(folder, registry.load_plain(task, root, clip)[0])))
+        for clip in clips
     ]
     run = RunKey(tracker, digest(*said), task.name, protocols.label(PROTOCOL), EXTERNAL)
     results = []
     for clip in clips:
-        shown, truth = task.benchmark.load(root, clip)
+        shown, truth = registry.load_plain(task, root, clip)
         results.append(_score(out, run, task, shown, truth, form.read(folder, shown)))
     scores = pool_run(task, clips, run, results)
     store.write_result(out, scores, clips)

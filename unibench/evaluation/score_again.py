@@ -127,7 +127,7 @@ def load_clip(stored: ClipResult, task: Task, data: Path | None) -> tuple[Clip, 
         DataError: It is not there, or its truth is another one than that of the run.
     """
     root = registry.folder(task, data)
-    clip, truth = task.benchmark.load(root, stored.key.clip)
+    clip, truth = registry.load_plain(task, root, stored.key.clip)
     if stored.partial:
         clip, truth = truncate(clip, truth, stored.frames)
     if hash_truth(truth) != stored.truth:

@@ -98,6 +98,18 @@ def folder(task: Task, data: Path | None) -> Path:
     return benchmark_folder(task.benchmark, data)
 
 
+def load_plain(task: Task, root: Path, name: str) -> tuple[Clip, Truth]:
+    """Load one clip and its truth as the benchmark has them, of the task's classes only.
+
+    Args:
+        task: Its protocol plays no part.
+        root: The benchmark's own folder.
+        name: The clip.
+    """
+    clip, truth = task.benchmark.load(root, name)
+    return class_names.restrict(clip, truth, task.classes) if task.classes else (clip, truth)
+
+
 def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> tuple[Clip, Truth]:
     """Load one clip as the task's protocol hands it over.
 

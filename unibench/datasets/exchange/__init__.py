@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unibench.datasets.exchange import boxes, coco, davis, jhmdb, mots, posetrack, rectangles
-from unibench.errors import UnknownNameError
+from unibench.errors import DataError, UnknownNameError
 from unibench.records import Clip, Labels
 
 
@@ -87,7 +87,13 @@ def find(task: str) -> Format:
 
     Raises:
         UnknownNameError: Its predictions have no format.
+        DataError: It is a task of chosen classes, which files count otherwise.
     """
+    if ":" in task:
+        raise DataError(
+            f"task {task!r}: files of its format count all classes of the benchmark, not those chosen; name the task "
+            f"{task.partition(':')[0]!r}"
+        )
     found = FORMATS.get(task) or FORMATS.get(task.partition("/")[0])
     if found is None:
         raise UnknownNameError("format of predictions for the task", task, FORMATS)
