@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from tests.site.conftest import FRAMES
 from tests.site.made import COMMAND, spoil, store_run
 from unibench.cli import main
-from unibench.metrics import mot
+from unibench.metrics import mot, timelines
 from unibench.metrics.association import clear_events
 from unibench.models import cards
-from unibench.site import clips, contents, models, timelines
+from unibench.site import clips, contents, models
 from unibench.site.build import build
 from unibench.site.names import file_names, script
 from unibench.tasks import registry

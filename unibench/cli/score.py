@@ -75,6 +75,18 @@ def export(
     from unibench.datasets import exchange
     from unibench.evaluation import export as exporting
 
+    run = find_run(out, model, task, layer)
+    form = exchange.find(run.task)
+    clips = exporting.export(out, run, folder, data)
+    click.echo(f"{folder}: {len(clips)} clips as {form.name} ({form.layout}); not kept: {form.loss}")
+
+
+def find_run(out: Path, model: str, task: str, layer: str | None) -> "RunKey":
+    """Choose the only result in a folder that fits.
+
+    Raises:
+        OneLine: None fits, or several do.
+    """
     found = [run for run in find_runs(out, [model], [task]) if layer in (None, run.layer)]
     if len(found) != 1:
         there = ", ".join(
@@ -83,9 +95,7 @@ def export(
         raise OneLine(
             f"{len(found)} results fit, expected one; say which with -m, -t and --layers: {there or 'none'}"
         )
-    form = exchange.find(found[0].task)
-    clips = exporting.export(out, found[0], folder, data)
-    click.echo(f"{folder}: {len(clips)} clips as {form.name} ({form.layout}); not kept: {form.loss}")
+    return found[0]
 
 
 def find_runs(out: Path, models: Sequence[str], tasks: Sequence[str]) -> "list[RunKey]":

@@ -69,6 +69,8 @@ class FrameEvents:
     false_alarms: int
     switches: tuple[tuple[int, int, int], ...]
     """True identity, the predicted one that it last had, and the one that it has now."""
+    missed: tuple[int, ...] = ()
+    """True identities without a match."""
 
 
 def clear_events(frames: Sequence[Pairing]) -> list[FrameEvents]:
@@ -83,7 +85,7 @@ def clear_events(frames: Sequence[Pairing]) -> list[FrameEvents]:
     for frame in frames:
         truth_ids, prediction_ids = frame.truth_ids.tolist(), frame.prediction_ids.tolist()
         if not truth_ids or not prediction_ids:
-            found.append(FrameEvents(0, len(truth_ids), len(prediction_ids), ()))
+            found.append(FrameEvents(0, len(truth_ids), len(prediction_ids), (), tuple(truth_ids)))
             continue
         kept = np.array([[just_now.get(one) == other for other in prediction_ids] for one in truth_ids])
         worth = np.where(frame.similarity < MATCH - EPSILON, 0.0, 1000.0 * kept + frame.similarity)
@@ -98,7 +100,8 @@ def clear_events(frames: Sequence[Pairing]) -> list[FrameEvents]:
         )
         latest |= just_now
         matches = len(just_now)
-        found.append(FrameEvents(matches, len(truth_ids) - matches, len(prediction_ids) - matches, switches))
+        missed = tuple(one for one in truth_ids if one not in just_now)
+        found.append(FrameEvents(matches, len(missed), len(prediction_ids) - matches, switches, missed))
     return found
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from unibench.evaluation.score_again import load_clip, predicted_of
+from unibench.metrics import timelines
 from unibench.metrics.catalogue import show
 from unibench.records import Clip, Labels, Truth
 from unibench.report.boards import Setting
 from unibench.results.atomic import replace_file
 from unibench.results.store import ClipResult
-from unibench.site import timelines
 from unibench.site.contents import Contents, RowKey, clip_order
 from unibench.site.names import script
 from unibench.tasks import registry

@@ -27,6 +27,8 @@ class Timeline:
     """What was counted in each frame; empty texts where the value says it all."""
     events: tuple[tuple[int, str], ...] = field(default=())
     """Frame and what happens in it, such as a switch of identities."""
+    missed: tuple[tuple[int, ...], ...] = ()
+    """True identities that nothing was matched with, one tuple a frame; empty where a prompt says who is followed."""
 
 
 Score = Callable[[Truth, Sequence[Labels]], Timeline]
@@ -92,6 +94,7 @@ def _association(pairings: Callable[[Truth, Sequence[Labels]], list[list[Pairing
     def score(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
         values: list[float | None] = [None] * len(prediction)
         words, events = [""] * len(prediction), []
+        missed: list[tuple[int, ...]] = [()] * len(prediction)
         frames = scored_frames(truth, prediction)
         of_classes = [clear_events(one) for one in pairings(truth, prediction)]
         for t, found in zip(frames, zip(*of_classes, strict=True), strict=True):
@@ -104,7 +107,8 @@ def _association(pairings: Callable[[Truth, Sequence[Labels]], list[list[Pairing
                 f", {len(switches)} switched" if switches else ""
             )
             events += [(t, f"object {one}: id {before} becomes {after}") for one, before, after in switches]
-        return Timeline("match rate", tuple(values), tuple(words), tuple(events))
+            missed[t] = tuple(dict.fromkeys(chain.from_iterable(one.missed for one in found)))
+        return Timeline("match rate", tuple(values), tuple(words), tuple(events), tuple(missed))
 
     return score
 
