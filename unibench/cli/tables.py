@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unibench.datasets.benchmark import Benchmark
+from unibench.datasets.benchmark import OWN, Benchmark, is_there
 from unibench.errors import DataError
 from unibench.evaluation.availability import Availability
 from unibench.models.cards import Card
@@ -127,8 +127,9 @@ def check_data(benchmarks: Mapping[str, Benchmark], data: Path) -> bool:
             root = data / benchmark.folder
             if not benchmark.folder:
                 continue
-            if not root.is_dir():
-                table.add_row(name, benchmark.folder, "", "", f"missing; {benchmark.obtain}", style="dim")
+            if not is_there(benchmark, data):
+                absent = "none" if benchmark.folder == OWN else "missing"
+                table.add_row(name, benchmark.folder, "", "", f"{absent}; {benchmark.obtain}", style="dim")
                 continue
             status.update(f"reading {name}")
             clips, frames, problems = _read(benchmark, root)
