@@ -11,18 +11,17 @@ CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: it
     pose   joints.json          for each frame a list of persons, each a list of joints [x, y] or null
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unibench.datasets import motchallenge, mots, otb, prompts, youtube_vos
-from unibench.datasets.clips import image_clip
+from unibench.datasets.clips import ImageFrames, image_clip
 from unibench.datasets.files import (
     fail,
     found_clips,
     inside,
     read_list,
-    read_text,
     require_folder,
     subfolders,
     visible,
@@ -30,7 +29,7 @@ from unibench.datasets.files import (
 from unibench.datasets.images import SUFFIXES as IMAGES
 from unibench.datasets.images import frame_number, image_size, list_images
 from unibench.datasets.video import SUFFIXES as VIDEOS
-from unibench.datasets.video import Video, open_video, video_clip
+from unibench.datasets.video import Video, VideoFrames, open_video, video_clip
 from unibench.records import Clip, Labels, Truth
 
 FPS = 25.0
@@ -223,6 +222,18 @@ def load_pose(root: Path, name: str) -> tuple[Clip, Truth]:
     return make_clip(name, frames, prompt=labels[0]), Truth(labels)
 
 
+def describe(clips: Sequence[Clip]) -> str:
+    """What was found in a folder of clips: where their frames lie, whether they bring detections, their classes."""
+    frames = [clip.frames for clip in clips]
+    videos = sum(isinstance(one, VideoFrames) for one in frames)
+    detected = sum(one.detections is not None for one in frames if isinstance(one, VideoFrames | ImageFrames))
+    classes = dict.fromkeys(name for clip in clips for name in clip.vocabulary if name)
+    parts = [f"frames are images in {len(clips) - videos} clips, a video in {videos}"]
+    parts += [f"det/det.txt in {detected}"] if detected else []
+    parts += [f"classes: {', '.join(classes)}"] if classes else []
+    return "; ".join(parts)
+
+
 def _names(root: Path, files: tuple[str, ...]) -> list[str]:
     clips = [one.name for one in subfolders(require_folder(root, "a folder for each clip"))]
     there = [one for one in clips if any((root / one / file).exists() for file in files)]
@@ -231,7 +242,8 @@ def _names(root: Path, files: tuple[str, ...]) -> list[str]:
 
 def _holds_masks(file: Path) -> bool:
     """Whether rows end in a mask: six words, of which the last is no number."""
-    words = next((line.split() for line in read_text(file).splitlines() if line.strip()), [])
+    with file.open("rb") as opened:
+        words = opened.readline().decode(errors="replace").split()
     return len(words) == 6 and not words[-1].replace(".", "").isdigit()
 
 

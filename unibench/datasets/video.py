@@ -117,10 +117,10 @@ def open_video(path: Path) -> Video:
         fps = float(stream.average_rate or stream.guessed_rate or _FPS)
         times = _times(path, container, stream, fps)
     with _opened(path) as (container, stream):
-        first = next(container.decode(stream), None)
-        if first is None:
-            fail(path, "frame 0 cannot be decoded", _REPAIR)
-        size = _shown(first).shape[:2]
+        try:
+            size = _shown(next(container.decode(stream))).shape[:2]
+        except (StopIteration, *_broken()) as error:
+            fail(path, f"frame 0 cannot be decoded ({_reason(error)})", _REPAIR)
     return Video(path, (size[0], size[1]), fps, times)
 
 
@@ -262,7 +262,8 @@ def _shown(frame: "VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
     """A frame's pixels, turned as the file says."""
     image: np.ndarray = frame.to_ndarray(format="rgb24")
     turns = round(frame.rotation / 90) % 4  # counted counterclockwise, as numpy does
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    shown: np.ndarray = np.ascontiguousarray(np.rot90(image, turns))  # no copy where there is no turn
+    return shown
 
 
 @contextmanager
@@ -289,7 +290,9 @@ def _broken() -> tuple[type[Exception], ...]:
 
 
 def _refuse(path: Path, error: Exception) -> NoReturn:
-    fail(path, f"cannot be read as a video ({_reason(error)})", _REPAIR)
+    if isinstance(error, EOFError):
+        fail(path, "a video without frames, expected at least one", "choose another file")
+    fail(path, f"cannot be read as a video ({_reason(error)})", "expected a whole video file")
 
 
 def _reason(error: Exception) -> str:

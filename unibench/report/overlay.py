@@ -100,8 +100,8 @@ def paint(
         blended[visible] = np.rint(image[visible] * (1 - _OPACITY) + shade * _OPACITY)
     picture = Image.fromarray(blended)
     draw = ImageDraw.Draw(picture)
-    unit = max(1, round(max(image.shape[:2]) * _LINE))
-    font = ImageFont.load_default(size=max(8, 6 * unit))
+    unit = max(2, round(max(image.shape[:2]) * _LINE))
+    font = ImageFont.load_default(size=6 * unit)
     for row, (identity, shade) in enumerate(zip(labels.ids.tolist(), shades, strict=True)):
         colour = tuple(shade.round().astype(int).tolist())
         points = labels.keypoints[row] if len(labels.keypoints) else np.zeros((0, 3))
@@ -111,7 +111,7 @@ def paint(
         if place is None:
             continue
         left, top, right, bottom = place
-        if not len(labels.keypoints):
+        if len(labels.boxes):
             draw.rectangle(
                 (left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=unit
             )
