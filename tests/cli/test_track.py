@@ -170,6 +170,8 @@ MOT = ("-m", "lab-colour", "--detections", "det.txt", "--save", "out.txt")
         (("a.mp4", *SOT, "-o", "./x/../a.mp4"), "a.mp4: the same as another path"),
         (("a.mp4", *SOT, "--save", "out.csv"), "no format of sot ends in '.csv'; there are: .txt, .json"),
         (("a.mp4", *SOT, "--save", "masks"), "no format of sot ends in ''"),
+        (("a.mp4", *SOT, "--save", "det.txt/out.txt"), "det.txt/out.txt: cannot be written"),
+        (("a.mp4", *SOT, "-o", "det.txt/out.mp4"), "det.txt/out.mp4: cannot be written"),
         (("a.mp4", *SOT, "--prompt", "mask.png", "--save", "frames"), "expected a new or an empty folder"),
         (("a.mp4", *SOT, "--device", "abacus"), "abacus"),
         (("a.mp4", *SOT, "--weights", "det.txt"), "has no weights to load"),

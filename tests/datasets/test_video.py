@@ -1,6 +1,7 @@
 """Video files: every frame at its time, turned as the file says; damage is named."""
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -54,6 +55,33 @@ def test_an_odd_side_gets_one_pixel_more(tmp_path: Path) -> None:
     with video.writing(tmp_path / "a.mp4", (21, 33), 10.0) as push:
         push(np.full((21, 33, 3), 99, dtype=np.uint8), 0.0)
     assert video.open_video(tmp_path / "a.mp4").size == (22, 34)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [
+        (".avi", "mpeg4", "yuv420p"),
+        (".ts", "libx264", "yuv420p"),
+        (".webm", "libvpx-vp9", "yuv420p"),
+        (".gif", "gif", "rgb8"),
+        (".MKV", "ffv1", "yuv444p"),
+        (".mpg", "mpeg2video", "yuv420p"),
+    ],
+)
+def test_other_formats_have_as_many_frames(tmp_path: Path, suffix: str, codec: str, pixels: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for index, image in enumerate(videos.images(9)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    found = video.open_video(path)
+    assert (found.size, found.fps) == ((48, 64), 25.0)
+    assert found.times == pytest.approx(np.arange(9) / 25, abs=1e-3)
+    assert len(read(path)) == 9
 
 
 def test_a_damaged_frame_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     click.option("--prompt", metavar="BOX|FILE",
                  help="What to follow from the first frame on. sot: LEFT,TOP,RIGHT,BOTTOM in pixels. vos: mask.png, "
                       "whose values are ids. pose: joints.json, for each person [[x, y], ...]."),
-    click.option("--detections", type=ANY_PATH,
+    click.option("--detections", metavar="FILE", type=ANY_PATH,
                  help="What frozen models link: rows of MOTChallenge (mot) or MOTS (mots)."),
     click.option("-o", "--out", type=ANY_PATH, help="The video with what is tracked drawn over it: .mp4, .mov, .mkv."),
     click.option("--save", type=ANY_PATH,

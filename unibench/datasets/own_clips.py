@@ -13,6 +13,7 @@ CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from unibench.datasets import motchallenge, mots, otb, prompts, youtube_vos
@@ -73,7 +74,8 @@ def open_frames(path: Path) -> Frames:
             numbers = tuple(range(1, len(images) + 1))
         return Frames(images, fps or FPS, image_size(images[0]), numbers)
     videos = [one for one in visible(path, "*") if one.suffix.lower() in VIDEOS]
-    videos += [one for suffix in VIDEOS if (one := path.parent / f"{path.name}{suffix}").is_file()]
+    beside = visible(path.parent, f"{escape(path.name)}.*")
+    videos += [one for one in beside if one.stem == path.name and one.suffix.lower() in VIDEOS]
     if len(videos) != 1:
         found = ", ".join(one.name for one in videos) or "no frames"
         fail(path, found, f"expected images in it or in {', '.join(_FOLDERS)}, or one video file")

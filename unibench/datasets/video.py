@@ -118,10 +118,13 @@ def open_video(path: Path) -> Video:
         times = _times(path, container, stream, fps)
     with _opened(path) as (container, stream):
         try:
-            size = _shown(next(container.decode(stream))).shape[:2]
-        except (StopIteration, *_broken()) as error:
+            first = next(container.decode(stream), None)
+        except _broken() as error:
             fail(path, f"frame 0 cannot be decoded ({_reason(error)})", _REPAIR)
-    return Video(path, (size[0], size[1]), fps, times)
+        if first is None:
+            fail(path, "no frame can be decoded", _REPAIR)
+        height, width, _ = _shown(first).shape
+    return Video(path, (height, width), fps, times)
 
 
 def require_writable(path: Path) -> None:
@@ -204,13 +207,13 @@ def _times(
     found: list[int | None] = []
     packets = 0
     for packet in container.demux(stream):
-        if packet.size == 0:  # ends the stream, or repeats a frame
+        if packet.dts is None and packet.pts is None and packet.size == 0:  # ends the stream
             continue
         if packet.is_corrupt:
             expected = f", expected {stream.frames} frames" if stream.frames else ""
             fail(path, f"frame {len(found)} is cut off{expected}", "copy or fetch the file again")
         packets += 1
-        if not packet.is_discard:  # outside the part that the file shows
+        if packet.size and not packet.is_discard:  # neither empty nor outside the part that the file shows
             found.append(packet.dts if packet.pts is None else packet.pts)
     if not found:
         fail(path, "a video without frames, expected at least one", "choose another file")
@@ -221,7 +224,8 @@ def _times(
     if stream.time_base is None or any(one is None for one in found):
         return np.arange(len(found)) / fps
     ticks = np.sort(np.array(found, dtype=np.int64))
-    return (ticks - ticks[0]) * float(stream.time_base)
+    seconds: np.ndarray = (ticks - ticks[0]) * float(stream.time_base)
+    return seconds
 
 
 def _images(video: Video) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

@@ -1,5 +1,6 @@
 """What a tracker says of one clip, in a file or a folder that the user names: its suffix says the format."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,10 @@ FORMATS: Mapping[str, Mapping[str, Write]] = {
 
 
 def find(family: str, path: Path) -> Write:
-    """Look up how labels are written to a path.
+    """Look up how labels are written to a path, whose folder is made.
 
     Raises:
-        OutputError: The suffix has no format, or the folder holds something.
+        OutputError: The suffix has no format, the folder holds something, or nothing can be written there.
     """
     known = FORMATS[family]
     if path.suffix.lower() not in known:
@@ -34,6 +35,12 @@ def find(family: str, path: Path) -> Write:
         raise OutputError(f"{path}: a folder, expected a file; choose another name")
     if not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputError(f"{path}: is there already, expected a new or an empty folder; choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+    if not os.access(path.parent, os.W_OK):
+        raise _unwritable(path, "no permission")
     return known[path.suffix.lower()]
 
 
@@ -45,7 +52,6 @@ def save(path: Path, family: str, clip: Clip, predicted: Sequence[Labels]) -> No
     """
     write = find(family, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(
             dir=path.parent, prefix="."
         ) as folder:  # same file system: renamed in one step
@@ -54,6 +60,8 @@ def save(path: Path, family: str, clip: Clip, predicted: Sequence[Labels]) -> No
                 path.rmdir()
             (Path(folder) / f"saved{path.suffix.lower()}").rename(path)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place with --save"
-        ) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def _unwritable(path: Path, reason: str) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({reason}); choose another place with --save")
