@@ -108,6 +108,15 @@ def test_masks_of_a_video_count_from_0_or_1(tmp_path: Path) -> None:
         load(tmp_path, "vos")
 
 
+def test_masks_lie_in_folders_as_davis_has_them(tmp_path: Path) -> None:
+    videos.write_images(tmp_path / "JPEGImages" / "a", videos.images(COUNT), first=0)
+    for index in (0, 2, 5):
+        layouts.ids_png(tmp_path / "Annotations" / "a" / f"{index:06d}.png", area(index))
+    clip, truth = load(tmp_path, "vos")
+    assert (clip.length, truth.scored) == (COUNT, (0, 2, 5))
+    assert (masks.decode(truth.labels[5].masks[0]) == area(5)).all()
+
+
 def test_what_cvat_exports_as_mot_counts_from_1_while_its_images_count_from_0(tmp_path: Path) -> None:
     videos.write_images(tmp_path / "a" / "img1", videos.images(COUNT), first=0)
     annotate(tmp_path / "a", "mot")

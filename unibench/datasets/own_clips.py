@@ -8,6 +8,7 @@ CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: it
     mots   gt/gt.txt            MOTS: frame id class height width rle
     sot    groundtruth_rect.txt or groundtruth.txt: left,top,width,height of every frame, from 1 (OTB)
     vos    masks/*.png          DAVIS: the value is the id; named as the images, or numbered as the frames of the video
+           or JPEGImages/<clip> and Annotations/<clip>, as DAVIS and YouTube-VOS have them
     pose   joints.json          for each frame a list of persons, each a list of joints [x, y] or null
 """
 
@@ -175,12 +176,12 @@ def load_sot(root: Path, name: str) -> tuple[Clip, Truth]:
 
 
 def names_vos(root: Path) -> list[str]:
-    """List the clips with `masks`.
+    """List the clips with `masks`, or those of DAVIS's two folders.
 
     Raises:
         DataError: There are none.
     """
-    return _names(root, ("masks",))
+    return youtube_vos.names(root) if _is_davis(root) else _names(root, ("masks",))
 
 
 def load_vos(root: Path, name: str) -> tuple[Clip, Truth]:
@@ -189,6 +190,8 @@ def load_vos(root: Path, name: str) -> tuple[Clip, Truth]:
     Raises:
         DataError: Files are missing, damaged, of another size or of no frame.
     """
+    if _is_davis(root):
+        return youtube_vos.load(root, name)
     folder = inside(root, name)
     frames = open_frames(folder)
     masks = require_folder(folder / "masks", "PNG masks")
@@ -240,6 +243,10 @@ def _names(root: Path, files: tuple[str, ...]) -> list[str]:
     clips = [one.name for one in subfolders(require_folder(root, "a folder for each clip"))]
     there = [one for one in clips if any((root / one / file).exists() for file in files)]
     return found_clips(there, root, " or ".join(f"<clip>/{file}" for file in files))
+
+
+def _is_davis(root: Path) -> bool:
+    return (root / "JPEGImages").is_dir() and (root / "Annotations").is_dir()
 
 
 def _holds_masks(file: Path) -> bool:
