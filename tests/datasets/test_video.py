@@ -122,6 +122,21 @@ def test_what_is_no_video_is_refused(tmp_path: Path, name: str, content: bytes |
     assert "\n" not in str(error.value)
 
 
+def test_frames_of_an_unknown_codec_are_refused(tmp_path: Path) -> None:
+    path = videos.write(tmp_path / "a.mp4", videos.images(2))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xxxx"))
+    with pytest.raises(DataError, match="frames of an unknown codec"):
+        video.open_video(path)
+
+
+def test_a_title_need_not_be_utf_8(tmp_path: Path) -> None:
+    path = videos.write(tmp_path / "a.mp4", videos.images(2))
+    content = path.read_bytes()
+    assert b"Lavf" in content  # the name of the writer, as metadata
+    path.write_bytes(content.replace(b"Lavf", b"\x8cvf\xff"))
+    assert len(read(path)) == 2
+
+
 def test_sound_without_frames_is_refused(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)

@@ -276,11 +276,13 @@ def _opened(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     av = require_av()
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
-        with av.open(str(path.resolve()), options=options) as container:
+        with av.open(str(path.resolve()), options=options, metadata_errors="replace") as container:
             cover = av.stream.Disposition.attached_pic
             streams = [one for one in container.streams.video if not one.disposition & cover]
             if not streams:
                 fail(path, "no video in it", "expected a file with frames")
+            if streams[0].codec_context is None:
+                fail(path, "frames of an unknown codec", _REPAIR)
             streams[0].codec_context.options = {"err_detect": "explode"}  # named, never concealed
             yield container, streams[0]
     except _broken() as error:
