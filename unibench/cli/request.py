@@ -27,7 +27,7 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
                  help="First N frames of each clip; rows are marked partial."),
     click.option("--classes", default="", metavar="NAME,NAME,...",
                  help="Look for these classes only, and score them. Default: all of the benchmark."),
-    click.option("--detections", help="Source of detections: public, oracle, oracle+noise, or a folder."),
+    click.option("--detections", help="Source of detections: public, oracle, oracle+noise, or a folder with <clip>.txt (README: Tasks)."),
     click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
                  help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
     click.option("--compile", "compiled", is_flag=True,
