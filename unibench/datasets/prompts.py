@@ -51,7 +51,7 @@ def _box(text: str, size: tuple[int, int]) -> Labels:
 
 
 def _mask(text: str, size: tuple[int, int]) -> Labels:
-    """A mask of one value, 255 too, is one object; else the values are ids, and `VOID` is none."""
+    """A mask of 0 and 255 is one object; else the values are ids, and `VOID` is none."""
     file = Path(text)
     values = read_ids(file, size)
     ids = np.setdiff1d(distinct(values), [0])
