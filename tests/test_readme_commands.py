@@ -22,6 +22,12 @@ SMALL = {
     "mots/kitti-mots": "mots/synthetic-easy",
     "posetrack/bonn": "posetrack/synthetic-easy",
     "pose/jhmdb": "pose/synthetic-easy",
+    "sot/folder": "sot/synthetic-easy",
+    "vos/folder": "vos/synthetic-easy",
+    "mot/folder": "mot/synthetic-easy",
+    "mots/folder": "mots/synthetic-easy",
+    "pose/folder": "pose/synthetic-easy",
+    "dino-vit-s16": "lab-colour",
     "dino-*": "lab-col*",
     "synthetic:stills#3000": "synthetic:stills#16",
     "*/synthetic": "vos/synthetic-easy",
@@ -44,6 +50,7 @@ PARSED = {
     "--checkpoint": "needs a checkpoint",
     "--compile": "compiles for minutes",
     "IMAGEFOLDER": "needs a folder of images",
+    "film.mp4": "needs a video; tests/cli/test_track.py runs them in small",
     "my-model": "needs the card of a checkpoint",
     "download": "needs the network",
     "experiment": "trains for minutes; tests/joint runs it in small",
@@ -96,7 +103,7 @@ def small(words: list[str]) -> list[str]:
 
 def test_every_line_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "DIR").mkdir()
+    (tmp_path / "DIR" / "clips").mkdir(parents=True)
     monkeypatch.setattr(progress, "QUICK_MODELS", ("lab-colour",))
     monkeypatch.setattr(progress, "QUICK_TASKS", ("vos/synthetic-easy",))
     ran = set()

@@ -177,3 +177,20 @@ def test_a_converted_file_is_found_by_the_cards_name(tmp_path: Path) -> None:
     safetensors.torch.save_file(network.state_dict(), tmp_path / "weights" / "mine.safetensors")
     model = frozen.load(cards.find("mine"), weights_path=tmp_path / "weights")
     assert model.name == "mine"
+
+
+@pytest.mark.parametrize("name", ["unicorn-tiny", "efficientnet-lite0", "mine", "random-resnet18"])
+def test_no_run_ignores_a_weights_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bad.pth").write_bytes(b"no weights")
+    done = unibench("run", "-m", name, "-t", "sot/shapes", "--weights", "bad.pth", "-o", "out")
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "bad.pth: " in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_brings_its_own_weights(tmp_path: Path) -> None:
+    path = put(tmp_path / "weights" / "own.pth")
+    given = ("--checkpoint", str(path), "--arch", "resnet18", "--weights", str(path))
+    done = unibench("run", *given, "-t", "sot/shapes", "-o", "out")
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "the weights are those of --checkpoint; leave --weights out" in done.output

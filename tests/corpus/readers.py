@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
+from tests import videos
 from tests.corpus.mutations import Mutation, json_lines, lines, noise, torn, tree
 from tests.datasets import layouts
 from unibench.datasets import (
@@ -24,7 +25,10 @@ from unibench.datasets import (
     motchallenge,
     mots,
     otb,
+    own_clips,
     posetrack,
+    prompts,
+    video,
     youtube_vos,
 )
 from unibench.evaluation import plan_file
@@ -37,6 +41,7 @@ from unibench.models import cards
 from unibench.records import Clip, Labels, Score
 from unibench.results import predictions, store
 
+JOINTS = "[[[[1, 2], null]], [[[2, 2], [3, 4]]], [[null, [1, 1]]]]"
 BOXES = "1,2,10,12\n2,3,10,12\n3,4,10,12\n"
 GT = "1,1,2,3,8,9,1,1,1\n2,1,3,3,8,9,1,1,0.5\n2,2,20,3,8,9,0,7,1\n3,1,4,3,8,9,1,1,1\n"
 DETECTIONS = "1,-1,2,3,8,9,0.9,-1,-1,-1\n3,-1,4,3,8,9,0.25,-1,-1,-1\n"
@@ -238,7 +243,32 @@ def resealed(data: bytes, chance: Any) -> bytes:
 
 TEXT, JSON, BYTES = (lines, lines, torn, noise), (tree, tree, tree, torn, noise), (torn, torn, noise)
 
+
+def _own(root: Path, spoilt: str, content: str) -> Path:
+    clip(root / "a" / "img1")
+    return layouts.text(root / "a" / spoilt, content)
+
+
+def _video(root: Path) -> Path:
+    return videos.write(root / "a.mp4", videos.images(6))
+
+
+def _read_video(root: Path) -> None:
+    for _ in video.VideoFrames(video.open_video(root / "a.mp4"))():
+        pass
+
+
 READERS = (
+    Reader("own boxes", lambda root: _own(root, "gt/gt.txt", GT), lambda root: own_clips.load_mot(root, "a"), TEXT),
+    Reader("own rectangles", lambda root: _own(root, "groundtruth.txt", BOXES),
+           lambda root: own_clips.load_sot(root, "a"), TEXT),
+    Reader("own joints", lambda root: _own(root, "joints.json", JOINTS),
+           lambda root: own_clips.load_pose(root, "a"), JSON),
+    Reader("prompted joints", lambda root: layouts.text(root / "a.json", "[[[1, 2], null], [[2, 2], [3, 4]]]"),
+           lambda root: prompts.read_prompt(str(root / "a.json"), "pose", (24, 32)), JSON),
+    Reader("prompted mask", lambda root: _vos(root, "Annotations/480p/dog/00001.png"),
+           lambda root: prompts.read_prompt(str(root / "Annotations/480p/dog/00001.png"), "vos", (24, 32)), BYTES),
+    Reader("video", _video, _read_video, BYTES),
     Reader("otb", _otb, lambda root: otb.load(root, "Bolt"), TEXT),
     Reader("lasot boxes", lambda root: _lasot(root, "groundtruth.txt"), lambda root: lasot.load(root, "bus-1"), TEXT),
     Reader("lasot flags", lambda root: _lasot(root, "out_of_view.txt"), lambda root: lasot.load(root, "bus-1"), TEXT),

@@ -191,7 +191,7 @@ def test_the_truth_says_what_a_file_holds_not_its_first_line(boxes, masks, tmp_p
     with pytest.raises(DataError, match=r"A\.txt:1: 6 columns, expected 7 to 10"):
         with_detections(*boxes, str(tmp_path))
     layouts.text(tmp_path / "0001.txt", "5,-1,1,2,3,4,.5\n")
-    with pytest.raises(DataError, match=r"0001\.txt:1: 1 columns, expected 6: frame id class"):
+    with pytest.raises(DataError, match=r"0001\.txt:1: 7 columns, expected 6: frame id class"):
         with_detections(*masks, str(tmp_path))
 
 
@@ -224,3 +224,22 @@ def test_truncate(boxes, poses):
     assert len(list(oracle.frames())) == 2
     with pytest.raises(DataError, match="0 frames asked for"):
         truncate(*boxes, 0)
+
+
+@pytest.mark.parametrize("separator", [",", " ", "\t", ", ", ";"])
+def test_rows_of_a_folder_are_separated_as_one_likes(boxes, tmp_path, separator):
+    clip, truth = boxes
+    row = separator.join(["2", "-1", "1", "2", "3", "4", ".5"])
+    layouts.text(tmp_path / "mine" / "A.txt", row + "\n")
+    frames = list(with_detections(clip, truth, str(tmp_path / "mine")).frames())
+    assert frames[1].detections.boxes.tolist() == [[1, 2, 4, 6]]
+    assert sum(len(frame.detections.boxes) for frame in frames) == 1
+
+
+@pytest.mark.parametrize("separator", [",", " ", "\t", ", "])
+def test_rows_of_masks_are_separated_as_one_likes(masks, tmp_path, separator):
+    clip, truth = masks
+    row = separator.join(rle_row(5, 1, 1, MASKS[0]).split())
+    layouts.text(tmp_path / "mine" / "0001.txt", row + "\n")
+    frames = list(with_detections(clip, truth, str(tmp_path / "mine")).frames())
+    assert (rle.decode(frames[0].detections.masks[0]) == MASKS[0]).all()

@@ -261,6 +261,10 @@ def test_offline_nothing_is_asked_for(
         ),
         ("hf:owner/repo.v1/sub/model.safetensors", ["mine.safetensors", "mine.pth", "sub/model.safetensors"]),
         ("hf:owner/repo.v1/model.safetensors", ["mine.safetensors", "mine.pth", "repo.v1/model.safetensors"]),
+        (
+            "package:unibench/joint/unicorn/toy.safetensors",
+            ["mine.safetensors", "mine.pth", "unicorn/toy.safetensors"],
+        ),
         ("file:theirs.pkl", ["mine.pkl", "mine.safetensors", "mine.pth", "theirs.pkl"]),
     ],
 )
@@ -269,7 +273,7 @@ def test_a_folder_is_searched_for_the_cards_name_then_for_upstreams(
 ) -> None:
     card = model(source=source)
     assert fetch.names(card) == names
-    assert fetch.find(card, tmp_path) is None
+    assert fetch.find(card, tmp_path) == fetch.find(card, None)
     for name in reversed(names):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"1")
@@ -281,15 +285,63 @@ def test_no_two_cards_take_each_others_files() -> None:
     owners: dict[str, set[str]] = {}
     for path in cards.paths().values():
         card = cards.read(path)
-        if card.weights.source.startswith(("hf:", "https:", "file:")):
+        if card.weights.source.startswith(("hf:", "https:", "file:", "package:")):
             for name in fetch.names(card):
                 owners.setdefault(name, set()).add(card.weights.source)
     assert {name: sources for name, sources in owners.items() if len(sources) > 1} == {}
 
 
-def test_what_is_given_and_is_not_there_is_named(tmp_path: Path) -> None:
+SOURCES = [
+    "https://upstream.test/a/x.pth",
+    "hf:owner/repo/x.pth",
+    "file:x.pth",
+    "package:unibench/joint/unicorn/toy.safetensors",
+]
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "random", "none"])
+def test_what_is_given_and_is_not_there_is_named(tmp_path: Path, source: str) -> None:
     with pytest.raises(WeightsError, match=r"nowhere: no such file or folder; give one that is there"):
-        fetch.find(model(source="file:x.pth"), tmp_path / "nowhere")
+        weights.locate(model(source=source), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_that_is_given_is_the_one_that_is_used(tmp_path: Path, source: str) -> None:
+    own = tmp_path / "finetuned.pth"
+    own.write_bytes(CONTENT)
+    card = model(source=source)
+    assert weights.locate(card, own) == own
+    assert fetch.status(card, own).path == own
+    with pytest.raises(WeightsError, match=r"finetuned\.pth: sha256 is .*, expected 0000"):
+        weights.locate(model(source=source, sha256="0" * 64), own)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_folder_that_is_given_is_searched_first(tmp_path: Path, source: str) -> None:
+    """Before the folder of a card that is given by its path, before package and caches."""
+    for folder in ("given", "beside"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.safetensors").write_bytes(CONTENT)
+    card = replace(model(source=source), path=tmp_path / "beside" / "mine.toml")
+    assert weights.locate(card, tmp_path / "given") == tmp_path / "given" / "mine.safetensors"
+    assert weights.locate(card, tmp_path) == tmp_path / "beside" / "mine.safetensors"
+
+
+@pytest.mark.parametrize("source", ["random", "none"])
+def test_a_file_for_a_model_without_weights_is_refused(tmp_path: Path, source: str) -> None:
+    own = tmp_path / "finetuned.pth"
+    own.write_bytes(CONTENT)
+    with pytest.raises(WeightsError, match=r"finetuned\.pth: model 'mine' has no weights to load"):
+        weights.locate(model(source=source), own)
+    assert not fetch.status(model(source=source), own).here
+    assert weights.locate(model(source=source), tmp_path) is None
+
+
+def test_a_folder_gets_the_file_of_a_package(tmp_path: Path) -> None:
+    card = cards.find("unicorn-tiny")
+    found = fetch.obtain(card, tmp_path / "new")
+    assert found == tmp_path / "new" / "unicorn-tiny.safetensors"
+    assert fetch.obtain(card, None) == weights.locate(card, None) != weights.locate(card, found)
 
 
 def test_how_to_get_a_file_is_said() -> None:

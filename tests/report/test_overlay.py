@@ -77,7 +77,7 @@ def test_ids_that_are_far_apart_in_a_long_list_still_differ_in_colour():
 
 @pytest.mark.parametrize("count", [1, 8, 9, 200])
 def test_no_two_ids_share_a_colour(count):
-    assert len(set(overlay._shades(count))) == count
+    assert len({overlay._shade(place) for place in range(count)}) == count
 
 
 def test_every_box_says_its_id():
@@ -85,3 +85,44 @@ def test_every_box_says_its_id():
     figure = overlay.strips(frames, [("a", [labels(id7=BOX, id9=OTHER)] * 3)], [0, 2])
     assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["7", "9"]] * 2
     assert [axes.get_title() for axes in figure.axes] == ["frame 0", "frame 2"]
+
+
+def test_an_id_keeps_its_colour_in_all_frames_of_a_video():
+    ground = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    places: dict[int, int] = {}
+    edges: dict[int, set[tuple[int, ...]]] = {7: set(), 9: set(), 70: set()}
+    for frame in (labels(id7=BOX), labels(id9=OTHER, id7=THIRD), labels(id70=BOX, id7=OTHER, id9=THIRD)):
+        for identity in frame.ids.tolist():
+            places.setdefault(identity, len(places))
+        drawn = overlay.paint(ground, frame, places)
+        for identity, box in zip(frame.ids.tolist(), frame.boxes, strict=True):
+            edges[identity].add(tuple(drawn[int(box[3]) - 1, int(box[2]) - 1].tolist()))
+    assert [len(found) for found in edges.values()] == [1, 1, 1]
+    assert len(set.union(*edges.values())) == 3
+    assert not ground.any()
+
+
+def test_masks_and_joints_are_drawn_in_the_colour_of_their_id():
+    ground = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    visible = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    visible[20:50, 10:40] = True
+    colour = np.array(to_rgb(COLOURS[0])) * 255
+    tinted = overlay.paint(ground, Labels(ids=np.array([7]), masks=(masks.encode(visible),)), {7: 0})
+    np.testing.assert_allclose(tinted[45, 35], colour / 2, atol=1)
+    assert not tinted[55, 80].any()
+    person = np.array([[[30.0, 40.0, 1.0], [60.0, 40.0, 0.0], [70.0, 50.0, 0.8]]])
+    dotted = overlay.paint(ground, Labels(ids=np.array([7]), keypoints=person), {7: 0})
+    np.testing.assert_allclose(dotted[50, 70], colour, atol=1)
+    assert not dotted[40, 60].any()  # not seen
+
+
+def test_what_is_not_in_sight_is_not_drawn():
+    ground = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    empty = masks.encode(np.zeros((HEIGHT, WIDTH), dtype=bool))
+    for one in (
+        Labels(),
+        Labels(ids=np.array([7]), masks=(empty,)),
+        labels(id7=[np.nan] * 4),
+        Labels(ids=np.array([7]), keypoints=np.full((1, 2, 3), (-1.0, -1.0, 0.0))),
+    ):
+        assert not overlay.paint(ground, one, {7: 0}).any()

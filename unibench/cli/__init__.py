@@ -25,6 +25,7 @@ from unibench.cli import (
     sensitivity,
     site,
     threads,
+    track,
 )
 from unibench.cli.options import PLUGIN, OneLine
 from unibench.errors import UnibenchError
@@ -78,6 +79,7 @@ def main() -> None:
 for command in (
     run.run,
     run.quickstart,
+    track.track,
     machines.plan,
     machines.work,
     machines.merge,

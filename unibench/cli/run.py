@@ -62,6 +62,8 @@ def run(
     from unibench.cli import progress
     from unibench.features.cache import FeatureCache
 
+    if checkpoint and weights_path and weights_path.is_file():
+        raise OneLine(f"--weights {weights_path}: the weights are those of --checkpoint; leave --weights out")
     asked = checkpoint or arch or like or allow_random or save_card is not None
     drafted = _draft(checkpoint, arch, like, allow_random, save_card) if asked else []
     chosen = select(

@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from unibench.datasets.benchmark import Benchmark
+from unibench.datasets import own_clips
+from unibench.datasets.benchmark import OWN, Benchmark, is_there
 from unibench.errors import DataError
 from unibench.evaluation.availability import Availability
 from unibench.models.cards import Card
+from unibench.records import Clip
 from unibench.tasks.family import Family
 
 WIDTH = 160
@@ -104,7 +106,8 @@ def show_tasks(benchmarks: Mapping[str, Benchmark], families: Mapping[str, Famil
     """Print the tasks and the protocols of each family; a model takes the first that it can run."""
     table = _table("Tasks", "task", "folder under --data", "detections")
     for name, benchmark in benchmarks.items():
-        table.add_row(name, benchmark.folder or "(rendered)", ", ".join(benchmark.detections))
+        folder = {"": "(rendered)", OWN: "(your own clips)"}.get(benchmark.folder, benchmark.folder)
+        table.add_row(name, folder, ", ".join(benchmark.detections))
     show(table)
     table = _table("Protocols (task@protocol)", "family", "protocol", "version", "models", "what it is")
     for family in families.values():
@@ -127,29 +130,36 @@ def check_data(benchmarks: Mapping[str, Benchmark], data: Path) -> bool:
             root = data / benchmark.folder
             if not benchmark.folder:
                 continue
-            if not root.is_dir():
-                table.add_row(name, benchmark.folder, "", "", f"missing; {benchmark.obtain}", style="dim")
+            if not is_there(benchmark, data):
+                absent = "none" if benchmark.folder == OWN else "missing"
+                table.add_row(name, benchmark.folder, "", "", f"{absent}; {benchmark.obtain}", style="dim")
                 continue
             status.update(f"reading {name}")
-            clips, frames, problems = _read(benchmark, root)
+            clips, read, problems = _read(benchmark, root)
             sound = sound and not problems
             state = (
-                "[green]ok" if not problems else f"[red]{len(problems)} unreadable[/]: {escape(problems[0])}"
+                "[green]ok[/]"
+                if not problems
+                else f"[red]{len(problems)} unreadable[/]: {escape(problems[0])}"
             )
+            if benchmark.folder == OWN and read:
+                state += f"; {escape(own_clips.describe(read))}"
+            frames = sum(clip.length for clip in read)
             table.add_row(name, benchmark.folder, str(clips), str(frames), state)
     show(table)
     return sound
 
 
-def _read(benchmark: Benchmark, root: Path) -> tuple[int, int, list[str]]:
+def _read(benchmark: Benchmark, root: Path) -> tuple[int, list[Clip], list[str]]:
+    """Number of clips, those that can be read, and what is wrong with the others."""
     try:
         names = benchmark.names(root)
     except DataError as error:
-        return 0, 0, [str(error)]
-    frames, problems = 0, []
+        return 0, [], [str(error)]
+    clips, problems = [], []
     for name in names:
         try:
-            frames += benchmark.load(root, name)[0].length
+            clips.append(benchmark.load(root, name)[0])
         except DataError as error:
             problems.append(str(error))
-    return len(names), frames, problems
+    return len(names), clips, problems

@@ -9,10 +9,11 @@ from unibench.datasets import (
     motchallenge,
     mots,
     otb,
+    own_clips,
     posetrack,
     youtube_vos,
 )
-from unibench.datasets.benchmark import ORACLES, SOURCES, Benchmark
+from unibench.datasets.benchmark import ORACLES, OWN, SOURCES, Benchmark
 from unibench.datasets.clips import truncate
 from unibench.datasets.detections import with_detections, without_detections
 from unibench.datasets.synthetic import benchmark, shapes
@@ -20,6 +21,8 @@ from unibench.datasets.synthetic import benchmark, shapes
 __all__ = ["BENCHMARKS", "SOURCES", "Benchmark", "truncate", "with_detections", "without_detections"]
 
 _MOT = "https://motchallenge.net: CC BY-NC-SA 3.0, not for commercial use"
+
+_CLIPS = "clips of your own: <clip>/ with images or a video, and"
 
 _ROWS = (
     Benchmark(
@@ -122,6 +125,27 @@ _ROWS = (
         jhmdb.load,
         "Rename_Images, joint_positions and splits from http://jhmdb.is.tue.mpg.de; for research",
     ),
+    Benchmark(
+        "sot/folder", OWN, own_clips.names_sot, own_clips.load_sot, f"{_CLIPS} groundtruth.txt (OTB's rows)"
+    ),
+    Benchmark("vos/folder", OWN, own_clips.names_vos, own_clips.load_vos, f"{_CLIPS} masks/*.png (DAVIS)"),
+    Benchmark(
+        "mot/folder",
+        OWN,
+        own_clips.names_mot,
+        own_clips.load_mot,
+        f"{_CLIPS} gt/gt.txt (MOTChallenge's rows), det/det.txt if any",
+        SOURCES,
+    ),
+    Benchmark(
+        "mots/folder",
+        OWN,
+        own_clips.names_mots,
+        own_clips.load_mots,
+        f"{_CLIPS} gt/gt.txt (MOTS's rows)",
+        ORACLES,
+    ),
+    Benchmark("pose/folder", OWN, own_clips.names_pose, own_clips.load_pose, f"{_CLIPS} joints.json"),
 )
 
 BENCHMARKS: dict[str, Benchmark] = (

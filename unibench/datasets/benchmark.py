@@ -13,6 +13,10 @@ ORACLES = ("oracle", "oracle+noise")
 """The same where it publishes none: the truth without ids, exact or spoilt."""
 
 
+OWN = "."
+"""Folder of a user's own clips: the one that `--data` names."""
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """One row of the table of benchmarks."""
@@ -20,7 +24,7 @@ class Benchmark:
     task: str
     """Task and benchmark, `vos/davis2016`; also its key in `BENCHMARKS`."""
     folder: str
-    """Name of its folder under `--data`; empty for benchmarks that need no files."""
+    """Name of its folder under `--data`, or `OWN`; empty for benchmarks that need no files."""
     names: Callable[[Path], list[str]]
     """The benchmark's own folder -> names of its clips; reads no image."""
     load: Callable[[Path, str], tuple[Clip, Truth]]
@@ -44,9 +48,20 @@ def folder(benchmark: Benchmark, data: Path | None) -> Path:
     if not benchmark.folder:
         return Path()
     if data is None:
-        raise DataError(f"{benchmark.task}: no data folder, expected --data DIR with {benchmark.folder} in it; "
+        inside = "your clips" if benchmark.folder == OWN else benchmark.folder
+        raise DataError(f"{benchmark.task}: no data folder, expected --data DIR with {inside} in it; "
                         f"{benchmark.obtain}")  # fmt: skip
     root = data / benchmark.folder
     if not root.is_dir():
         raise DataError(f"{benchmark.task}: no folder {str(root)!r}; {benchmark.obtain}")
     return root
+
+
+def is_there(benchmark: Benchmark, data: Path) -> bool:
+    """Whether a benchmark that needs files is below `data`; for a user's own clips, whether there are any."""
+    if benchmark.folder != OWN:
+        return (data / benchmark.folder).is_dir()
+    try:
+        return bool(benchmark.names(data))
+    except DataError:
+        return False

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from unibench.datasets import video
 from unibench.datasets.files import fail
 from unibench.datasets.images import frame_number, image_size, read_image
 from unibench.records import Clip, Frame, Labels, Truth
@@ -98,6 +99,12 @@ def _size_and_tail(path: Path) -> bytes:
             return f" {size} ".encode() + file.read()
     except OSError:
         return b" none "
+
+
+def image_files(clip: Clip) -> tuple[Path, ...]:
+    """The image file of every frame; empty where a video file holds them, or where they are rendered."""
+    in_video = any(file.suffix.lower() in video.SUFFIXES for file in clip.files[:1])
+    return () if in_video else clip.files
 
 
 def frame_numbers(clip: Clip) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from unibench.datasets import motchallenge, mots, posetrack
 from unibench.datasets.benchmark import ORACLES, SOURCES
 from unibench.datasets.clips import ImageFrames, frame_numbers
 from unibench.datasets.files import fail, inside
+from unibench.datasets.video import VideoFrames
 from unibench.errors import DataError
 from unibench.geometry import masks
 from unibench.records import Clip, Frame, Labels, Rle, Truth
@@ -61,7 +62,7 @@ def with_detections(clip: Clip, truth: Truth, source: str, noise: Noise | None =
         DataError: The source does not exist, has nothing for this clip, or is malformed.
     """
     if source == "public":
-        if isinstance(clip.frames, ImageFrames) and clip.frames.detections is None:
+        if isinstance(clip.frames, ImageFrames | VideoFrames) and clip.frames.detections is None:
             fail(
                 clip.name,
                 "no public detections",

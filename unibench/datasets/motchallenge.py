@@ -198,6 +198,36 @@ def open_sequence(folder: Path) -> tuple[list[Path], SequenceInfo, tuple[int, ..
     return images, info, tuple(frame_number(path) for path in images)
 
 
+def frame_rate(folder: Path) -> float | None:
+    """Frames per second of a clip as its `seqinfo.ini` says; None: there is none, or it does not say.
+
+    Raises:
+        DataError: `seqinfo.ini` is malformed.
+    """
+    file = folder / "seqinfo.ini"
+    lines = _section(file) if file.exists() else {}
+    return (
+        _checked_rate(file, number(lines["framerate"], f"{file}: frameRate"))
+        if "framerate" in lines
+        else None
+    )
+
+
+def read_truth(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
+    """Read rows `frame,id,left,top,width,height,considered[,class[,visibility[,...]]]`; those marked 0 are dropped.
+
+    Args:
+        file: Text file.
+        numbers: The number of each frame of the clip.
+
+    Raises:
+        DataError: A row is malformed, not finite, of negative size, of a frame that does not exist, or repeats an id;
+            or no box is left.
+    """
+    table = _boxes(file, range(7, 11))
+    return _by_frame(table, frame_index(table, numbers), table.values[:, 6] != 0, len(numbers))
+
+
 def read_detections(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
     """Read detections in MOTChallenge's rows: `frame,-1,left,top,width,height,score,...`.
 
@@ -278,13 +308,17 @@ def _sequence_info(folder: Path) -> SequenceInfo:
             file, found, "write the lines [Sequence] and frameRate=25 (frames per second of the video) in it"
         )
     fps = number(lines["framerate"], f"{file}: frameRate") if "framerate" in lines else FPS_MOT15[folder.name]
+    return SequenceInfo(images, _checked_rate(file, fps), length)
+
+
+def _checked_rate(file: Path, fps: float) -> float:
     if not 0 < fps <= FASTEST:
         fail(
             file,
             f"frameRate is {fps:g}, expected more than 0 and at most {FASTEST:g}",
             "write the video's own",
         )
-    return SequenceInfo(images, fps, length)
+    return fps
 
 
 def _section(file: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ Reference:
     Voigtlaender et al., CVPR 2019: https://www.vision.rwth-aachen.de/page/mots (format).
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def labels_of(rows: list[Row]) -> Labels:
 def read_rows(
     file: Path, numbers: tuple[int, ...], size: tuple[int, int], kinds: tuple[int, ...] = (1, 2, IGNORE)
 ) -> list[list[Row]]:
-    """Read rows `frame id class height width rle`.
+    """Read rows `frame id class height width rle`, separated by spaces, tabs or commas (which no rle holds).
 
     Args:
         file: Text file.
@@ -102,7 +103,7 @@ def read_rows(
     for line, text in enumerate(read_text(file).splitlines(), start=1):
         if not text.strip():
             continue
-        number, row = _row(f"{file}:{line}", text.split(), size, kinds)
+        number, row = _row(f"{file}:{line}", re.split(r"[\s,]+", text.strip()), size, kinds)
         if number not in position:
             fail(
                 f"{file}:{line}",

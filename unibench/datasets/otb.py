@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from unibench.datasets.clips import image_clip
 from unibench.datasets.files import fail, found_clips, inside, read_table, require_folder, subfolders, visible
-from unibench.datasets.images import frame_number, list_images
+from unibench.datasets.images import frame_number, image_size, list_images
 from unibench.records import Clip, Labels, Truth
 
 FPS = 30.0  # the benchmark does not say
@@ -96,6 +96,21 @@ def single_target(
     Raises:
         DataError: Frame 0 has no target.
     """
+    truth = target(rectangles, file, image_size(images[0]))
+    return image_clip(name, images, fps, prompt=truth.labels[0]), truth
+
+
+def target(rectangles: Float[np.ndarray, "frame 4"], file: Path, size: tuple[int, int]) -> Truth:
+    """Make the truth of a clip with one target out of a list of rectangles.
+
+    Args:
+        rectangles: (frame, 4) x, y, width, height in pixels, 1-based; NaN or without area: not visible.
+        file: Where the rectangles come from, for messages.
+        size: (height, width) of the frames in pixels.
+
+    Raises:
+        DataError: Frame 0 has no target.
+    """
     there = np.isfinite(rectangles).all(axis=1) & (rectangles[:, 2:] > 0).all(axis=1)
     if not there.any() or not there[0]:
         fail(file, "no target in frame 0, expected x,y,width,height", "a tracker starts from the first box")
@@ -107,8 +122,7 @@ def single_target(
         for box, present in zip(boxes, there, strict=True)
     )
     scored = None if there.all() else tuple(np.flatnonzero(there).tolist())
-    clip = image_clip(name, images, fps, prompt=labels[0])
-    return clip, Truth(labels, scored=scored, size=(clip.height, clip.width))
+    return Truth(labels, scored=scored, size=size)
 
 
 def _find(root: Path, name: str) -> tuple[Path, Path]:

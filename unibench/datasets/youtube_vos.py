@@ -8,6 +8,7 @@ Reference:
     Xu et al., YouTube-VOS: A Large-Scale Video Object Segmentation Benchmark, arXiv 1809.03327.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +51,36 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     images = list_images(inside(root / "JPEGImages", name))
     folder = require_folder(inside(root / "Annotations", name), f"the annotations of clip {name!r}")
     size = image_size(images[0])
-    annotated = _annotated(folder, images)
-    labels, prompts = [Labels()] * len(images), dict[int, Labels]()
+    prompts, truth = objects(folder, annotated(folder, images), len(images), size)
+    step = frame_number(images[1]) - frame_number(images[0]) if len(images) > 1 else 1
+    return image_clip(name, images, FPS / step, prompt=prompts), truth
+
+
+def objects(
+    folder: Path, files: Mapping[int, Path], length: int, size: tuple[int, int]
+) -> tuple[dict[int, Labels], Truth]:
+    """Read annotations: each object is in the prompt of the first frame that shows it.
+
+    Args:
+        folder: Of the annotations, for messages.
+        files: Index of each frame that has one -> the file, in order.
+        length: Number of frames.
+        size: (height, width) of the frames in pixels.
+
+    Returns:
+        prompts: Index of a frame -> its prompt.
+        truth: Every annotated frame is scored, unless all of them only prompt.
+
+    Raises:
+        DataError: An annotation is damaged or of another size, or none shows an object.
+    """
+    labels, prompts = [Labels()] * length, dict[int, Labels]()
     ids: list[int] = []
-    for index, file in annotated.items():
-        objects = read_objects(file, size)
-        new = [number for number in distinct(objects).tolist() if number and number not in ids]
+    for index, file in files.items():
+        values = read_objects(file, size)
+        new = [number for number in distinct(values).tolist() if number and number not in ids]
         ids += new
-        masks = {number: rle.encode(objects == number) for number in ids}
+        masks = {number: rle.encode(values == number) for number in ids}
         labels[index] = Labels(ids=np.array(ids, dtype=np.int64), masks=tuple(masks.values()))
         if new:
             prompts[index] = Labels(ids=np.array(new), masks=tuple(masks[number] for number in new))
@@ -67,14 +90,16 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
             "no object in any annotation, expected ids 1, 2, ... (255 is void)",
             "the data set is damaged; fetch it again",
         )
-    step = frame_number(images[1]) - frame_number(images[0]) if len(images) > 1 else 1
-    only_prompts = prompts.keys() == annotated.keys()
-    scored = () if only_prompts else tuple(annotated)
-    return image_clip(name, images, FPS / step, prompt=prompts), Truth(tuple(labels), scored=scored)
+    scored = () if prompts.keys() == files.keys() else tuple(files)
+    return prompts, Truth(tuple(labels), scored=scored)
 
 
-def _annotated(folder: Path, images: list[Path]) -> dict[int, Path]:
-    """Index of each frame that has an annotation, in order -> the file."""
+def annotated(folder: Path, images: list[Path]) -> dict[int, Path]:
+    """Index of each image that has an annotation of its name, in order -> the file.
+
+    Raises:
+        DataError: An annotation is of no image.
+    """
     files = {file.stem: file for file in visible(folder, "*.png")}
     if strange := sorted(files.keys() - {image.stem for image in images}):
         fail(files[strange[0]], "an annotation of no frame", "the data set is incomplete; fetch it again")

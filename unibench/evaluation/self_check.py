@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unibench import plugins
 from unibench.datasets import BENCHMARKS, Benchmark, truncate
-from unibench.datasets.benchmark import folder
+from unibench.datasets.benchmark import folder, is_there
 from unibench.errors import DataError, UnibenchError, UnknownNameError
 from unibench.records import Tally, Truth
 from unibench.tasks import registry
@@ -59,7 +59,7 @@ def choose(names: Iterable[str], data: Path | None) -> list[tuple[Benchmark, Pat
     return [
         (benchmark, folder(benchmark, data))
         for benchmark in BENCHMARKS.values()
-        if not benchmark.folder or (data is not None and (data / benchmark.folder).is_dir())
+        if not benchmark.folder or (data is not None and is_there(benchmark, data))
     ]
 
 

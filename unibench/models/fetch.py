@@ -1,7 +1,8 @@
 """Weights files: where they lie, and where they are fetched from. Loads no torch.
 
-A file is looked for in the folder that the user gives, then in the caches: an https address is cached under its own
-host and path, a file of the Hugging Face Hub in the hub's own cache.
+A file that the user gives is the one that is used, or it is refused. Else it is looked for in the folder that the user
+gives, beside a card that is given by its path, then in the package that brings it or in the caches: an https address is
+cached under its own host and path, a file of the Hugging Face Hub in the hub's own cache.
 """
 
 import json
@@ -22,6 +23,8 @@ from unibench.schema import SchemaError, parse_json, read_file
 
 LOCK = "sha256.json"
 """In the cache: source -> sha256 of its file when it was first used."""
+WITHOUT_FILE = ("random", "none")
+"""Sources of weights that no file holds."""
 SUFFIX = re.compile(r"(\.safetensors|\.pth\.tar|\.\w+)$")
 
 
@@ -41,7 +44,7 @@ def sources(card: Card) -> tuple[str, ...]:
 
 
 def names(card: Card) -> list[str]:
-    """What the file may be called in a folder: after the card, or as upstream calls it (hub: REPO/FILE)."""
+    """What the file may be called in a folder: after the card, or as upstream calls it (hub, package: FOLDER/FILE)."""
     paths = [_path(source) for source in sources(card)]
     mine = [_own_name(card, path) for path in paths] + [f"{card.name}.safetensors", f"{card.name}.pth"]
     return list(dict.fromkeys([*mine, *paths]))
@@ -49,7 +52,7 @@ def names(card: Card) -> list[str]:
 
 def _path(source: str) -> str:
     path = urlsplit(source).path if source.startswith("https:") else source.partition(":")[2]
-    return "/".join(path.split("/")[-2 if source.startswith("hf:") else -1 :])
+    return "/".join(path.split("/")[-2 if source.startswith(("hf:", "package:")) else -1 :])
 
 
 def _own_name(card: Card, path: str) -> str:
@@ -58,40 +61,44 @@ def _own_name(card: Card, path: str) -> str:
 
 
 def find(card: Card, weights_path: Path | None) -> Path | None:
-    """Find the file with a card's weights on this machine: beside a card that was given by its path, else elsewhere.
+    """Find the file with a card's weights on this machine.
 
     Args:
-        card: The model; its weights come from a file (not `random`, not `none`).
-        weights_path: The user's own file, or a folder that holds the file by one of its `names`; None: only the caches.
+        card: The model.
+        weights_path: The user's own file, or a folder that may hold the file by one of its `names`; None: only the
+            places that are searched without it.
 
     Returns:
-        The file; None: it is not here.
+        The file; None: it is not here, or there is none (`random`, `none`).
 
     Raises:
-        WeightsError: What the user gives is not there, or the package that holds the weights is not.
+        WeightsError: What the user gives is not there or of no use, or the package that holds the weights is missing.
     """
-    scheme, _, rest = card.weights.source.partition(":")
-    if scheme == "package":
-        return _in_package(card.name, rest)
-    if weights_path is not None and weights_path.is_file():  # a file that is named is the one that is meant
-        return weights_path
-    beside = [card.path.parent / name for name in names(card)] if card.path else []
-    if found := next((path for path in beside if path.is_file()), None):
-        return found
-    if weights_path is not None:
-        if not weights_path.is_dir():
+    own = weights_path is not None and weights_path.is_file()
+    if weights_path is not None and not own and not weights_path.is_dir():
+        raise WeightsError(f"{weights_path}: no such file or folder; give one that is there with --weights")
+    if card.weights.source in WITHOUT_FILE:
+        if own:
             raise WeightsError(
-                f"{weights_path}: no such file or folder; give one that is there with --weights"
+                f"{weights_path}: model {card.name!r} has no weights to load, expected no file; leave --weights out, "
+                "or name the folder that holds the files of the other models"
             )
-        for name in names(card):
-            if (weights_path / name).is_file():
-                return weights_path / name
+        return None
+    if own:
+        return weights_path
+    folders = [weights_path] if weights_path else []
+    folders += [card.path.parent] if card.path else []
+    places = (folder / name for folder in folders for name in names(card))
+    if found := next((path for path in places if path.is_file()), None):
+        return found
+    if card.weights.source.startswith("package:"):
+        return _in_package(card.name, card.weights.source)
     cached = (_cached(source) for source in sources(card))
     return next((one for one in cached if one is not None and one.is_file()), None)
 
 
-def _in_package(name: str, rest: str) -> Path:
-    module, _, inner = rest.partition("/")
+def _in_package(name: str, source: str) -> Path:
+    module, _, inner = source.removeprefix("package:").partition("/")
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"model {name!r}: package {module!r} is not installed; pip install {module}")
@@ -134,6 +141,8 @@ def fetch(card: Card, folder: Path | None = None) -> Path:
     Raises:
         WeightsError: No source gives the file, none can be reached by a program, or the network is off.
     """
+    if card.weights.source.startswith("package:"):
+        return _fetch(card, card.weights.source, folder)
     reachable = [source for source in sources(card) if source.startswith(("hf:", "https:"))]
     if not reachable:
         raise WeightsError(missing(card))
@@ -171,12 +180,12 @@ def status(card: Card, weights_path: Path | None) -> WeightsStatus:
         card: The model.
         weights_path: A weights file, or the folder that holds it; None: only the caches.
     """
-    if card.weights.source in ("random", "none"):
-        return WeightsStatus(True, "needs no file")
     try:
         path = find(card, weights_path)
     except WeightsError as error:
         return WeightsStatus(False, str(error))
+    if card.weights.source in WITHOUT_FILE:
+        return WeightsStatus(True, "needs no file")
     if path is not None:
         return WeightsStatus(True, f"here: {path}", path)
     return WeightsStatus(False, _how_to_get(card))
@@ -208,13 +217,12 @@ def obtain(card: Card, folder: Path | None) -> Path | None:
     Raises:
         WeightsError: The file is not here and cannot be fetched, or has another sha256.
     """
-    if card.weights.source in ("random", "none"):
+    if card.weights.source in WITHOUT_FILE:
         return None
-    if folder is None or card.weights.source.startswith("package:"):
-        path = find(card, None) or fetch(card)
-    else:
-        there = (folder / name for name in names(card))
-        path = next((one for one in there if one.is_file()), None) or fetch(card, folder)
+    if folder is None:
+        return verify(card, find(card, None) or fetch(card))
+    there = (folder / name for name in names(card))
+    path = next((one for one in there if one.is_file()), None) or fetch(card, folder)
     return verify(card, path)
 
 
@@ -287,8 +295,8 @@ def address(source: str) -> str:
 def _fetch(card: Card, source: str, folder: Path | None) -> Path:
     target = folder / _own_name(card, _path(source)) if folder is not None else _cached(source)
     try:
-        if source.startswith("hf:"):
-            found = _from_hub(source)
+        if source.startswith(("hf:", "package:")):
+            found = _from_hub(source) if source.startswith("hf:") else _in_package(card.name, source)
             return _copy(found, target) if folder is not None and target is not None else found
         if target is None:
             raise WeightsError(f"{source}: the address leads out of the cache; correct it in the card")

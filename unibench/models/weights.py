@@ -101,11 +101,12 @@ def locate(card: Card, weights_path: Path | None) -> Path | None:
         The file, or None where there is nothing to load (`random`, `none`).
 
     Raises:
-        WeightsError: The file is not here and cannot be fetched, or has another sha256.
+        WeightsError: The file is not here and cannot be fetched, has another sha256, or is given where there is nothing
+            to load.
     """
-    if card.weights.source in ("random", "none"):
-        return None
     found = fetch.find(card, weights_path)
+    if card.weights.source in fetch.WITHOUT_FILE:
+        return None
     return fetch.verify(card, found or fetch.fetch(card))
 
 

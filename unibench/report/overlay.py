@@ -1,6 +1,9 @@
-"""What a tracker says, drawn over the frames: boxes and masks with their track ids, some frames side by side."""
+"""What a tracker says, drawn over the frames: boxes, masks and joints with their track ids.
 
-from collections.abc import Sequence
+An id has one colour in all frames, and no other id has it.
+"""
+
+from collections.abc import Mapping, Sequence
 from colorsys import hsv_to_rgb
 
 import numpy as np
@@ -8,6 +11,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw, ImageFont
 
 from unibench.geometry import masks
 from unibench.records import Labels
@@ -16,6 +20,8 @@ from unibench.report.figures import COLOURS
 INCHES = 2.0
 """Side of a frame."""
 _OPACITY = 0.5
+_LINE = 1 / 400
+"""Width of a line, as a share of the frame's longer side."""
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -38,7 +44,7 @@ def strips(
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), len(shown), squeeze=False)
     ids = sorted({int(one) for _, labels in rows for frame in labels for one in frame.ids})
-    colour = dict(zip(ids, _shades(len(ids)), strict=True))
+    colour = {identity: _shade(place) for place, identity in enumerate(ids)}
     for (name, labels), line in zip(rows, grid, strict=True):
         for index, axes in zip(shown, line, strict=True):
             axes.imshow(frames[index])
@@ -67,7 +73,61 @@ def _boxes(labels: Labels) -> Float[np.ndarray, "object 4"]:
     return np.array([masks.box(one) for one in labels.masks]).reshape(-1, 4)
 
 
-def _shades(count: int) -> list[str]:
-    """So many colours: those of the figures as far as they go, then hues a golden ratio apart, which never repeat."""
-    more = [hsv_to_rgb(index * _GOLDEN % 1, 0.75, 0.85) for index in range(count - len(COLOURS))]
-    return [*COLOURS[:count], *map(to_hex, more)]
+def _shade(place: int) -> str:
+    """The colours of the figures as far as they go, then hues a golden ratio apart, which never repeat."""
+    if place < len(COLOURS):
+        return COLOURS[place]
+    return to_hex(hsv_to_rgb((place - len(COLOURS)) * _GOLDEN % 1, 0.75, 0.85))
+
+
+def paint(
+    image: UInt8[np.ndarray, "height width 3"], labels: Labels, places: Mapping[int, int]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw the labels of one frame over it.
+
+    Args:
+        image: RGB, 0 to 255; is not changed.
+        labels: Boxes, masks or joints, with ids.
+        places: Id -> place in the order of the colours, the same in all frames of a clip.
+
+    Returns:
+        RGB, 0 to 255.
+    """
+    shades = [np.array(to_rgb(_shade(places[int(one)]))) * 255 for one in labels.ids]
+    blended = image.copy()
+    for mask, shade in zip(labels.masks, shades, strict=False):
+        visible = masks.decode(mask)
+        blended[visible] = np.rint(image[visible] * (1 - _OPACITY) + shade * _OPACITY)
+    picture = Image.fromarray(blended)
+    draw = ImageDraw.Draw(picture)
+    unit = max(2, round(max(image.shape[:2]) * _LINE))
+    font = ImageFont.load_default(size=6 * unit)
+    for row, (identity, shade) in enumerate(zip(labels.ids.tolist(), shades, strict=True)):
+        colour = tuple(shade.round().astype(int).tolist())
+        points = labels.keypoints[row] if len(labels.keypoints) else np.zeros((0, 3))
+        for x, y, _ in points[points[:, 2] > 0]:
+            draw.circle((x, y), 2 * unit, fill=colour)
+        place = _extent(labels, row)
+        if place is None:
+            continue
+        left, top, right, bottom = place
+        if len(labels.boxes):
+            draw.rectangle(
+                (left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=unit
+            )
+        corner = (min(max(left, 0.0), image.shape[1] - 2.0), min(max(top, 0.0), image.shape[0] - 2.0))
+        draw.rectangle(draw.textbbox(corner, str(identity), font=font), fill=colour)
+        draw.text(corner, str(identity), fill="white", font=font)
+    return np.asarray(picture)
+
+
+def _extent(labels: Labels, row: int) -> tuple[float, float, float, float] | None:
+    """Box of an object, or around its mask or joints: xyxy, pixels; None where it is not to be seen."""
+    if len(labels.keypoints):
+        seen = labels.keypoints[row][labels.keypoints[row, :, 2] > 0, :2]
+        return (*seen.min(axis=0).tolist(), *seen.max(axis=0).tolist()) if len(seen) else None
+    box = _boxes(labels)[row]
+    if not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+        return None
+    left, top, right, bottom = box.tolist()
+    return left, top, right, bottom

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unibench.datasets.clips import image_files
 from unibench.datasets.exchange.boxes import path
 from unibench.datasets.files import fail, inside
 from unibench.datasets.images import HIGHEST, distinct, read_objects
@@ -48,8 +49,8 @@ def _read(file: Path, clip: Clip) -> Labels:
 
 
 def _stems(clip: Clip) -> Iterator[str]:
-    if clip.files:
-        return (file.stem for file in clip.files)
+    if files := image_files(clip):
+        return (file.stem for file in files)
     return (f"{index:05d}" for index in range(clip.length))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unibench.datasets import posetrack
+from unibench.datasets.clips import image_files
 from unibench.datasets.exchange.boxes import path
 from unibench.datasets.files import inside
 from unibench.records import Clip, Labels
@@ -40,8 +41,9 @@ _PLACES = [KEYPOINTS.index(joint) for joint in posetrack.JOINTS]
 
 def write(folder: Path, clip: Clip, predicted: Sequence[Labels]) -> None:
     """Write the poses of a clip: x, y and score of each keypoint."""
+    files = image_files(clip)
     images = [
-        {"id": index, "file_name": str(clip.files[index]) if clip.files else f"{clip.name}/{index:06d}.jpg"}
+        {"id": index, "file_name": str(files[index]) if files else f"{clip.name}/{index:06d}.jpg"}
         for index in range(clip.length)
     ]
     people = []
