@@ -1,9 +1,9 @@
 """The command line: quick to start, one line for every mistake, boards from stored scores alone."""
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,14 +44,19 @@ def tiny_run(out: Path, *more: str) -> Result:
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert loaded("--help") == "[]"
-    times = []
+    times = []  # of the processor: what else runs here does not count
     for _ in range(5):
-        start = time.perf_counter()
+        start = _of_children()
         command = [sys.executable, "-m", "unibench", "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
+        times.append(_of_children() - start)
         assert "quickstart" in done.stdout
     assert min(times) < 0.4
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_listings_load_no_torch(tmp_path: Path) -> None:

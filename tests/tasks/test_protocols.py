@@ -21,8 +21,11 @@ MOT = FAMILIES["mot"].presets["unitrack"]
 @pytest.mark.parametrize(("family", "preset"), ALL, ids=lambda one: getattr(one, "name", one))
 def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Protocol) -> None:
     assert preset.source
-    if preset.kinds == ("joint",):  # a joint tracker brings its own
-        assert preset.knobs == {}
+    if preset.kinds == (
+        "joint",
+    ):  # a joint tracker brings its own; the frames that it is shown are the protocol's
+        assert set(preset.knobs) <= {"frames"}
+        assert preset.lookahead == preset.knobs.get("frames", 1) // 2
         return
     options = make_options(plugins.resolve(FAMILIES[family].options), preset.knobs)
     knobs = asdict(options)
