@@ -62,6 +62,7 @@ def _show_association(out: Path, run: "RunKey", task: "Task", data: Path | None)
     """Rows of this model under the protocols that leave a cue out, and under this one; then the ceiling."""
     from unibench.evaluation import explain as explaining
     from unibench.results import store
+    from unibench.tasks import registry
 
     same = {
         one.protocol.partition("+")[0]: one
@@ -75,8 +76,6 @@ def _show_association(out: Path, run: "RunKey", task: "Task", data: Path | None)
         value = _percent(scores[same[protocol]]) if protocol in same else "not run"
         click.echo(f"{f'{what} (@{protocol})':<34}{value:>9}")
     click.echo(f"{f'this run (@{run.protocol})':<34}{_percent(scores[run]):>9}")
-    from unibench.tasks import registry
-
     protocol, _, detections = run.protocol.partition("+")
     if protocol in task.family.presets and not task.family.presets[protocol].private:
         exact = registry.find(f"{run.task}@{protocol}", detections or None)

@@ -21,7 +21,7 @@ SQUEEZE = 4
 class DeformableConvolution(nn.Module):
     """A 3x3 convolution whose samples are moved and weighted, then a group norm.
 
-    torchvision's is the same; on a CPU its backward pass takes 6 to 19 times as long as that of `grid_sample`.
+    torchvision's is the same; on a CPU its backward pass takes several times as long as that of `grid_sample`.
     """
 
     def __init__(self, channels: int, *, stride: int) -> None:

@@ -93,7 +93,7 @@ def propagate(
     """
     keys, queries, values = reference.flatten(1), current.flatten(1).T, labels.flatten(1).T
     step = max(1, PAIRS // keys.shape[1])
-    # Block by block, as the whole matrix takes a gigabyte; along rows, as a GPU's soft-max along columns is slow.
+    # Block by block, as the whole matrix takes a gigabyte; along rows, as neighbours in memory are summed faster.
     parts = [(some @ keys).softmax(dim=1) @ values for some in torch.split(queries, step)]
     return torch.cat(parts).T.reshape(len(labels), *current.shape[1:])
 
