@@ -109,6 +109,20 @@ def test_tables_of_relative_positions_are_stretched_about_their_middle(network: 
     torch.testing.assert_close(stretched[len(stretched) // 2], own[len(own) // 2])
 
 
+def test_early_convolutions_give_maps_of_the_same_sizes_and_need_channels_to_halve() -> None:
+    images, sizes = torch.zeros(1, 3, 70, 90), []
+    for early in (False, True):
+        options = replace(TINY.backbone, early_convolutions=early)
+        sizes.append(
+            [one.shape for one in network_of(replace(TINY, backbone=options)).backbone(images).values()]
+        )
+    assert sizes[0] == sizes[1]
+    with pytest.raises(
+        ValueError, match="widths: found 40 channels of the first stage, expected a multiple of 16"
+    ):
+        replace(TINY.backbone, widths=(40, 48, 64, 96))
+
+
 def test_the_paper_s_network_has_the_paper_s_size() -> None:
     config = configs.read("paper", SYSTEM)
     with torch.device("meta"):
@@ -129,12 +143,12 @@ def test_tiny_weights_fit_into_four_megabytes_in_half_precision() -> None:
 
 
 def test_a_backbone_of_timm_begins_a_training(tmp_path: Path) -> None:
-    options = TINY.backbone
+    options = replace(TINY.backbone, early_convolutions=False)
     torch.manual_seed(7)
     made = MultiScaleVitCfg(depths=options.depths, embed_dim=options.widths, num_heads=options.heads)
     published = MultiScaleVit(made, img_size=(options.image, options.image))
     save_file(published.state_dict(), tmp_path / "mvit.safetensors")
-    network = network_of()
+    network = network_of(replace(TINY, backbone=options))
     report = pretrained.start(network, tmp_path / "mvit.safetensors")
     own = {name for name in network.state_dict() if name.startswith("backbone.")}
     assert set(report.transferred) == own

@@ -19,6 +19,8 @@ SIDE = 64
 OBJECTIVES: tuple[Objective, ...] = ("det", "vid", "mot")
 WHOLE = replace(TINY, losses=replace(TINY.losses, fewer_names=0.0))
 """Every batch asks for all of its names."""
+QUERIES = replace(WHOLE, losses=replace(WHOLE.losses, regions=0.0))
+"""Only queries learn."""
 BOXES = [[4.0, 4, 24, 24], [30, 8, 60, 40], [10, 40, 30, 60]]
 
 
@@ -57,7 +59,8 @@ def total(
             given, images=given.images[:, frames], targets=tuple(one[frames] for one in given.targets)
         )
     terms = losses(network, given, config, "any")
-    assert set(terms) == {"soft_token", "contrastive", "distance", "overlap"}
+    beside = {"regions"} if config.losses.regions else set()
+    assert set(terms) == {"soft_token", "contrastive", "distance", "overlap"} | beside
     assert all(term.isfinite() for term in terms.values()), terms
     return torch.stack([*terms.values()]).sum()
 
@@ -220,17 +223,55 @@ def test_batches_teach_with_the_frames_that_they_say() -> None:
 def test_what_is_not_asked_for_is_background() -> None:
     """A batch that asks for one name only has the loss of a batch without the objects of the others."""
     network, given = network_of().eval(), batch([1, 2, 3])
-    fewer = replace(TINY, losses=replace(TINY.losses, fewer_names=1.0))
+    fewer = replace(QUERIES, losses=replace(QUERIES.losses, fewer_names=1.0))
     one = tuple((replace(clip[0], boxes=clip[0].boxes[1:2], ids=clip[0].ids[1:2], classes=torch.tensor([0])),)
                 for clip in given.targets)  # fmt: skip
-    alone = total(network, replace(given, targets=one), "det", TINY.classes[1:2])
+    alone = total(network, replace(given, targets=one), "det", TINY.classes[1:2], QUERIES)
     found = set()
     for seed in range(20):
         torch.manual_seed(seed)
         found.add(round(total(network, given, "det", config=fewer).item(), 3))
     assert round(alone.item(), 3) in found
-    assert round(total(network, given, "det").item(), 3) in found
+    assert round(total(network, given, "det", config=QUERIES).item(), 3) in found
     assert len(found) == 7  # every choice of one, two or three names
+
+
+@pytest.mark.parametrize("teaches", OBJECTIVES)
+def test_a_stage_called_regions_teaches_maps_and_words_but_no_query(teaches: Objective) -> None:
+    network, given = network_of(), batch([1, 2], [1, 2], [1, 2])
+    terms = losses(network, replace(given, objective=teaches, classes=TINY.classes), WHOLE, "regions")
+    assert set(terms) == {"regions"}
+    terms["regions"].backward()
+    learn = {name.split(".")[0] for name, one in network.named_parameters() if one.grad is not None}
+    assert learn == {"backbone", "input_proj", "text", "resizer", "class_embed"}
+
+
+def test_regions_are_told_by_what_lies_in_them() -> None:
+    """Noise in one box changes what is said of that box, if the other lies out of sight of it."""
+    network, words = network_of().eval(), network_of().eval().read(TINY.classes)
+    images = torch.zeros(1, 3, 256, 256)
+    boxes = torch.tensor([[0.06, 0.06, 0.1, 0.1], [0.9, 0.9, 0.1, 0.1]])
+    images[..., :26, :26] = torch.rand(3, 26, 26, generator=torch.Generator().manual_seed(0)) * 255
+    logits = network.name_regions(network.see(images), [boxes], words)
+    assert logits.shape == (4, 2, len(TINY.classes) + 1)
+    assert not torch.allclose(logits[0, 0], logits[0, 1], atol=1e-3)
+    swapped = network.name_regions(network.see(images), [boxes.flip(0)], words)
+    torch.testing.assert_close(swapped, logits.flip(1))
+
+
+def test_of_a_region_that_is_not_asked_for_no_name_is_right() -> None:
+    network = network_of().eval()
+    given = replace(batch([1]), objective="det", classes=("disc", "square"))  # the shape is a disc
+    without = replace(WHOLE, losses=replace(WHOLE.losses, fewer_names=1.0))
+    seen = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        seen.add(round(losses(network, given, without, "regions")["regions"].item(), 4))
+    images = given.images[:, 0]
+    shares = torch.tensor([[(4 + 24) / 2, (4 + 24) / 2, 20, 20]]) / SIDE
+    logits = network.name_regions(network.see(images), [shares] * 2, network.read(["square"]))
+    wanted = -logits.log_softmax(dim=-1)[..., -1].sum().item() / 2  # of two, so that it is the binary one
+    assert round(wanted, 4) in seen
 
 
 def test_data_sets_with_vocabularies_of_their_own_learn_in_one_run() -> None:

@@ -11,6 +11,8 @@ from unibench.joint.layers.deformable_transformer import TransformerOptions
 from unibench.joint.ranges import Channels, Classes, Count, Share, Weight
 from unibench.joint.training.config import TrainOptions
 
+NORMALISED = 8
+"""Groups of the group norms between early convolutions."""
 GROUPS = 32
 """Of the group norms after the input projections."""
 MULTIPLE = 96
@@ -38,8 +40,16 @@ class BackboneOptions:
     """Side of the square images whose relative positions are tabulated; for others the tables are stretched."""
     drop_path: Dropout
     """Of the last block."""
+    early_convolutions: bool
+    """Whether four convolutions of 3 x 3 make the patches, as in Xiao et al., "Early Convolutions Help Transformers See
+    Better" (NeurIPS 2021), in place of one of 7 x 7: then few images teach it."""
 
     def __post_init__(self) -> None:
+        if self.early_convolutions and self.widths[0] % (2 * NORMALISED):
+            raise ValueError(
+                f"widths: found {self.widths[0]} channels of the first stage, expected a multiple of {2 * NORMALISED} "
+                "for early convolutions"
+            )
         for width, heads in zip(self.widths, self.heads, strict=True):
             if width % heads:
                 raise ValueError(f"heads: found {heads}, expected a divisor of {width} channels")
@@ -101,6 +111,11 @@ class LossOptions:
     """Of the boxes' 1 - generalised IoU."""
     false_positives: Share
     """Most false track queries, as a share of the true ones, rounded up."""
+    no_object: Weight
+    """Of a query that stands for no object, in the soft-token loss."""
+    regions: Weight
+    """Of the names of the true boxes' insides, told from the maps alone, before any query; 0: not taught. It is all
+    that a stage called `regions` teaches."""
     fewer_names: Share
     """Of batches whose prompt is a random part of the names, at least one; objects of the others are background. It
     teaches that what is not asked for is no object."""

@@ -19,8 +19,6 @@ from unibench.geometry.box_tensors import corners
 from unibench.joint.hungarian import Pairs
 from unibench.joint.layers.losses import giou_loss
 
-NO_OBJECT_WEIGHT = 0.1
-"""Of a query that stands for no object, in the soft-token loss."""
 TEMPERATURE = 0.07
 """Of the contrastive alignment."""
 
@@ -43,7 +41,10 @@ def token_map(spans: Sequence[tuple[int, int]], count: int) -> Float[Tensor, "cl
 
 
 def soft_token_loss(
-    logits: Float[Tensor, "query token"], tokens: Float[Tensor, "object token"], pairs: Pairs
+    logits: Float[Tensor, "query token"],
+    tokens: Float[Tensor, "object token"],
+    pairs: Pairs,
+    no_object: float = 0.1,
 ) -> Float[Tensor, ""]:
     """Sum the cross-entropy between the tokens that queries are about and those of their objects' names.
 
@@ -51,13 +52,31 @@ def soft_token_loss(
         logits: Before the soft-max; the last one is of no object, which is right for every query without one.
         tokens: Of each object the row of its class in `token_map`.
         pairs: Queries and their objects.
+        no_object: Weight of a query without an object.
     """
     terms = -logits.float().log_softmax(dim=1)
-    weights = torch.full_like(terms[:, 0], NO_OBJECT_WEIGHT).index_fill(0, pairs.queries, 1.0)
+    weights = torch.full_like(terms[:, 0], no_object).index_fill(0, pairs.queries, 1.0)
     goals = torch.zeros_like(terms)
     goals[:, -1] = 1
     goals[pairs.queries] = tokens[pairs.objects].to(goals)
     return (weights * (terms * goals).sum(dim=1)).sum()
+
+
+def region_loss(
+    logits: Float[Tensor, "level object token_or_none"], right: Bool[Tensor, "object token"]
+) -> Float[Tensor, ""]:
+    """Sum the binary cross-entropy of each token: whether it is more likely than "no object".
+
+    A token is told from no object, not from the other tokens, so that it counts alike in every prompt. As in Li et al.,
+    "Grounded Language-Image Pre-training", CVPR 2022, section 3.1, whose focal weights are left out.
+
+    Args:
+        logits: Of each region; the last one is of no object.
+        right: Which tokens are of the name of what lies there.
+    """
+    odds = (logits[..., :-1] - logits[..., -1:]).float()
+    wanted = right.to(odds).expand_as(odds)
+    return F.binary_cross_entropy_with_logits(odds, wanted, reduction="sum")
 
 
 def box_losses(

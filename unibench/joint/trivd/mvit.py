@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from unibench.joint.trivd.config import BackboneOptions
+from unibench.joint.trivd.config import NORMALISED, BackboneOptions
 
 LEVELS = ("c3", "c4", "c5")
 STAGES = [1, 2, 3]
@@ -32,6 +32,8 @@ class Mvit(nn.Module):
         self.body = _Body(
             made, img_size=(options.image, options.image), num_classes=0, drop_path_rate=options.drop_path
         )
+        if options.early_convolutions:
+            self.body.patch_embed.proj = _early_convolutions(options.widths[0])
         self.body.prune_intermediate_layers(STAGES, prune_norm=True)
         self.widths = options.widths[1:]
 
@@ -57,6 +59,19 @@ class Mvit(nn.Module):
                     tables[f"{name}.{axis}"] = stretched
                 sizes[axis] = queries
         return tables
+
+
+def _early_convolutions(width: int) -> nn.Sequential:
+    """From an image to the first stage's patches of 4 x 4 pixels."""
+    half = width // 2
+    layers: list[nn.Module] = []
+    for channels, wider, stride in ((3, half, 2), (half, half, 1), (half, width, 2)):
+        layers += [
+            nn.Conv2d(channels, wider, 3, stride, 1, bias=False),
+            nn.GroupNorm(NORMALISED, wider),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 3, 1, 1))
 
 
 class _Body(MultiScaleVit):

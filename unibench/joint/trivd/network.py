@@ -15,7 +15,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import roi_align
 
+from unibench.geometry.box_tensors import corners
 from unibench.joint.layers.deformable_transformer import DeformableTransformer, Level, TrackQueries
 from unibench.joint.layers.dyhead import DyConv, TemporalMean
 from unibench.joint.layers.resnet_fpn import normalise
@@ -24,6 +26,8 @@ from unibench.joint.trivd.config import FRAMES, GROUPS, TextOptions, TrivdConfig
 from unibench.joint.trivd.mvit import Mvit
 from unibench.joint.trivd.text import NameEncoder, Prompt, TextEncoder, load_encoder
 
+CELLS = 4
+"""Rows and columns of samples whose mean is a region."""
 Maps = tuple[Float[Tensor, "batch dim _h _w"], ...]
 """Of an image, or of a clip around it; fine to coarse."""
 
@@ -111,13 +115,25 @@ class Trivd(nn.Module):
 
         All frames of a clip count alike: the maps are those of the frame around which it lies.
         """
-        batch = len(clips)
-        maps = list(self.backbone(normalise(clips.flatten(0, 1).float())).values())
-        levels = [project(one) for project, one in zip(self.input_proj, [*maps, maps[-1]], strict=True)]
+        return self.attend(self.see(clips.flatten(0, 1)), len(clips))
+
+    def see(self, images: Float[Tensor, "image 3 height width"] | UInt8[Tensor, "..."]) -> Maps:
+        """Map each image by itself, RGB 0 to 255."""
+        maps = list(self.backbone(normalise(images.float())).values())
+        return tuple(project(one) for project, one in zip(self.input_proj, [*maps, maps[-1]], strict=True))
+
+    def attend(self, maps: Maps, clips: int) -> Maps:
+        """Bring together the levels of each frame, then the frames of each clip.
+
+        Args:
+            maps: From `see`, of all frames of all clips.
+            clips: How many there are.
+        """
+        levels = list(maps)
         for block in self.dyhead:
             levels = block(levels)
         return tuple(
-            mean(one.unflatten(0, (batch, -1))) for mean, one in zip(self.temporal, levels, strict=True)
+            mean(one.unflatten(0, (clips, -1))) for mean, one in zip(self.temporal, levels, strict=True)
         )
 
     def forward(
@@ -133,15 +149,42 @@ class Trivd(nn.Module):
         """
         frames = [_levels(maps, time) for time, maps in enumerate((previous, current))]
         found = self.transformer(frames, self.query_embed.weight, tracks)
-        about = torch.stack([say(one) for say, one in zip(self.class_embed, found.hidden, strict=True)])
-        likeness = about[..., :-1] @ words.tokens.T / math.sqrt(words.tokens.shape[1])
         return Outputs(
-            logits=torch.cat([likeness, about[..., -1:]], dim=-1),
+            logits=torch.stack(
+                [_name(say(one), words) for say, one in zip(self.class_embed, found.hidden, strict=True)]
+            ),
             boxes=found.boxes,
             contrast=F.normalize(self.contrastive_align_projection_image(found.hidden), dim=-1),
             hidden=found.hidden[-1],
             words=words,
         )
+
+    def name_regions(
+        self, maps: Maps, boxes: Sequence[Float[Tensor, "_object 4"]], words: Words
+    ) -> Float[Tensor, "level object token_or_none"]:
+        """Say what lies in boxes by the mean of each map over them, as the decoder's last layer says it of a query.
+
+        Args:
+            maps: From `see`.
+            boxes: Of each image: centre, width, height, as shares of the canvas's sides.
+            words: What may lie there.
+
+        Returns:
+            Logits as in `Outputs`, of the objects of all images one after the other.
+        """
+        level_logits = []
+        for one in maps:
+            sides = one.new_tensor([one.shape[3], one.shape[2]] * 2)
+            regions = [corners(some) * sides for some in boxes]
+            inside = roi_align(one, regions, CELLS, sampling_ratio=2, aligned=True).mean(dim=(2, 3))
+            level_logits.append(_name(self.class_embed[-1](inside), words))
+        return torch.stack(level_logits)
+
+
+def _name(about: Float[Tensor, "... dim_and_none"], words: Words) -> Float[Tensor, "... token_or_none"]:
+    """Likeness to each token of the prompt and, last, to none."""
+    likeness = about[..., :-1] @ words.tokens.T / math.sqrt(words.tokens.shape[1])
+    return torch.cat([likeness, about[..., -1:]], dim=-1)
 
 
 def _projection(channels: int, dim: int, *, kernel: int) -> nn.Sequential:

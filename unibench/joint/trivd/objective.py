@@ -19,8 +19,19 @@ from unibench.joint.hungarian import FREE, NOTHING, Pairs, assign, costs, match,
 from unibench.joint.layers.deformable_transformer import TrackQueries
 from unibench.joint.system import UNKNOWN, Batch, Targets
 from unibench.joint.trivd.config import LossOptions, TrivdConfig
-from unibench.joint.trivd.loss import box_losses, contrastive_loss, soft_token_loss, token_map
-from unibench.joint.trivd.network import Outputs, Trivd
+from unibench.joint.trivd.loss import (
+    box_losses,
+    contrastive_loss,
+    region_loss,
+    soft_token_loss,
+    token_map,
+)
+from unibench.joint.trivd.network import Maps, Outputs, Trivd, Words
+
+REGIONS = "regions"
+"""Name of a stage that teaches the maps alone, as a backbone learns to classify before a detector is built on it."""
+NOT_ASKED = -1
+"""Class of an object whose name is not in the prompt."""
 
 
 def losses(network: Trivd, batch: Batch, config: TrivdConfig, stage: str) -> dict[str, Tensor]:
@@ -32,23 +43,38 @@ def losses(network: Trivd, batch: Batch, config: TrivdConfig, stage: str) -> dic
             counts; `mot`: clips whose first two frames count. The objects of the first are found again in the second,
             and new ones are found there.
         config: Holds the weights.
-        stage: Of no effect.
+        stage: In one called `regions` no query takes part.
     """
     names = batch.classes or config.classes
     chosen = _some(len(names), config.losses.fewer_names)
     words = network.read([names[row] for row in chosen])
-    truth = [tuple(_in_shares(_of(one, chosen, len(names)), batch) for one in clip) for clip in batch.targets]
+    everything = [
+        tuple(_in_shares(_renumbered(one, chosen), batch) for one in clip) for clip in batch.targets
+    ]
+    truth = [tuple(_asked_for(one) for one in clip) for clip in everything]
     if batch.objective in ("det", "vid"):
-        middle = batch.images.shape[1] // 2
-        maps = network.look(batch.images)
-        return _terms(network(maps, maps, words), [clip[middle] for clip in truth], None, config.losses)
+        clips, time = batch.images.shape[:2]
+        middle = time // 2
+        seen = network.see(batch.images.flatten(0, 1))
+        frame = tuple(one.unflatten(0, (clips, time))[:, middle] for one in seen)
+        regions = _regions(network, frame, words, [clip[middle] for clip in everything], config.losses)
+        if stage == REGIONS:
+            return regions
+        maps = network.attend(seen, clips)
+        outputs = network(maps, maps, words)
+        return _terms(outputs, [clip[middle] for clip in truth], None, config.losses) | regions
+    seen = network.see(batch.images[:, 1])
+    regions = _regions(network, seen, words, [clip[1] for clip in everything], config.losses)
+    if stage == REGIONS:
+        return regions
+    current = network.attend(seen, len(batch.images))
     first, second = ([clip[time] for clip in truth] for time in (0, 1))
     with torch.no_grad():
         previous = network.look(batch.images[:, :1])
-        seen = network(previous, previous, words)
-        tracks, fixed = track_queries(seen, first, second, config.losses.false_positives)
-    current = network.look(batch.images[:, 1:2])
-    return _terms(network(previous, current, words, tracks), second, fixed, config.losses)
+        tracks, fixed = track_queries(
+            network(previous, previous, words), first, second, config.losses.false_positives
+        )
+    return _terms(network(previous, current, words, tracks), second, fixed, config.losses) | regions
 
 
 def _some(names: int, share: float) -> list[int]:
@@ -58,13 +84,30 @@ def _some(names: int, share: float) -> list[int]:
     return sorted(torch.randperm(names)[: 1 + _random(names)].tolist())
 
 
-def _of(targets: Targets, chosen: Sequence[int], names: int) -> Targets:
-    """The objects of some classes, counted anew."""
-    number = torch.full((names,), -1, device=targets.classes.device)
-    number[chosen] = torch.arange(len(chosen), device=number.device)
-    classes = number[targets.classes]
-    kept = classes >= 0
-    return replace(targets, boxes=targets.boxes[kept], classes=classes[kept], ids=targets.ids[kept])
+def _renumbered(targets: Targets, chosen: Sequence[int]) -> Targets:
+    """The same objects; a class is its row among those chosen, or `NOT_ASKED`."""
+    asked = targets.classes[:, None] == torch.tensor(chosen, device=targets.classes.device)
+    classes = torch.where(asked.any(dim=1), asked.int().argmax(dim=1), NOT_ASKED)
+    return replace(targets, classes=classes)
+
+
+def _asked_for(targets: Targets) -> Targets:
+    """The objects of the classes that are asked for."""
+    kept = targets.classes != NOT_ASKED
+    return replace(targets, boxes=targets.boxes[kept], classes=targets.classes[kept], ids=targets.ids[kept])
+
+
+def _regions(
+    network: Trivd, maps: Maps, words: Words, truth: Sequence[Targets], options: LossOptions
+) -> dict[str, Tensor]:
+    """The names of true boxes by the maps alone; of what is not asked for, no name is right."""
+    if options.regions == 0:
+        return {}
+    logits = network.name_regions(maps, [one.boxes for one in truth], words)
+    goals = token_map(words.prompt.spans, logits.shape[-1]).to(logits.device)[:, :-1] > 0
+    goals = torch.cat([goals, torch.zeros_like(goals[:1])])  # the last row is NOT_ASKED's
+    right = goals[torch.cat([one.classes for one in truth])]
+    return {"regions": options.regions * region_loss(logits, right) / max(1, len(right))}
 
 
 def track_queries(
@@ -144,7 +187,7 @@ def _terms(
     pairs = _match(outputs, boxes, tokens, [len(one.boxes) for one in truth], fixed)
     distance, overlap = box_losses(outputs.boxes.flatten(0, 2), boxes, pairs)
     sums = {
-        "soft_token": soft_token_loss(outputs.logits.flatten(0, 2), tokens, pairs),
+        "soft_token": soft_token_loss(outputs.logits.flatten(0, 2), tokens, pairs, options.no_object),
         "contrastive": contrastive_loss(
             outputs.contrast.flatten(0, 1), outputs.words.contrast, tokens[:, :-1] > 0, pairs
         ),
