@@ -148,10 +148,10 @@ def sections(device: str, sizes: Sizes) -> list[Section]:
     return [
         Section("Ceilings of the device", ("what", "figure", "unit"), 8, partial(_ceilings, device, sizes),
                 "One of 8192 x 8192 x 8192, on random numbers; a copy counts bytes read and written."),
-        Section("Whole runs", ("run", *gpu_runs.COLUMNS[1:]), 60, partial(gpu_runs.rows, sizes.runs, device),
+        Section("Whole runs", ("run", *gpu_runs.COLUMNS[1:]), 150, partial(gpu_runs.rows, sizes.runs, device),
                 gpu_runs.NOTE),
         Section("Joint trackers", ("system, config, task", "canvas", "parameters, M", "ms a frame", "frames a second",
-                                   "slowest, ms", "objects a frame", "peak, MiB"), 32, partial(_joint, device, sizes),
+                                   "slowest, ms", "objects a frame", "peak, MiB"), 110, partial(_joint, device, sizes),
                 "Random parameters, frames of noise at the size of the config: median of frames after some that warm "
                 "up, decoding left out. A network that finds no object leaves its association idle. float16 is torch's "
                 "autocast around the tracker. TrIVD has its small text encoder."),

@@ -243,7 +243,7 @@ def test_a_stage_called_regions_teaches_maps_and_words_but_no_query(teaches: Obj
     assert set(terms) == {"regions"}
     terms["regions"].backward()
     learn = {name.split(".")[0] for name, one in network.named_parameters() if one.grad is not None}
-    assert learn == {"backbone", "input_proj", "text", "resizer", "class_embed"}
+    assert learn == {"backbone", "input_proj", "text", "resizer", "class_embed", "region_embed"}
 
 
 def test_regions_are_told_by_what_lies_in_them() -> None:

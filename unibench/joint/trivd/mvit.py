@@ -33,7 +33,7 @@ class Mvit(nn.Module):
             made, img_size=(options.image, options.image), num_classes=0, drop_path_rate=options.drop_path
         )
         if options.early_convolutions:
-            self.body.patch_embed.proj = _early_convolutions(options.widths[0])
+            self.body.patch_embed.register_module("proj", _early_convolutions(options.widths[0]))
         self.body.prune_intermediate_layers(STAGES, prune_norm=True)
         self.widths = options.widths[1:]
 

@@ -26,8 +26,8 @@ from unibench.joint.trivd.config import FRAMES, GROUPS, TextOptions, TrivdConfig
 from unibench.joint.trivd.mvit import Mvit
 from unibench.joint.trivd.text import NameEncoder, Prompt, TextEncoder, load_encoder
 
-CELLS = 4
-"""Rows and columns of samples whose mean is a region."""
+CELLS = 3
+"""Rows and columns of what is taken of a map inside a box."""
 Maps = tuple[Float[Tensor, "batch dim _h _w"], ...]
 """Of an image, or of a clip around it; fine to coarse."""
 
@@ -97,6 +97,7 @@ class Trivd(nn.Module):
         self.text = _encoder(config.text)
         self.resizer = Resizer(self.text.width, dim, config.text.dropout)
         self.class_embed = nn.ModuleList(nn.Linear(dim, dim + 1) for _ in range(layers))
+        self.region_embed = nn.Linear(CELLS * CELLS * dim, dim)
         self.contrastive_align_projection_image = nn.Linear(dim, options.contrast)
         self.contrastive_align_projection_text = nn.Linear(dim, options.contrast)
 
@@ -133,7 +134,7 @@ class Trivd(nn.Module):
         for block in self.dyhead:
             levels = block(levels)
         return tuple(
-            mean(one.unflatten(0, (clips, -1))) for mean, one in zip(self.temporal, levels, strict=True)
+            mean(one.view(clips, -1, *one.shape[1:])) for mean, one in zip(self.temporal, levels, strict=True)
         )
 
     def forward(
@@ -162,7 +163,7 @@ class Trivd(nn.Module):
     def name_regions(
         self, maps: Maps, boxes: Sequence[Float[Tensor, "_object 4"]], words: Words
     ) -> Float[Tensor, "level object token_or_none"]:
-        """Say what lies in boxes by the mean of each map over them, as the decoder's last layer says it of a query.
+        """Say what lies in boxes by each map alone, as the decoder's last layer says it of a query.
 
         Args:
             maps: From `see`.
@@ -176,8 +177,8 @@ class Trivd(nn.Module):
         for one in maps:
             sides = one.new_tensor([one.shape[3], one.shape[2]] * 2)
             regions = [corners(some) * sides for some in boxes]
-            inside = roi_align(one, regions, CELLS, sampling_ratio=2, aligned=True).mean(dim=(2, 3))
-            level_logits.append(_name(self.class_embed[-1](inside), words))
+            inside = roi_align(one, regions, CELLS, sampling_ratio=2, aligned=True).flatten(1)
+            level_logits.append(_name(self.class_embed[-1](self.region_embed(inside)), words))
         return torch.stack(level_logits)
 
 

@@ -53,14 +53,14 @@ def losses(network: Trivd, batch: Batch, config: TrivdConfig, stage: str) -> dic
     ]
     truth = [tuple(_asked_for(one) for one in clip) for clip in everything]
     if batch.objective in ("det", "vid"):
-        clips, time = batch.images.shape[:2]
+        time = batch.images.shape[1]
         middle = time // 2
         seen = network.see(batch.images.flatten(0, 1))
-        frame = tuple(one.unflatten(0, (clips, time))[:, middle] for one in seen)
+        frame = tuple(one[middle::time] for one in seen)
         regions = _regions(network, frame, words, [clip[middle] for clip in everything], config.losses)
         if stage == REGIONS:
             return regions
-        maps = network.attend(seen, clips)
+        maps = network.attend(seen, len(batch.images))
         outputs = network(maps, maps, words)
         return _terms(outputs, [clip[middle] for clip in truth], None, config.losses) | regions
     seen = network.see(batch.images[:, 1])
