@@ -1,20 +1,19 @@
 """The batches of a training's steps, in order, on the device."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
-from itertools import islice
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
+from unibench.errors import UnibenchError
 from unibench.joint.data import sampling
 from unibench.joint.system import Batch, Targets, TrainingSet
 
-THREADS = 8
-"""At most so many prefetch batches for a GPU."""
+WORKERS = 8
+"""At most so many processes prefetch batches for a GPU: threads would take Python's lock from the step itself."""
 
 
 def batches(  # noqa: PLR0913 - what a batch is, and its place in the training
@@ -28,7 +27,7 @@ def batches(  # noqa: PLR0913 - what a batch is, and its place in the training
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[Batch]:
-    """Give this process's batches in order; for a GPU they are prefetched in threads.
+    """Give this process's batches in order; for a GPU they are prefetched by other processes.
 
     Args:
         training_sets: What to learn from.
@@ -51,25 +50,49 @@ def batches(  # noqa: PLR0913 - what a batch is, and its place in the training
 
     if device.type == "cpu":
         return map(make, steps)
-    threads = max(1, min(THREADS, (os.cpu_count() or 1) // world_size))
-    return (_moved(batch, device) for batch in prefetch(make, steps, threads))
+    workers = max(1, min(WORKERS, (os.cpu_count() or 1) // world_size - 1))
+    return (_moved(batch, device) for batch in prefetch(make, steps, workers))
 
 
-def prefetch(make: Callable[[int], Batch], steps: range, threads: int) -> Iterator[Batch]:
-    """Make batches in threads, at most two a thread before they are needed, and give them in order.
+def prefetch(make: Callable[[int], Batch], steps: range, workers: int) -> Iterator[Batch]:
+    """Make batches in processes, at most two a process before they are needed, and give them in order.
 
     Args:
         make: Step -> its batch; a function of nothing else.
         steps: The steps to be done.
-        threads: How many work at once.
+        workers: How many work at once.
+
+    Raises:
+        UnibenchError: What `make` raises of this kind, as it is.
     """
-    todo = iter(steps)
-    with ThreadPoolExecutor(threads) as pool:
-        made = deque(pool.submit(make, step) for step in islice(todo, 2 * threads))
-        while made:
-            batch = made.popleft().result()
-            made.extend(pool.submit(make, step) for step in islice(todo, 1))
-            yield batch
+    loader: DataLoader[Batch | UnibenchError] = DataLoader(
+        _Steps(make, steps),
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context="fork",
+        generator=torch.Generator(),  # torch's global one would be drawn from
+    )
+    for made in loader:
+        if isinstance(made, UnibenchError):
+            raise made
+        yield made
+
+
+@dataclass(frozen=True)
+class _Steps(Dataset[Batch | UnibenchError]):
+    """Batches by their place in a range of steps. An error is handed over: the loader would wrap it in a traceback."""
+
+    make: Callable[[int], Batch]
+    steps: range
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, place: int) -> Batch | UnibenchError:
+        try:
+            return self.make(self.steps[place])
+        except UnibenchError as error:
+            return error
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
