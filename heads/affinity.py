@@ -20,7 +20,7 @@ TILE = 12
 """Side in cells of the square of queries that share one product: larger wastes products, smaller wastes calls."""
 WHOLE_TILE = 16
 """The same where every key is seen, so that no product is wasted; larger takes more memory."""
-LARGE_TILE = 32
+LARGE_TILE = 64
 """The same where calls cost more than products: off the CPU."""
 
 _INSIDE: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = {
