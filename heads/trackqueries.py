@@ -61,7 +61,7 @@ def _nothing() -> Tracks:
 
 
 @dataclass(frozen=True, eq=False)
-class TrackQueries:
+class TrackQueryState:
     """The tracker between two frames. `step` returns the one after the next frame."""
 
     options: TrackQueryOptions = TrackQueryOptions()
@@ -83,7 +83,7 @@ class TrackQueries:
         classes: Int[np.ndarray, " query"],
         embeddings: Float[np.ndarray, "query dim"],
         public: Float[np.ndarray, "public 4"] | None = None,
-    ) -> tuple["TrackQueries", Int[np.ndarray, " query"]]:
+    ) -> tuple["TrackQueryState", Int[np.ndarray, " query"]]:
         """Read the answers to the queries of the next frame: first the tracks in the order of `asked`, then the others.
 
         Args:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from heads.trackqueries import TrackQueries, TrackQueryOptions
+from heads.trackqueries import TrackQueryOptions, TrackQueryState
 
 DEFAULT = TrackQueryOptions()
 
@@ -12,7 +12,7 @@ def play(frames, options=DEFAULT):
     A frame is the answers to the tracks (score, or (x, score), or (x, score, class)), those to the object queries, and
     perhaps public boxes by their x. A track's box stays where it was unless x is said.
     """
-    tracker, ids = TrackQueries(options), []
+    tracker, ids = TrackQueryState(options), []
     for tracks, objects, *public in frames:
         assert len(tracks) == len(tracker.asked.ids)
         places = tracker.asked.boxes[:, 0].tolist() + [0.0] * len(objects)
@@ -37,7 +37,7 @@ def boxed(x):
 
 
 def test_trackformers_code_gives_the_same_ids_in_the_same_frames(gold):
-    case, tracker, rows = np.load(gold / "joint_parts/trackformer_tracker.npz"), TrackQueries(), []
+    case, tracker, rows = np.load(gold / "joint_parts/trackformer_tracker.npz"), TrackQueryState(), []
     asked = [*case["track_queries"], None]
     for frame, scores in enumerate(case["scores"]):
         count = int(case["track_queries"][frame] + case["object_queries"])
@@ -139,7 +139,7 @@ def test_a_track_goes_on_without_a_public_box():
 
 
 def test_a_lost_track_with_an_empty_box_is_not_asked_for():
-    tracker, one = TrackQueries(), np.ones(1)
+    tracker, one = TrackQueryState(), np.ones(1)
     line = np.array([[5.0, 0, 5, 10]])
     tracker, _ = tracker.step(line, one, np.zeros(1, np.int64), np.zeros((1, 2)))
     assert tracker.asked.ids.tolist() == [1]
@@ -166,4 +166,4 @@ def test_answers_that_do_not_fit_are_refused():
         tracker.step(np.zeros((1, 4)), np.zeros(1), none, np.zeros((1, 3)))
     for box, score in ((np.nan, 1.0), (np.inf, 1.0), (0.0, np.nan)):
         with pytest.raises(ValueError, match=r"^trackqueries: a box or a score is not finite"):
-            TrackQueries().step(np.full((1, 4), box), np.array([score]), none, np.zeros((1, 3)))
+            TrackQueryState().step(np.full((1, 4), box), np.array([score]), none, np.zeros((1, 3)))

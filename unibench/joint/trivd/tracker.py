@@ -84,7 +84,7 @@ def track(network: Trivd, config: TrivdConfig, clip: Clip, task: Task) -> Iterat
     names, numbers = vocabulary(config.classes, clip)
     with torch.inference_mode():
         words = network.read(names)
-    state, before = trackqueries.TrackQueries(config.tracking), None
+    state, before = trackqueries.TrackQueryState(config.tracking), None
     for frame in clip.frames():
         state, before, labels = _step(network, config.view, words, state, before, frame, private=private)
         yield Labels(
@@ -113,12 +113,12 @@ def _step(
     network: Trivd,
     view: ViewOptions,
     words: Words,
-    state: trackqueries.TrackQueries,
+    state: trackqueries.TrackQueryState,
     before: Maps | None,
     frame: Frame,
     *,
     private: bool,
-) -> tuple[trackqueries.TrackQueries, Maps, Labels]:
+) -> tuple[trackqueries.TrackQueryState, Maps, Labels]:
     """Ask all queries in the next frame, which is its own previous one if it is the first.
 
     Returns:
