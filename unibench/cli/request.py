@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("-m", "--model", "models", multiple=True,
-                 help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Repeatable."),
+                 help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Or a library's model: "
+                      "timm:NAME, torchvision:NAME, hf-hub:OWNER/NAME, hf:OWNER/NAME, ./FOLDER. Repeatable."),
     click.option("-t", "--task", "tasks", multiple=True, required=True,
                  help="Task, task@protocol, or a pattern: '*/synthetic', 'vos/davis2016@*'. Repeatable."),
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
@@ -90,10 +91,17 @@ def select(
 
 
 def find_cards(names: Iterable[str]) -> "list[Card]":
-    """Look up cards by names, patterns or files."""
+    """Look up cards by names, patterns or files; those of a library's models are derived, and it is said if a card of
+    the zoo is of the same weights.
+    """
     from unibench.models import cards
 
-    return [cards.find(name) for name in expand("model card", names, cards.paths(), "unibench models")]
+    found = []
+    for name in expand("model card", names, cards.paths(), "unibench models"):
+        found.append(card := cards.find(name))
+        if cards.is_by_name(name) and not name.endswith(".toml") and not card.derived_from:
+            click.echo(f"{name}: the card {card.name} of the zoo is of these weights, and is used", err=True)
+    return found
 
 
 def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Commands that score models."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     click.option("--allow-random", multiple=True, metavar="PATTERN",
                  help="Backbone tensors that may stay random where the checkpoint lacks them ('conv1.*'); rows say so. "
                       "Repeatable."),
-    click.option("--save-card", metavar="NAME", help="Keep that model as model_cards/NAME.toml."),
+    click.option("--save-card", metavar="NAME",
+                 help="Keep that model, or the one of a library that -m names, as model_cards/NAME.toml."),
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
@@ -64,16 +66,33 @@ def run(
 
     if checkpoint and weights_path and weights_path.is_file():
         raise OneLine(f"--weights {weights_path}: the weights are those of --checkpoint; leave --weights out")
-    asked = checkpoint or arch or like or allow_random or save_card is not None
+    asked = checkpoint or arch or like or allow_random or (save_card is not None and not models)
     drafted = _draft(checkpoint, arch, like, allow_random, save_card) if asked else []
     chosen = select(
         models, tasks, layers, detections, dtype, compiled=compiled, classes=classes, drafted=drafted
     )
+    _show_derived(chosen.cards, None if asked else save_card)
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),
         features=FeatureCache(cache.resolve(), budget) if cache else None, keep_predictions=keep_predictions,
     )  # fmt: skip
+
+
+def _show_derived(chosen: "Sequence[Card]", name: str | None) -> None:
+    """Print the cards that were derived from a library, and save the one that is to be kept under a name."""
+    from unibench.cli import progress
+    from unibench.models import draft_card
+
+    derived = [card for card in chosen if card.derived_from]
+    for card in derived:
+        progress.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
+    if name is None:
+        return
+    if len(derived) != 1:
+        raise OneLine(f"--save-card {name}: {len(derived)} cards were derived, expected one; name one model of a "
+                      "library with -m, or give --checkpoint")  # fmt: skip
+    progress.say(f"card written: {draft_card.save(replace(derived[0], name=name))}")
 
 
 def _draft(

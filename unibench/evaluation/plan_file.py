@@ -32,7 +32,8 @@ class PlannedModel:
     hash: str
     """Of its card and weights."""
     card: str = ""
-    """The card's file, where it was given by its path; empty: a node finds the card by the name."""
+    """The card's file, where it was given by its path, or the name in a library from which it is derived; empty: a node
+    finds the card by the name."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def make(
         Plan(
             format=FORMAT,
             models=tuple(
-                PlannedModel(name, fingerprint, str(card.path or ""))
+                PlannedModel(name, fingerprint, card.derived_from or str(card.path or ""))
                 for (name, fingerprint), card in cards.items()
             ),
             tasks=tuple(_planned(unit.task, unit.root) for unit in tasks.values()),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unibench import plugins
 from unibench.errors import CardError, FeaturesError, UnibenchError, UnknownNameError
-from unibench.models import maps, weights
+from unibench.models import maps, names, transformers_models, weights
 from unibench.models.cards import Card, Preprocessing
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
@@ -104,10 +104,11 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
         raise UnknownNameError("loader", card.architecture.loader, LOADERS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(card.weights.seed)
-        module = _construct(card)
+        module = construct(card)
     report = None
     if path is not None:
-        report = weights.fit_file(module, path, card.weights, card.architecture.head)
+        translate = LOADERS[card.architecture.loader].translator(module)
+        report = weights.fit_file(module, path, card.weights, card.architecture.head, translate)
     _set_strides(card, module)
     _set_padding(card, module)
     return module.eval().requires_grad_(False), report
@@ -227,7 +228,12 @@ def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.nda
     return prepare
 
 
-def _construct(card: Card) -> nn.Module:
+def construct(card: Card) -> nn.Module:
+    """Build a card's network as its library does, with random weights.
+
+    Raises:
+        UnibenchError: The library does not know it, or cannot build it.
+    """
     try:
         return LOADERS[card.architecture.loader].construct(card)
     except UnibenchError:
@@ -271,6 +277,8 @@ class Loader:
 
     construct: Callable[[Card], nn.Module]
     extract: Callable[[Card, nn.Module], Network]
+    translator: Callable[[nn.Module], weights.Translate] = lambda network: names.translate
+    """Network -> what gives tensors of a file its names for them."""
 
 
 def _keywords(card: Card) -> dict[str, Any]:
@@ -389,4 +397,7 @@ LOADERS: dict[str, Loader] = {
     "torchvision": Loader(_construct_torchvision, _extract_nodes),
     "timm": Loader(_construct_timm, _extract_intermediates),
     "python": Loader(_construct_python, _extract_returned),
+    "transformers": Loader(
+        transformers_models.construct, transformers_models.extract, transformers_models.translator
+    ),
 }
