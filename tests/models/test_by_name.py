@@ -17,6 +17,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 from timm.models import save_for_hf
 from torch import nn
+from torchvision.models import convnext
 
 from unibench import models
 from unibench.cli import main
@@ -336,12 +337,29 @@ def centre_of(network: nn.Module, node: str, stride: int) -> float:
     return float((columns * torch.arange(448)).sum() / columns.sum()) - stride * middle
 
 
-@pytest.mark.parametrize(
-    "arch", ["resnet18", "convnext_tiny", "vgg11", "densenet121", "googlenet", "shufflenet_v2_x0_5"]
-)
-def test_offsets_are_those_of_the_network(arch: str) -> None:
-    options = {"init_weights": False} if arch == "googlenet" else {}
-    network = torchvision.models.get_model(arch, **options).eval()
+def small_vgg() -> nn.Module:
+    """Convolutions, activations and pools in one row."""
+    inner = [one for _ in range(4) for one in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))]
+    return nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), *inner))
+
+
+def small_convnext() -> nn.Module:
+    widths = [(8, 16), (16, 24), (24, 32), (32, None)]
+    return torchvision.models.ConvNeXt([convnext.CNBlockConfig(*width, 1) for width in widths], num_classes=2)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "resnet": lambda: torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1]),
+    "convnext": small_convnext,
+    "vgg": small_vgg,
+    "densenet": lambda: torchvision.models.DenseNet(4, (2, 2, 2, 2), 8),
+    "googlenet": lambda: torchvision.models.googlenet(init_weights=False),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_offsets_are_those_of_the_network(name: str) -> None:
+    network = NETWORKS[name]().eval()
     layers = survey.take(network, network).layers
     measured = [centre_of(network, str(one.node), one.stride) for one in layers.values()]
     assert measured == pytest.approx([one.offset for one in layers.values()], abs=0.05)

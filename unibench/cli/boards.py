@@ -120,6 +120,16 @@ def plot_correlation(out: Path, published: bool) -> None:
     _plot(out, correlation.write, "6" if published else "")
 
 
+@plot.command("series")
+@OUT
+def plot_series(out: Path) -> None:
+    """Write series.svg, series.png and series.csv: score against epoch, of the checkpoints of a training."""
+    from unibench.cli import tables
+    from unibench.report import boards, series, stored
+
+    tables.show_paths(series.write(boards.arrange(stored.scores(out), out=out), out))
+
+
 def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables

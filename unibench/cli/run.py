@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     click.option("--cache", type=DIRECTORY, metavar="DIR",
                  help="Keep feature maps there, as float16, and run no network for those that are there."),
     BUDGET,
-    click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch or --like."),
+    click.option("--checkpoint", type=ANY_PATH,
+                 help="Weights of a model without a card; needs --arch or --like. A pattern ('ckpt-*.pth') names a "
+                      "series of one training, see: unibench plot series."),
     click.option("--arch", help="Its architecture, as torchvision or timm name it."),
     click.option("--like", metavar="CARD", help="A model of the same training: architecture, preprocessing and layers "
                                                 "are its card's."),
@@ -107,13 +109,23 @@ def _draft(
 
     if not checkpoint or not (arch or like):
         raise OneLine("--checkpoint goes with --arch or --like; give both")
-    card, report = draft_card.draft(
-        checkpoint, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
-    )
-    progress.say(f"{card.name}: {report}")
+    moments = draft_card.find_series(checkpoint)
+    if moments and name is not None:
+        raise OneLine(
+            f"--save-card {name}: --checkpoint {checkpoint} names a series, expected one file; name one"
+        )
+    drafted = []
+    for path, series in moments or [(checkpoint, None)]:
+        card, report = draft_card.draft(
+            path, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
+        )
+        progress.say(
+            f"{card.name}: {report}" + (f"; epoch {series.epoch:g} of {series.name}" if series else "")
+        )
+        drafted.append(replace(card, path=path.resolve(), series=series))  # its weights lie there
     if name is not None:
-        progress.say(f"card written: {draft_card.save(card)}")
-    return [replace(card, path=checkpoint.resolve())]  # its weights lie there
+        progress.say(f"card written: {draft_card.save(drafted[0])}")
+    return drafted
 
 
 @click.command()

@@ -125,13 +125,13 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
 
 
 def keep_cards(units: Sequence[Unit], out: Path) -> None:
-    """Store the cards that were derived from a library beside the results of their models.
+    """Store cards that stand in no file beside the results of their models: of a library, or of a series.
 
     Raises:
         OutputError: A card cannot be written.
     """
     for (name, fingerprint), card in {unit.model: unit.card for unit in units}.items():
-        if card.derived_from:
+        if card.derived_from or card.series:
             draft_card.write(card, store.card_file(out, name, fingerprint))
 
 

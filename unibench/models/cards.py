@@ -23,6 +23,7 @@ JOINT = "joint"
 """The one layer of a joint tracker, as results call it; and the loader of its card."""
 FROZEN_ONLY = (
     "default_layer", "preprocessing", "layers", "imagenet_top1", "reference",
+    "series",
     "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
     "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename", "weights.allow_random",
 )  # fmt: skip
@@ -163,6 +164,16 @@ class External:
 
 
 @dataclass(frozen=True)
+class Series:
+    """Of which training a checkpoint is a moment."""
+
+    name: str
+    """The training's: checkpoints of one name are one line of `plot series`."""
+    epoch: float
+    """When it was written; or the iteration, as its file's name counts."""
+
+
+@dataclass(frozen=True)
 class Card:
     """Everything that unibench knows of one model; `name` is the file's name."""
 
@@ -182,6 +193,8 @@ class Card:
     """Linear-probe (or supervised) top-1 accuracy on ImageNet-1k, a fraction."""
     reference: bool = False
     """The supervised reference that a radar plot draws in grey."""
+    series: Series | None = None
+    """Where the model is one of several checkpoints of a training."""
     aliases: tuple[str, ...] = ()
     """Other names that find the card."""
     released: str = ""

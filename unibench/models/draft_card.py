@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from unibench.errors import CardError, OutputError, UnknownNameError, WeightsError
-from unibench.models import cards, checkpoints, frozen, weights
-from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Weights
+from unibench.models import cards, checkpoints, fetch, frozen, weights
+from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Series, Weights
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
 from unibench.results.atomic import replace_file
@@ -284,6 +284,43 @@ def _patch_stems() -> tuple[type, ...]:
     from timm.models import ConvNeXt
 
     return (ConvNeXt,)
+
+
+def find_series(pattern: Path) -> list[tuple[Path, Series]]:
+    """Find the checkpoints of one training; their epochs are the last numbers in their names.
+
+    Args:
+        pattern: A file, or a pattern with `*`, `?` or `[`.
+
+    Returns:
+        Files in the order of their epochs; none where the pattern is a plain name.
+
+    Raises:
+        WeightsError: No file matches, one has no number, or two have the same.
+    """
+    if pattern.exists() or not set(pattern.name) & set("*?["):
+        return []
+    paths = sorted(path for path in pattern.parent.glob(pattern.name) if path.is_file())
+    if not paths:
+        raise WeightsError(
+            f"--checkpoint {pattern}: no file matches; give a file, or a pattern that some match"
+        )
+    found: dict[float, Path] = {}
+    for path in paths:
+        numbers = re.findall(r"\d+(?:\.\d+)?", fetch.SUFFIX.sub("", path.name))
+        if not numbers:
+            raise WeightsError(f"{path}: no number in its name, expected its epoch; rename it, or leave it out of "
+                               f"--checkpoint {pattern}")  # fmt: skip
+        epoch = float(numbers[-1])
+        if epoch in found:
+            raise WeightsError(f"{path}: epoch {epoch:g}, which {found[epoch].name} has too; rename one, or narrow "
+                               f"--checkpoint {pattern}")  # fmt: skip
+        found[epoch] = path
+    name = (
+        re.sub(r"[*?]+|\[[^]]*\]", "", fetch.SUFFIX.sub("", pattern.name)).strip("-_. ")
+        or pattern.parent.name
+    )
+    return [(path, Series(name or "series", epoch)) for epoch, path in sorted(found.items())]
 
 
 def save(card: Card) -> Path:
