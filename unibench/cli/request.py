@@ -30,6 +30,9 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
                  help="Look for these classes only, and score them. Default: all of the benchmark."),
     click.option("--detections",
                  help="Source of detections: public, oracle, oracle+noise, or a folder with <clip>.txt."),
+    click.option("--windowing", type=click.Choice(["repeat", "causal", "centred"]), default="repeat", show_default=True,
+                 help="What clip encoders are shown: the frame repeated, it and those before it, or it amid its "
+                      "neighbours. Of no effect on image models."),
     click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
                  help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
     click.option("--compile", "compiled", is_flag=True,
@@ -56,6 +59,7 @@ def select(
     *,
     compiled: bool,
     classes: str = "",
+    windowing: str = "repeat",
     drafted: "Sequence[Card]" = (),
 ) -> Selection:
     """Look up models and tasks.
@@ -68,6 +72,7 @@ def select(
         dtype: What networks compute in; None: as the cards say.
         compiled: Whether networks are compiled.
         classes: Names separated by commas, for all tasks; empty: as the tasks say.
+        windowing: What clip encoders are shown.
         drafted: Further models.
 
     Raises:
@@ -80,7 +85,7 @@ def select(
     chosen = [*find_cards(models), *drafted]
     if not chosen:
         raise OneLine("no model; name one with -m (see: unibench models)")
-    found = [registry.find(name, detections) for name in expand_tasks(tasks, classes)]
+    found = [registry.find(name, detections, windowing) for name in expand_tasks(tasks, classes)]
     if detections and not any(task.protocol.detections for task in found):
         raise OneLine(f"--detections {detections!r}: none of the tasks is given detections; leave it out")
     return Selection(

@@ -24,7 +24,7 @@ from unibench.cli.options import (
 from unibench.cli.request import SELECTION, select
 
 if TYPE_CHECKING:
-    from unibench.models.cards import Card
+    from unibench.models.cards import Card, Series
 
 
 @click.command()
@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
-    layers: str, frames: int | None, classes: str, detections: str | None, dtype: str | None, compiled: bool,
+    layers: str, frames: int | None, classes: str, detections: str | None, windowing: str, dtype: str | None,
+    compiled: bool,
     device: str, overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None,
     budget: int, checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
     save_card: str | None,
@@ -71,7 +72,15 @@ def run(
     asked = checkpoint or arch or like or allow_random or (save_card is not None and not models)
     drafted = _draft(checkpoint, arch, like, allow_random, save_card) if asked else []
     chosen = select(
-        models, tasks, layers, detections, dtype, compiled=compiled, classes=classes, drafted=drafted
+        models,
+        tasks,
+        layers,
+        detections,
+        dtype,
+        compiled=compiled,
+        classes=classes,
+        windowing=windowing,
+        drafted=drafted,
     )
     _show_derived(chosen.cards, None if asked else save_card)
     progress.run(
@@ -115,7 +124,8 @@ def _draft(
             f"--save-card {name}: --checkpoint {checkpoint} names a series, expected one file; name one"
         )
     drafted = []
-    for path, series in moments or [(checkpoint, None)]:
+    one: list[tuple[Path, Series | None]] = [(checkpoint, None)]
+    for path, series in moments or one:
         card, report = draft_card.draft(
             path, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
         )

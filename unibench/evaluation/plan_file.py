@@ -52,6 +52,8 @@ class PlannedTask:
     """Source of the detections; empty: the task has none."""
     scoring: str = "1"
     """Version of the scoring."""
+    windowing: str = "repeat"
+    """What clip encoders are shown."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def _planned(task: Task, root: Path) -> PlannedTask:
         clips=tuple(task.benchmark.names(root)),
         detections=str(Path(source).resolve()) if task.protocol.detections_hash else source,
         scoring=task.family.scoring.version,
+        windowing=task.protocol.windowing,
     )
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from unibench.errors import CardError, UnknownNameError, WeightsError
 from unibench.models import cards, draft_card, fetch, frozen, survey
-from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Weights
+from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Weights, Window
 from unibench.models.download import sha256
 from unibench.models.draft_card import Draft
 from unibench.schema import SchemaError, parse_json, read_file
@@ -40,6 +40,7 @@ class _Found:
     folder: Path | None = None
     """Where the weights may lie under their own names."""
     license: str = "unknown"
+    window: Window | None = None
 
 
 def derive(name: str) -> Card:
@@ -84,6 +85,7 @@ def _card(name: str, found: _Found) -> Card:
         preprocessing=draft.preprocessing,
         pretraining=Pretraining(method="unknown", data="unknown", supervision="self"),
         layers=draft.layers,
+        window=found.window,
         path=found.folder / f"{found.name}.toml" if found.folder else None,
         derived_from=name,
     )
@@ -322,12 +324,18 @@ def _from_transformers(
     from unibench.models import transformers_models
 
     architecture, network = transformers_models.describe(name, config)
-    surveyed = _surveyed(name, network, lambda images: transformers_models.call(network, images))
+    window = transformers_models.window(network)
+
+    def run(images: torch.Tensor) -> object:
+        shown = images if window is None else images[:, None].expand(-1, window.tubelet, -1, -1, -1)
+        return transformers_models.call(network, shown)
+
+    surveyed = _surveyed(name, network, run)
     norm = surveyed.tokens and transformers_models.final_norm(network) is not None
     layers = {key: replace(layer, norm=norm) for key, layer in surveyed.layers.items()}
     architecture = replace(architecture, head=transformers_models.head(network))
     draft = Draft(architecture, layers, draft_card.nearest(layers), _statistics(name, processor))
-    return _Found(title, draft, sources)
+    return _Found(title, draft, sources, window=window)
 
 
 def _statistics(name: str, processor: Mapping[str, Any]) -> Preprocessing:

@@ -23,7 +23,7 @@ JOINT = "joint"
 """The one layer of a joint tracker, as results call it; and the loader of its card."""
 FROZEN_ONLY = (
     "default_layer", "preprocessing", "layers", "imagenet_top1", "reference",
-    "series",
+    "series", "window",
     "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
     "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename", "weights.allow_random",
 )  # fmt: skip
@@ -40,6 +40,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 SUPERVISION = ("none", "self", "labels")
 NORMALISING = ("timm", "transformers")
 """Loaders whose maps can have the network's final normalisation."""
+CLIP_LOADERS = ("python", "transformers")
+"""Loaders whose networks may read a window of frames."""
 NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")
 """What a model may be called: a file's name that is not hidden."""
 PART = r"(?!\.\.?(?:/|$))[\w.+-]+"
@@ -163,6 +165,20 @@ class External:
     source: str
 
 
+READS = ("own", "mean")
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a clip encoder is shown at once: consecutive frames."""
+
+    frames: Annotated[int, Meta(ge=1, le=256)]
+    tubelet: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Neighbouring frames that share a map: there are frames / tubelet maps."""
+    read: str = "own"
+    """Which map is a frame's: `own`, that of its tubelet, or `mean`, the mean of all maps of the window."""
+
+
 @dataclass(frozen=True)
 class Series:
     """Of which training a checkpoint is a moment."""
@@ -193,6 +209,8 @@ class Card:
     """Linear-probe (or supervised) top-1 accuracy on ImageNet-1k, a fraction."""
     reference: bool = False
     """The supervised reference that a radar plot draws in grey."""
+    window: Window | None = None
+    """Of a clip encoder; None: the network sees one image."""
     series: Series | None = None
     """Where the model is one of several checkpoints of a training."""
     aliases: tuple[str, ...] = ()
@@ -398,6 +416,7 @@ def _problems(card: Card) -> Iterator[str]:
     yield from _source_problems(card.weights)
     yield from _PROBLEMS_OF_KIND[card.kind](card) if card.kind in KINDS else ()
     yield from _option_problems(card.architecture.options)
+    yield from _window_problems(card)
 
 
 def _option_problems(options: Mapping[str, Option]) -> Iterator[str]:
@@ -426,6 +445,18 @@ def _is_address(source: str) -> bool:
         return bool(parts.hostname) and (parts.port is None or parts.port > 0) and "\0" not in source
     except ValueError:
         return False
+
+
+def _window_problems(card: Card) -> Iterator[str]:
+    window = card.window
+    if window is None:
+        return
+    if window.read not in READS:
+        yield f"window.read is {window.read!r}, expected one of {', '.join(READS)}"
+    if window.frames % window.tubelet:
+        yield f"window: {window.frames} frames in tubelets of {window.tubelet}, expected whole tubelets"
+    if card.architecture.loader not in CLIP_LOADERS:
+        yield f"window is for the loaders {' and '.join(CLIP_LOADERS)}, found {card.architecture.loader!r}"
 
 
 def _source_problems(weights: Weights) -> Iterator[str]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unibench.errors import CardError, UnibenchError, UnknownNameError, WeightsError
-from unibench.models.cards import Architecture, Card
+from unibench.models.cards import Architecture, Card, Window
 
 EXTRA = "transformers is not installed; pip install 'unibench-tracking[transformers]'"
 DROPPED = ("architectures", "attn_implementation", "auto_map", "dtype", "quantization_config", "torch_dtype",
@@ -98,8 +98,39 @@ def construct(card: Card) -> nn.Module:
     )
 
 
+def window(network: nn.Module) -> Window | None:
+    """What a clip encoder is shown at once, as its configuration says; None: the network sees images."""
+    config: Any = network.config
+    if config.model_type not in CLIP_ENCODERS:
+        return None
+    return Window(config.frames_per_clip, config.tubelet_size)
+
+
+def _run_vjepa2(network: Any, windows: Tensor) -> Tensor:
+    """Run V-JEPA 2's encoder on any size: the library itself counts rows and columns on the training's grid alone."""
+    patch = network.config.patch_size
+    tokens: Tensor = network.encoder.embeddings(windows)
+    h, w = (length // patch for length in windows.shape[-2:])
+    side = max(h, w)
+    slots, rows, columns = (
+        torch.arange(size, device=tokens.device) for size in (tokens.shape[1] // (h * w), h, w)
+    )
+    places = ((slots[:, None, None] * side + rows[:, None]) * side + columns).flatten()[None]
+    for layer in network.encoder.layer:
+        layer.attention.grid_size = side
+        tokens = layer(tokens, places)[0]
+    return tokens
+
+
+CLIP_ENCODERS: dict[str, Callable[[Any, Tensor], object]] = {"vjepa2": _run_vjepa2}
+"""Architectures that read windows (batch, frame, 3, height, width) -> what runs them."""
+
+
 def call(network: nn.Module, images: Tensor) -> object:
-    """Run a network on images (batch, 3, height, width) of any size."""
+    """Run a network on images (batch, 3, height, width) of any size, a clip encoder on windows."""
+    config: Any = network.config
+    if config.model_type in CLIP_ENCODERS:
+        return CLIP_ENCODERS[config.model_type](network, images)
     interpolate = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
     return network(pixel_values=images, **({"interpolate_pos_encoding": True} if interpolate else {}))
 
@@ -203,12 +234,16 @@ def padded(images: Tensor, patch: int) -> Tensor:
 
 
 def _grid(card: Card, layer: str, network: nn.Module, tokens: Tensor, images: Tensor) -> Tensor:
-    """Tokens (batch, number, channels) as a map; those of classes and registers stand before the others."""
+    """Tokens (batch, number, channels) as a map, of a clip encoder as one for each slot of time; those of classes and
+    registers stand before the others.
+    """
     rule = card.layers[layer]
     h, w = (-(-length // rule.stride) for length in images.shape[-2:])
     if rule.norm:
         norm = final_norm(network)
         assert norm is not None, "a card with norm is of a network that has one"
         tokens = norm(tokens)
-    grid = tokens[:, tokens.shape[1] - h * w :]
-    return grid.transpose(1, 2).reshape(len(grid), -1, h, w)
+    slots = 1 if card.window is None else card.window.frames // card.window.tubelet
+    grid = tokens[:, tokens.shape[1] - slots * h * w :].reshape(len(tokens), slots, h, w, -1)
+    maps = grid.permute(0, 1, 4, 2, 3)
+    return maps[:, 0].contiguous() if card.window is None else maps
