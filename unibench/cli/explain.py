@@ -61,6 +61,7 @@ def _show_attributes(rows: "list[ByAttribute]") -> None:
 def _show_association(out: Path, run: "RunKey", task: "Task", data: Path | None) -> None:
     """Rows of this model under the protocols that leave a cue out, and under this one; then the ceiling."""
     from unibench.evaluation import explain as explaining
+    from unibench.models.windows import WINDOWINGS
     from unibench.results import store
     from unibench.tasks import registry
 
@@ -76,7 +77,9 @@ def _show_association(out: Path, run: "RunKey", task: "Task", data: Path | None)
         value = _percent(scores[same[protocol]]) if protocol in same else "not run"
         click.echo(f"{f'{what} (@{protocol})':<34}{value:>9}")
     click.echo(f"{f'this run (@{run.protocol})':<34}{_percent(scores[run]):>9}")
-    protocol, _, detections = run.protocol.partition("+")
+    protocol, _, given = run.protocol.partition("+")
+    windowing, _, rest = given.partition("+")
+    detections = rest if windowing in WINDOWINGS else given
     if protocol in task.family.presets and not task.family.presets[protocol].private:
         exact = registry.find(f"{run.task}@{protocol}", detections or None)
         best = explaining.perfect_association(exact, store.read_clips(out, run), data)[task.headline]

@@ -129,8 +129,14 @@ def freeze(card: Card, module: nn.Module, path: Path | None, device: torch.devic
     """Wrap a built network as the appearance model that the heads know."""
     if card.window is None:  # kernels over time have no such layout
         module = module.to(memory_format=LAYOUT)
-    network = LOADERS[card.architecture.loader].extract(card, module.to(device))
+    network = extract(card, module.to(device))
     return _frozen(card, _running(network, card, device), fingerprint(card, path), device)
+
+
+def extract(card: Card, module: nn.Module) -> Network:
+    """Make what takes a card's maps out of its built network, in the network's own precision, unchecked."""
+    network = LOADERS[card.architecture.loader].extract(card, module)
+    return network if card.window is None else _over_time(card, card.window, network)
 
 
 def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, device: str = "cpu") -> FrozenModel:
@@ -167,7 +173,6 @@ def _frozen(card: Card, network: Network, fingerprint: str, device: torch.device
 def _running(network: Network, card: Card, device: torch.device) -> Network:
     """The network as it is run: frozen, in the card's precision, channels last."""
     dtype = getattr(torch, card.architecture.dtype)
-    network = network if card.window is None else _over_time(card, card.window, network)
 
     def maps_of(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
         laid = images.contiguous(memory_format=LAYOUT) if images.ndim == 4 else images

@@ -123,15 +123,22 @@ def compute(
             }  # fmt: skip
             tallies = _tallies(scores, out) if len(scores) > 1 and catalogue.find(metric).direction else {}
             if tallies and len(next(iter(tallies.values()))) >= FEWEST:
-                pool = family_of(setting.task).scoring.pool
                 found[model.name, setting] = choose(
-                    tallies, lambda some, pool=pool, metric=metric: float(pool(some)[metric]),
-                    catalogue.find(metric).direction, splits=splits, seed=seed,
-                )  # fmt: skip
+                    tallies,
+                    _pooled(setting, metric),
+                    catalogue.find(metric).direction,
+                    splits=splits,
+                    seed=seed,
+                )
     if not found:
         raise OutputError(f"{out}: no model with several layers on {FEWEST} clips or more; score some: unibench run "
                           "--layers NAME,NAME ...")  # fmt: skip
     return found
+
+
+def _pooled(setting: Setting, metric: str) -> Callable[[Sequence[Tally]], float]:
+    pool = family_of(setting.task).scoring.pool
+    return lambda some: float(pool(some)[metric])
 
 
 def _tallies(scores: Mapping[str, Score], out: Path) -> dict[str, list[Tally]]:
