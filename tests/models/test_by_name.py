@@ -137,6 +137,11 @@ def test_a_folder_of_torch_hub(tmp_path: Path) -> None:
     assert maps_of(card)["features"].shape == (1, 576, 3, 5)
 
 
+def test_a_folder_of_any_name_gives_a_models_name(tmp_path: Path) -> None:
+    of_timm(tmp_path / ".my models (2)", "test_resnet", num_classes=0)
+    assert cards.find(str(tmp_path / ".my models (2)")).name == "my-models--2-"
+
+
 def test_what_torch_has_fetched_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     chosen = torchvision.models.ResNet50_Weights.IMAGENET1K_V2

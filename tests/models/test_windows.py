@@ -22,7 +22,7 @@ from unibench.cli import main
 from unibench.errors import CardError, UnknownNameError
 from unibench.features.batching import Steps, follow, look
 from unibench.features.cache import FeatureCache
-from unibench.models import cards, frozen, windows
+from unibench.models import cards, draft_card, frozen, windows
 from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Window
 from unibench.models.windows import Span
 from unibench.records import Clip, Frame, Labels
@@ -376,3 +376,23 @@ def test_run_takes_the_windowing_from_the_command_and_leaves_image_models_alone(
     assert [path.parents[1].name for path in tmp_path.glob("hog/*/vos/*/*/result.json")] == [
         "synthetic@unitrack"
     ]
+
+
+def test_a_plan_carries_the_windowing_to_the_machines_that_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draft_card.write(card("blind", Window(4)), tmp_path / "model_cards" / "blind.toml")
+    asked = ["-m", "blind", "-t", "vos/synthetic", "--frames", "4", "--windowing", "centred"]
+    for command in (
+        ["plan", *asked, "-o", "plan.json"],
+        ["work", "plan.json", "--shard", "1/1", "-o", "shards"],
+        ["merge", "-o", "shards"],
+        ["run", *asked, "-o", "plain"],
+    ):
+        result = CliRunner().invoke(main, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    made, plain = (next(Path(name).glob("blind/**/result.json")) for name in ("shards", "plain"))
+    assert made.relative_to("shards") == plain.relative_to("plain")
+    assert made.parents[1].name == "synthetic@unitrack+centred"
+    assert made.read_bytes() == plain.read_bytes()

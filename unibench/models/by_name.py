@@ -6,6 +6,7 @@ weights; stride, channels and offset are read off a run of the network (`survey`
 weights goes before.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,12 +70,11 @@ def derive(name: str) -> Card:
 
 
 def _card(name: str, found: _Found) -> Card:
-    draft, source = found.draft, found.sources[0]
-    local = (
-        found.folder / source.removeprefix("file:") if found.folder and source.startswith("file:") else None
-    )
+    draft, source, folder = found.draft, found.sources[0], found.folder
+    local = folder / source.removeprefix("file:") if folder and source.startswith("file:") else None
+    title = re.sub(r"[^\w.+-]", "-", found.name).lstrip(".")[:200] or "model"
     card = Card(
-        name=found.name,
+        name=title,
         kind="frozen",
         description=f"{draft.architecture.name}, derived from {name}",
         paper="",
@@ -86,7 +86,7 @@ def _card(name: str, found: _Found) -> Card:
         pretraining=Pretraining(method="unknown", data="unknown", supervision="self"),
         layers=draft.layers,
         window=found.window,
-        path=found.folder / f"{found.name}.toml" if found.folder else None,
+        path=folder / f"{title}.toml" if folder else None,
         derived_from=name,
     )
     cards.check(card, name)
