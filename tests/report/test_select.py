@@ -69,7 +69,7 @@ def test_the_command_reads_stored_results(tmp_path: Path) -> None:
         2,
         True,
     )
-    both = ["run", "-m", "random-vit-tiny", "-t", "mot/shapes", "--frames", "3", "--layers", "block6,block12",
+    both = ["run", "-m", "random-vit-tiny", "-t", "mot/shapes", "--frames", "3", "--layers", "all",
             "-o", str(tmp_path)]  # fmt: skip
     assert CliRunner().invoke(main, both, catch_exceptions=False).exit_code == 0
     result = CliRunner().invoke(
@@ -79,3 +79,4 @@ def test_the_command_reads_stored_results(tmp_path: Path) -> None:
     (row,) = csv.DictReader((tmp_path / "select.csv").read_text().splitlines())
     assert (row["model"], row["metric"]) == ("random-vit-tiny", "IDF1")
     assert 0 <= float(row["selected"]) <= 1
+    assert {part.split()[0] for part in row["layers chosen"].split("; ")} <= {"block6", "block12"}

@@ -23,7 +23,7 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
     click.option("--weights", "weights_path", type=ANY_PATH,
                  help="Weights file, or the folder that holds the files the cards name."),
-    click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
+    click.option("--layers", default="", help="Layers to score, separated by commas, or all. Default: the card's."),
     click.option("--frames", type=click.IntRange(2, 2**31),
                  help="First N frames of each clip; rows are marked partial."),
     click.option("--classes", default="", metavar="NAME,NAME,...",

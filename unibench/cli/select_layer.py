@@ -17,7 +17,7 @@ from unibench.cli.options import OUT, options
 def select_layer(out: Path, splits: int, seed: int) -> None:
     """Choose each model's layer on one half of the clips, and report the other half, beside the best on test.
 
-    Score several layers first: run --layers NAME,NAME.
+    Score several layers first: run --layers all.
     """
     from unibench.cli import tables
     from unibench.report import boards, card_facts, select, stored

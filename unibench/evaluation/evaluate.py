@@ -76,7 +76,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         output: Root folder of the results.
         data: Folder that holds the benchmarks' folders; rendered benchmarks need none.
         weights_path: A weights file, or the folder that holds them.
-        layers: Layers of every model that are scored; empty: the default of each card.
+        layers: Layers of every model that are scored; empty: the default of each card; `all`: all of each.
         frames: Only the first so many frames of each clip; the rows are marked partial.
         device: A torch device; several separated by commas.
         overwrite: Compute again what is there.

@@ -132,7 +132,7 @@ def compute(
                 )
     if not found:
         raise OutputError(f"{out}: no model with several layers on {FEWEST} clips or more; score some: unibench run "
-                          "--layers NAME,NAME ...")  # fmt: skip
+                          "--layers all ...")  # fmt: skip
     return found
 
 
