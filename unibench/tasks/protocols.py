@@ -8,7 +8,7 @@ from typing import Any
 
 from unibench.datasets import SOURCES
 from unibench.errors import DataError, UnknownNameError
-from unibench.models.windows import REPEAT
+from unibench.models.windows import REPEAT, WINDOWINGS
 from unibench.tasks.family import Family, Protocol, Task
 
 
@@ -73,6 +73,13 @@ def label(protocol: Protocol) -> str:
     source = source_name(protocol)
     windowing = "" if protocol.windowing == REPEAT else protocol.windowing
     return "+".join([protocol.name, *filter(None, [windowing, source if source != protocol.name else ""])])
+
+
+def read_label(text: str) -> tuple[str, str, str]:
+    """Take a label apart: the protocol's name, its windowing, and its detections or nothing."""
+    name, _, given = text.partition("+")
+    windowing, _, rest = given.partition("+")
+    return (name, windowing, rest) if windowing in WINDOWINGS else (name, REPEAT, given)
 
 
 def title(task: Task) -> str:
