@@ -307,9 +307,10 @@ def test_one_command_prints_keeps_and_saves_the_card(tmp_path: Path, monkeypatch
     result = CliRunner().invoke(main, [*arguments, "--save-card", "kept"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     derived = cards.find("./mine")
-    assert "# mine, derived from ./mine" in result.output
+    assert f"# mine, derived from {tmp_path / 'mine'}" in result.output
     (stored,) = tmp_path.glob("out/mine/*/card.toml")
     assert stored.parent.name == models.open(derived).fingerprint
+    assert cards.find(derived.derived_from) == derived, "a plan finds it from any folder"
     for path in (stored, tmp_path / "model_cards" / "kept.toml"):
         assert replace(cards.read(path), name="mine") == derived
     again = CliRunner().invoke(

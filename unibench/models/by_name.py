@@ -72,11 +72,12 @@ def derive(name: str) -> Card:
 def _card(name: str, found: _Found) -> Card:
     draft, source, folder = found.draft, found.sources[0], found.folder
     local = folder / source.removeprefix("file:") if folder and source.startswith("file:") else None
+    of_folder = name.startswith(cards.PATHS)
     title = re.sub(r"[^\w.+-]", "-", found.name).lstrip(".")[:200] or "model"
     card = Card(
         name=title,
         kind="frozen",
-        description=f"{draft.architecture.name}, derived from {name}",
+        description=f"{draft.architecture.name}, derived from {f'the folder {title}' if of_folder else name}",
         paper="",
         license=found.license,
         default_layer=draft.default_layer,
@@ -87,7 +88,7 @@ def _card(name: str, found: _Found) -> Card:
         layers=draft.layers,
         window=found.window,
         path=folder / f"{title}.toml" if folder else None,
-        derived_from=name,
+        derived_from=str(folder) if of_folder else name,  # another machine finds it again
     )
     cards.check(card, name)
     with torch.random.fork_rng(devices=[]):

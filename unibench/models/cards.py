@@ -289,10 +289,14 @@ LIBRARIES = ("timm", "hf-hub", "hf", "torchvision")
 """What stands before the colon of a model's name in a library or on a hub: `timm:vit_small_patch16_224.dino`."""
 
 
+PATHS = (".", "/", "~")
+"""What the name of a folder begins with, so that it is no card's."""
+
+
 def is_by_name(name: str) -> bool:
     """Whether a text names no card, but a model of a library, or a folder that holds one (`./FOLDER`)."""
     library, colon, _ = name.partition(":")
-    return bool(colon and library in LIBRARIES) or name.startswith((".", "/", "~"))
+    return bool(colon and library in LIBRARIES) or name.startswith(PATHS)
 
 
 def find(name: str) -> Card:
