@@ -131,6 +131,10 @@ class Model:
     """Loads the weights and says what became of them; raises WeightsError where they do not fit."""
     has_maps: bool
     """Whether it gives feature maps, which a cache can keep and a probe can read."""
+    lookahead: Callable[[Any], int] = lambda task: int(task.protocol.lookahead)
+    """Frames beyond the one it labels that it reads under a task."""
+    reads_windows: bool = False
+    """Whether its network may be shown several frames at once: a clip encoder."""
     warning: Callable[[], str] = lambda: ""
     """What is suspicious of the maps that were computed since `share_passes`; empty: nothing."""
     batch: int = 1

@@ -39,13 +39,17 @@ def alike() -> dict[str, str]:
 
 def build(name: str, device: str) -> tuple[cards.Card, nn.Module]:
     card = cards.find(name)
+    if card.architecture.loader == "transformers":
+        pytest.importorskip(
+            "transformers", reason="transformers is not installed: uv sync --extra transformers"
+        )
     with torch.device(device):
         return card, frozen.build(card, None)[0]
 
 
 def run(card: cards.Card, module: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """All layers of a card."""
-    return frozen.LOADERS[card.architecture.loader].extract(card, module)(images, list(card.layers))
+    return frozen.extract(card, module)(images, list(card.layers))
 
 
 @cache

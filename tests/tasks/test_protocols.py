@@ -8,6 +8,7 @@ import pytest
 from heads import bytetrack, qdtrack
 from unibench import plugins
 from unibench.errors import DataError, UnknownNameError
+from unibench.models import windows
 from unibench.tasks import model_kinds, protocols
 from unibench.tasks.association.observations import AssociationOptions
 from unibench.tasks.family import Protocol, make_options
@@ -165,3 +166,11 @@ def test_a_name_that_says_its_detections_says_them_once() -> None:
     assert names == {"public": "public", "bytetrack": "bytetrack+public"}
     noisy = protocols.with_detections(family.presets["public"], "oracle+noise")
     assert protocols.label(noisy) == "public+oracle+noise"
+
+
+@pytest.mark.parametrize("windowing", windows.WINDOWINGS)
+@pytest.mark.parametrize("detections", ["", "public", "oracle+noise"])
+def test_a_label_can_be_taken_apart(windowing: str, detections: str) -> None:
+    text = protocols.label(replace(MOT, windowing=windowing, detections=detections))
+    assert protocols.read_label(text) == ("unitrack", windowing, detections)
+    assert (windowing in text) == (windowing != windows.REPEAT)

@@ -13,12 +13,19 @@ PUBLISHED = click.option(
     help="Draw the paper's own figure from its printed tables, with no results of runs.",
 )
 
+CLEAN = click.option(
+    "--clean",
+    is_flag=True,
+    help="Leave out models on benchmarks whose clips they were trained on, as their cards say.",
+)
+
 
 @click.command()
 @click.option("-o", "--out", type=DIRECTORY, help="Folder of the results.")
 @click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone.")
 @click.option("--latex", is_flag=True, help="Write leaderboard.tex too.")
 @click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number.")
+@CLEAN
 @click.option(
     "-t",
     "--family",
@@ -27,7 +34,7 @@ PUBLISHED = click.option(
     help="Print this family alone (mot), with what papers printed.",
 )
 def leaderboard(
-    out: Path | None, published: bool, latex: bool, intervals: bool, families: tuple[str, ...]
+    out: Path | None, published: bool, latex: bool, intervals: bool, clean: bool, families: tuple[str, ...]
 ) -> None:
     """Write leaderboard.csv and long.csv from the stored scores, and print the table.
 
@@ -54,7 +61,7 @@ def leaderboard(
         raise click.UsageError("Missing option '-o' / '--out'.")
     from unibench.report import compare  # pools tallies: slow to import
 
-    scores = stored.scores(out)
+    scores = card_facts.clean(stored.scores(out)) if clean else stored.scores(out)
     board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
     tied = compare.ties(board, out)
     paths = report.write(board, out, tied)
@@ -103,24 +110,36 @@ def plot() -> None:
 @plot.command("radar")
 @OUT
 @PUBLISHED
-def plot_radar(out: Path, published: bool) -> None:
+@CLEAN
+def plot_radar(out: Path, published: bool, clean: bool) -> None:
     """Write radar.svg and radar.png: ranks of the models, one axis a task."""
     from unibench.report import radar
 
-    _plot(out, radar.write, "1" if published else "")
+    _plot(out, radar.write, "1" if published else "", clean=clean)
 
 
 @plot.command("correlation")
 @OUT
 @PUBLISHED
-def plot_correlation(out: Path, published: bool) -> None:
+@CLEAN
+def plot_correlation(out: Path, published: bool, clean: bool) -> None:
     """Write correlation.csv and correlation.svg: task against ImageNet accuracy, task against task."""
     from unibench.report import correlation
 
-    _plot(out, correlation.write, "6" if published else "")
+    _plot(out, correlation.write, "6" if published else "", clean=clean)
 
 
-def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
+@plot.command("series")
+@OUT
+def plot_series(out: Path) -> None:
+    """Write series.svg, series.png and series.csv: score against epoch, of the checkpoints of a training."""
+    from unibench.cli import tables
+    from unibench.report import boards, series, stored
+
+    tables.show_paths(series.write(boards.arrange(stored.scores(out), out=out), out))
+
+
+def _plot(out: Path, write: Callable[..., list[Path]], figure: str, *, clean: bool) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables
     from unibench.report import boards, card_facts, published, stored
@@ -133,7 +152,7 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str) -> None:
             )
         tables.show_paths(write(boards.arrange(*published.figure(figure)), out))
         return
-    scores = stored.scores(out)
+    scores = card_facts.clean(stored.scores(out)) if clean else stored.scores(out)
     known = card_facts.collect(score.model for score in scores)
     tables.show_paths(write(boards.arrange(scores, known, out), out))
 

@@ -27,7 +27,8 @@ def cache() -> None:
 )  # fmt: skip
 def build(
     folder: Path, models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights_path: Path | None,
-    layers: str, frames: int | None, classes: str, detections: str | None, dtype: str | None, compiled: bool,
+    layers: str, frames: int | None, classes: str, detections: str | None, windowing: str, dtype: str | None,
+    compiled: bool,
     budget: int, device: str,
 ) -> None:  # fmt: skip
     """Run networks ahead over the clips of tasks, and keep their maps; the size is said before it starts.
@@ -42,7 +43,9 @@ def build(
     from unibench.features.cache_folder import describe, human
     from unibench.tasks import protocols
 
-    chosen = select(models, tasks, layers, detections, dtype, compiled=compiled, classes=classes)
+    chosen = select(
+        models, tasks, layers, detections, dtype, compiled=compiled, classes=classes, windowing=windowing
+    )
     cards = []
     for card in chosen.cards:
         if opening.open(card, weights_path).has_maps:

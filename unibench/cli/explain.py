@@ -62,7 +62,7 @@ def _show_association(out: Path, run: "RunKey", task: "Task", data: Path | None)
     """Rows of this model under the protocols that leave a cue out, and under this one; then the ceiling."""
     from unibench.evaluation import explain as explaining
     from unibench.results import store
-    from unibench.tasks import registry
+    from unibench.tasks import protocols, registry
 
     same = {
         one.protocol.partition("+")[0]: one
@@ -76,9 +76,9 @@ def _show_association(out: Path, run: "RunKey", task: "Task", data: Path | None)
         value = _percent(scores[same[protocol]]) if protocol in same else "not run"
         click.echo(f"{f'{what} (@{protocol})':<34}{value:>9}")
     click.echo(f"{f'this run (@{run.protocol})':<34}{_percent(scores[run]):>9}")
-    protocol, _, detections = run.protocol.partition("+")
+    protocol, windowing, detections = protocols.read_label(run.protocol)
     if protocol in task.family.presets and not task.family.presets[protocol].private:
-        exact = registry.find(f"{run.task}@{protocol}", detections or None)
+        exact = registry.find(f"{run.task}@{protocol}", detections or None, windowing)
         best = explaining.perfect_association(exact, store.read_clips(out, run), data)[task.headline]
         click.echo(f"{'the true identities':<34}{_percent(best):>9}")
 

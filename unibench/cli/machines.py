@@ -38,14 +38,17 @@ def one_of(text: str) -> tuple[int, int]:
 )  # fmt: skip
 def plan(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, weights_path: Path | None, layers: str,
-    frames: int | None, classes: str, detections: str | None, dtype: str | None, compiled: bool, path: Path,
+    frames: int | None, classes: str, detections: str | None, windowing: str, dtype: str | None,
+    compiled: bool, path: Path,
 ) -> None:  # fmt: skip
     """Write down a sweep, so that many machines can share it: see `work` and `merge`."""
     from unibench.evaluation import plan_file
     from unibench.evaluation.units import list_units
     from unibench.results.atomic import replace_file
 
-    chosen = select(models, tasks, layers, detections, dtype, compiled=compiled, classes=classes)
+    chosen = select(
+        models, tasks, layers, detections, dtype, compiled=compiled, classes=classes, windowing=windowing
+    )
     units = list_units(
         chosen.cards, chosen.tasks, data, weights_path=weights_path, layers=chosen.layers, frames=frames
     )

@@ -33,7 +33,9 @@ def show_model(name: str, weights: Path | None) -> None:
     from unibench.models import cards, fetch
 
     card = cards.find(name)
-    tables.show_card(card, card.path or cards.paths()[card.name], fetch.status(card, weights).text)
+    tables.show_card(
+        card, card.derived_from or card.path or cards.paths()[card.name], fetch.status(card, weights).text
+    )
 
 
 @models.command("check")

@@ -22,7 +22,7 @@ from unibench.cli.boards import report
 from unibench.cli.request import Selection
 from unibench.datasets import BENCHMARKS
 from unibench.evaluation import plan_file, run_clip, shards
-from unibench.evaluation.evaluate import evaluate
+from unibench.evaluation.evaluate import evaluate, keep_cards
 from unibench.evaluation.plan_file import Plan
 from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit
@@ -108,6 +108,7 @@ def work(
     weights_path = weights_path or (Path(sweep.weights) if sweep.weights else None)
     units = shards.find_units(sweep, planned, data, weights_path)
     shards.keep(sweep, out)
+    keep_cards(units, out)
     results = run_clip.execute(
         units, out, weights_path, device=device, overwrite=overwrite, keep_predictions=keep_predictions
     )

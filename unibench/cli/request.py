@@ -16,19 +16,23 @@ if TYPE_CHECKING:
 
 SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("-m", "--model", "models", multiple=True,
-                 help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Repeatable."),
+                 help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Or a library's model: "
+                      "timm:NAME, torchvision:NAME, hf-hub:OWNER/NAME, hf:OWNER/NAME, ./FOLDER. Repeatable."),
     click.option("-t", "--task", "tasks", multiple=True, required=True,
                  help="Task, task@protocol, or a pattern: '*/synthetic', 'vos/davis2016@*'. Repeatable."),
     click.option("--data", type=DIRECTORY, help="Folder with the benchmarks' folders."),
     click.option("--weights", "weights_path", type=ANY_PATH,
                  help="Weights file, or the folder that holds the files the cards name."),
-    click.option("--layers", default="", help="Layers to score, separated by commas. Default: the card's."),
+    click.option("--layers", default="", help="Layers to score, separated by commas, or all. Default: the card's."),
     click.option("--frames", type=click.IntRange(2, 2**31),
                  help="First N frames of each clip; rows are marked partial."),
     click.option("--classes", default="", metavar="NAME,NAME,...",
                  help="Look for these classes only, and score them. Default: all of the benchmark."),
     click.option("--detections",
                  help="Source of detections: public, oracle, oracle+noise, or a folder with <clip>.txt."),
+    click.option("--windowing", type=click.Choice(["repeat", "causal", "centred"]), default="repeat", show_default=True,
+                 help="What clip encoders are shown: the frame repeated, it and those before it, or it amid its "
+                      "neighbours. Of no effect on image models."),
     click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
                  help="What networks compute in; changes scores a little. Default: the card's, usually float32."),
     click.option("--compile", "compiled", is_flag=True,
@@ -55,6 +59,7 @@ def select(
     *,
     compiled: bool,
     classes: str = "",
+    windowing: str = "repeat",
     drafted: "Sequence[Card]" = (),
 ) -> Selection:
     """Look up models and tasks.
@@ -67,6 +72,7 @@ def select(
         dtype: What networks compute in; None: as the cards say.
         compiled: Whether networks are compiled.
         classes: Names separated by commas, for all tasks; empty: as the tasks say.
+        windowing: What clip encoders are shown.
         drafted: Further models.
 
     Raises:
@@ -79,7 +85,7 @@ def select(
     chosen = [*find_cards(models), *drafted]
     if not chosen:
         raise OneLine("no model; name one with -m (see: unibench models)")
-    found = [registry.find(name, detections) for name in expand_tasks(tasks, classes)]
+    found = [registry.find(name, detections, windowing) for name in expand_tasks(tasks, classes)]
     if detections and not any(task.protocol.detections for task in found):
         raise OneLine(f"--detections {detections!r}: none of the tasks is given detections; leave it out")
     return Selection(
@@ -90,10 +96,17 @@ def select(
 
 
 def find_cards(names: Iterable[str]) -> "list[Card]":
-    """Look up cards by names, patterns or files."""
+    """Look up cards by names, patterns or files; those of a library's models are derived, and it is said if a card of
+    the zoo is of the same weights.
+    """
     from unibench.models import cards
 
-    return [cards.find(name) for name in expand("model card", names, cards.paths(), "unibench models")]
+    found = []
+    for name in expand("model card", names, cards.paths(), "unibench models"):
+        found.append(card := cards.find(name))
+        if cards.is_by_name(name) and not name.endswith(".toml") and not card.derived_from:
+            click.echo(f"{name}: the card {card.name} of the zoo is of these weights, and is used", err=True)
+    return found
 
 
 def expand(kind: str, names: Iterable[str], known: Iterable[str], hint: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Commands that score models."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from unibench.cli.options import (
 from unibench.cli.request import SELECTION, select
 
 if TYPE_CHECKING:
-    from unibench.models.cards import Card
+    from unibench.models.cards import Card, Series
 
 
 @click.command()
@@ -40,20 +41,24 @@ if TYPE_CHECKING:
     click.option("--cache", type=DIRECTORY, metavar="DIR",
                  help="Keep feature maps there, as float16, and run no network for those that are there."),
     BUDGET,
-    click.option("--checkpoint", type=ANY_PATH, help="Weights of a model without a card; needs --arch or --like."),
+    click.option("--checkpoint", type=ANY_PATH,
+                 help="Weights of a model without a card; needs --arch or --like. A pattern ('ckpt-*.pth') names a "
+                      "series of one training, see: unibench plot series."),
     click.option("--arch", help="Its architecture, as torchvision or timm name it."),
     click.option("--like", metavar="CARD", help="A model of the same training: architecture, preprocessing and layers "
                                                 "are its card's."),
     click.option("--allow-random", multiple=True, metavar="PATTERN",
                  help="Backbone tensors that may stay random where the checkpoint lacks them ('conv1.*'); rows say so. "
                       "Repeatable."),
-    click.option("--save-card", metavar="NAME", help="Keep that model as model_cards/NAME.toml."),
+    click.option("--save-card", metavar="NAME",
+                 help="Keep that model, or the one of a library that -m names, as model_cards/NAME.toml."),
     OFFLINE,
     PLUGIN,
 )  # fmt: skip
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
-    layers: str, frames: int | None, classes: str, detections: str | None, dtype: str | None, compiled: bool,
+    layers: str, frames: int | None, classes: str, detections: str | None, windowing: str, dtype: str | None,
+    compiled: bool,
     device: str, overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None,
     budget: int, checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
     save_card: str | None,
@@ -64,16 +69,41 @@ def run(
 
     if checkpoint and weights_path and weights_path.is_file():
         raise OneLine(f"--weights {weights_path}: the weights are those of --checkpoint; leave --weights out")
-    asked = checkpoint or arch or like or allow_random or save_card is not None
+    asked = checkpoint or arch or like or allow_random or (save_card is not None and not models)
     drafted = _draft(checkpoint, arch, like, allow_random, save_card) if asked else []
     chosen = select(
-        models, tasks, layers, detections, dtype, compiled=compiled, classes=classes, drafted=drafted
+        models,
+        tasks,
+        layers,
+        detections,
+        dtype,
+        compiled=compiled,
+        classes=classes,
+        windowing=windowing,
+        drafted=drafted,
     )
+    _show_derived(chosen.cards, None if asked else save_card)
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),
         features=FeatureCache(cache.resolve(), budget) if cache else None, keep_predictions=keep_predictions,
     )  # fmt: skip
+
+
+def _show_derived(chosen: "Sequence[Card]", name: str | None) -> None:
+    """Print the cards that were derived from a library, and save the one that is to be kept under a name."""
+    from unibench.cli import progress
+    from unibench.models import draft_card
+
+    derived = [card for card in chosen if card.derived_from]
+    for card in derived:
+        progress.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
+    if name is None:
+        return
+    if len(derived) != 1:
+        raise OneLine(f"--save-card {name}: {len(derived)} cards were derived, expected one; name one model of a "
+                      "library with -m, or give --checkpoint")  # fmt: skip
+    progress.say(f"card written: {draft_card.save(replace(derived[0], name=name))}")
 
 
 def _draft(
@@ -88,13 +118,24 @@ def _draft(
 
     if not checkpoint or not (arch or like):
         raise OneLine("--checkpoint goes with --arch or --like; give both")
-    card, report = draft_card.draft(
-        checkpoint, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
-    )
-    progress.say(f"{card.name}: {report}")
+    moments = draft_card.find_series(checkpoint)
+    if moments and name is not None:
+        raise OneLine(
+            f"--save-card {name}: --checkpoint {checkpoint} names a series, expected one file; name one"
+        )
+    drafted = []
+    one: list[tuple[Path, Series | None]] = [(checkpoint, None)]
+    for path, series in moments or one:
+        card, report = draft_card.draft(
+            path, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
+        )
+        progress.say(
+            f"{card.name}: {report}" + (f"; epoch {series.epoch:g} of {series.name}" if series else "")
+        )
+        drafted.append(replace(card, path=path.resolve(), series=series))  # its weights lie there
     if name is not None:
-        progress.say(f"card written: {draft_card.save(card)}")
-    return [replace(card, path=checkpoint.resolve())]  # its weights lie there
+        progress.say(f"card written: {draft_card.save(drafted[0])}")
+    return drafted
 
 
 @click.command()

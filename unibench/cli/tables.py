@@ -56,14 +56,14 @@ def show_models(cards: Sequence[Card]) -> None:
     show(table)
 
 
-def show_card(card: Card, path: Path, weights: str) -> None:
+def show_card(card: Card, path: Path | str, weights: str) -> None:
     """Print every field of a card, where it stands and where its weights are."""
     table = _table(card.name, "field", "value")
     table.add_row("card", escape(str(path)))
     table.add_row("weights", escape(weights))
     table.add_section()
     for name, value in _fields(
-        {key: one for key, one in asdict(card).items() if key not in ("name", "path")}
+        {key: one for key, one in asdict(card).items() if key not in ("name", "path", "derived_from")}
     ):
         table.add_row(name, escape(value) or "[dim]-")
     show(table)

@@ -15,7 +15,7 @@ from unibench.evaluation.fingerprints import unit_key
 from unibench.evaluation.run_clip import Done
 from unibench.evaluation.units import Unit, list_units
 from unibench.features.cache import FeatureCache
-from unibench.models import cards
+from unibench.models import cards, draft_card
 from unibench.models.cards import Card
 from unibench.records import Score
 from unibench.results import provenance, store
@@ -76,7 +76,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         output: Root folder of the results.
         data: Folder that holds the benchmarks' folders; rendered benchmarks need none.
         weights_path: A weights file, or the folder that holds them.
-        layers: Layers of every model that are scored; empty: the default of each card.
+        layers: Layers of every model that are scored; empty: the default of each card; `all`: all of each.
         frames: Only the first so many frames of each clip; the rows are marked partial.
         device: A torch device; several separated by commas.
         overwrite: Compute again what is there.
@@ -103,6 +103,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         features=features,
     )
     _require_same_frames(units, out, overwrite=overwrite)
+    keep_cards(units, out)
     job = Job(
         out.resolve(),
         None if weights_path is None else Path(weights_path).resolve(),
@@ -121,6 +122,17 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
     good = [unit for unit in units if unit_key(unit, "") not in failed]
     record = provenance.collect(command, start, device, torch.get_num_threads())
     return Evaluation(tuple(pool_clips.pool(good, out, record)), tuple(done))
+
+
+def keep_cards(units: Sequence[Unit], out: Path) -> None:
+    """Store cards that stand in no file beside the results of their models: of a library, or of a series.
+
+    Raises:
+        OutputError: A card cannot be written.
+    """
+    for (name, fingerprint), card in {unit.model: unit.card for unit in units}.items():
+        if card.derived_from or card.series:
+            draft_card.write(card, store.card_file(out, name, fingerprint))
 
 
 def _require_same_frames(units: Sequence[Unit], out: Path, *, overwrite: bool) -> None:

@@ -32,7 +32,8 @@ class PlannedModel:
     hash: str
     """Of its card and weights."""
     card: str = ""
-    """The card's file, where it was given by its path; empty: a node finds the card by the name."""
+    """The card's file, where it was given by its path, or the name in a library from which it is derived; empty: a node
+    finds the card by the name."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class PlannedTask:
     """Source of the detections; empty: the task has none."""
     scoring: str = "1"
     """Version of the scoring."""
+    windowing: str = "repeat"
+    """What clip encoders are shown."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def make(
         Plan(
             format=FORMAT,
             models=tuple(
-                PlannedModel(name, fingerprint, str(card.path or ""))
+                PlannedModel(name, fingerprint, card.derived_from or str(card.path or ""))
                 for (name, fingerprint), card in cards.items()
             ),
             tasks=tuple(_planned(unit.task, unit.root) for unit in tasks.values()),
@@ -156,6 +159,7 @@ def _planned(task: Task, root: Path) -> PlannedTask:
         clips=tuple(task.benchmark.names(root)),
         detections=str(Path(source).resolve()) if task.protocol.detections_hash else source,
         scoring=task.family.scoring.version,
+        windowing=task.protocol.windowing,
     )
 
 

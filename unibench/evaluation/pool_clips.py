@@ -7,6 +7,7 @@ from typing import Any
 
 from unibench.evaluation.fingerprints import digest, unit_key
 from unibench.evaluation.units import Unit
+from unibench.models.windows import span
 from unibench.records import Score, Tally
 from unibench.results import store
 from unibench.results.store import ClipResult, RunKey
@@ -41,9 +42,11 @@ def pool(units: Sequence[Unit], out: Path, provenance: Mapping[str, Any]) -> lis
 
 
 def _record(unit: Unit, first: Score, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    seen = span(unit.card.window, unit.task.protocol.windowing)
     return {
         **provenance,
         "protocol": protocols.describe(unit.task.protocol),
+        "lookahead": unit.task.protocol.lookahead + (seen.lookahead if seen else 0),
         "scoring": unit.task.family.scoring.version,
         "weights": first.weights_hash,
         "data": first.data_hash,

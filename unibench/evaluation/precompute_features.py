@@ -9,9 +9,8 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,14 @@ import numpy as np
 from unibench import plugins
 from unibench.errors import OutputError
 from unibench.evaluation.units import Unit, by_model
-from unibench.features.batching import Steps, run_network
+from unibench.features.batching import Steps, passes
 from unibench.features.cache import FeatureCache, cached
 from unibench.features.cache_folder import holdings, human
 from unibench.models import frozen
 from unibench.models.cards import Layer
 from unibench.models.frozen import FrozenModel
+from unibench.models.windows import span
+from unibench.records import Clip
 from unibench.tasks import registry
 from unibench.tasks.family import Task, make_options
 
@@ -152,10 +153,11 @@ def build(
     for uncached, group in _models(units, weights_path, device):
         model = cached(uncached, cache)
         for unit in group:
-            start, inputs, shown = time.perf_counter(), _network_inputs(unit, model), 0
-            while images := list(islice(inputs, model.batch)):
-                run_network(images, model, unit.layers)
-                shown += sum(image is not None for image in images)
+            start, shown = time.perf_counter(), 0
+            steps, clip, options = _of(unit)
+            seen = replace(model, span=span(unit.card.window, unit.task.protocol.windowing))
+            for _, maps in passes(steps, clip.frames(), seen, unit.layers, options):
+                shown += bool(maps)
                 if cache.full:
                     raise OutputError(
                         f"{cache.folder}: full before clip {unit.clip!r} was built; what was is kept"
@@ -173,9 +175,14 @@ def _models(
         yield frozen.defer(card, load, group[0].fingerprint, device), group
 
 
-def _network_inputs(unit: Unit, model: FrozenModel) -> Iterator[np.ndarray | None]:
-    """What the network is to be shown of each frame."""
+def _of(unit: Unit) -> tuple[Steps[Any, Any], Clip, Any]:
+    """The tracker of a unit, its clip and its options."""
     steps: Steps[Any, Any] = plugins.resolve(unit.task.family.tracker)
     clip, _ = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)
-    options = make_options(plugins.resolve(unit.task.family.options), unit.task.protocol.knobs)
+    return steps, clip, make_options(plugins.resolve(unit.task.family.options), unit.task.protocol.knobs)
+
+
+def _network_inputs(unit: Unit, model: FrozenModel) -> Iterator[np.ndarray | None]:
+    """What the network is to be shown of each frame."""
+    steps, clip, options = _of(unit)
     return (steps.network_input(frame, model, unit.layers, options) for frame in clip.frames())

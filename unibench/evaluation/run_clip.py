@@ -6,7 +6,6 @@ time, and running the same command again does only what is missing.
 
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -219,9 +218,9 @@ def _take(turn: Iterator[None]) -> str | None:
 def _track(job: _Job, model: Model, frames: Iterator[_Hashed], out: Path, *, keep: bool) -> Iterator[None]:
     """Track one clip frame by frame, score it, and write one result a layer."""
     unit, clip = job.unit, job.clip
-    # a tracker in steps hands its head one frame after the other, however many it pulls
-    lookahead = math.inf if model.runs_in_steps(unit.task) else float(unit.task.protocol.lookahead)
-    watch = _Watch(job, frames, lookahead)
+    # a tracker in steps hands its head one frame after the other, and pulls those of a pass
+    ahead = model.lookahead(unit.task) + (model.batch - 1 if model.runs_in_steps(unit.task) else 0)
+    watch = _Watch(job, frames, ahead)
     track = model.bind(unit.task, list(job.fingerprints))
     with ExitStack() as stack:
         writers = {layer: stack.enter_context(closing(Writer())) for layer in job.fingerprints}
@@ -274,7 +273,7 @@ def _hashed(frames: Iterable[Frame]) -> Iterator[_Hashed]:
 class _Watch:
     """Counts the frames that a tracker pulls, so that online is enforced, and keeps the hash of what it has read."""
 
-    def __init__(self, job: _Job, frames: Iterator[_Hashed], lookahead: int | float) -> None:
+    def __init__(self, job: _Job, frames: Iterator[_Hashed], lookahead: int) -> None:
         self.job = job
         self.lookahead = lookahead
         self.source: Iterator[_Hashed] | None = frames
@@ -288,7 +287,7 @@ class _Watch:
             if pulled > self.yielded + limit:
                 raise TrackerError(
                     f"clip {clip.name!r}: frame {pulled} was pulled before the labels of frame {self.yielded} "
-                    f"were given, expected at most {limit:g} frames ahead; the protocol is online"
+                    f"were given, expected at most {limit} frames ahead; the protocol is online"
                 )
             yield frame
 

@@ -108,7 +108,7 @@ def _find_card(plan: Plan, model: PlannedModel) -> Card:
 
 
 def _find_task(planned: PlannedTask) -> Task:
-    task = registry.find(f"{planned.name}@{planned.protocol}", planned.detections or None)
+    task = registry.find(f"{planned.name}@{planned.protocol}", planned.detections or None, planned.windowing)
     here = {
         "protocol with the hash": (protocols.fingerprint(task.protocol), planned.hash),
         "scoring of the version": (task.family.scoring.version, planned.scoring),

@@ -60,7 +60,7 @@ def list_units(
             under the first that the model can run.
         data: Folder that holds the benchmarks' folders.
         weights_path: A weights file, or the folder that holds them.
-        layers: Layers of every model that are scored; empty: the default of each card.
+        layers: Layers of every model that are scored; empty: the default of each card; `all`: all of each.
         frames: Only the first so many frames of each clip; None: all.
         features: Where feature maps are kept; what is rounded there has another fingerprint.
 
@@ -149,7 +149,13 @@ def _clips(task: Task, data: Path | None) -> list[tuple[Path, str]]:
     return [(root, name) for name in names]
 
 
+ALL = "all"
+"""Asks for every layer of each model."""
+
+
 def _layers(model: Model, asked: Sequence[str]) -> tuple[str, ...]:
+    if tuple(asked) == (ALL,):
+        return model.layers
     for layer in asked:
         if layer not in model.layers:
             raise UnknownNameError(f"layer of model {model.name!r}", layer, model.layers)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unibench.errors import TrackerError
 from unibench.models.frozen import FrozenModel
+from unibench.models.windows import around
 from unibench.records import Clip, Frame, Labels
 
 Item = TypeVar("Item")
@@ -65,12 +66,82 @@ def follow(
         The labels of each frame, for each layer.
     """
     state = steps.begin(replace(clip, frames=_refuse), model, layers, options)
-    frames = clip.frames()
+    for frame, maps in passes(steps, clip.frames(), model, layers, options):
+        state, labels = steps.advance(state, frame, maps)
+        yield labels
+
+
+def passes(
+    steps: Steps[Options, State],
+    frames: Iterator[Frame],
+    model: FrozenModel,
+    layers: Sequence[str],
+    options: Options,
+) -> Iterator[tuple[Frame, dict[str, Tensor]]]:
+    """Run the network over frames: a batch of them in a pass, or a window a pass where the model has a span.
+
+    Args:
+        steps: The tracker, which says what the network is shown.
+        frames: Pulled a batch at a time; with a span, no further ahead than it looks.
+        model: The network.
+        layers: Layers of it.
+        options: The protocol.
+
+    Yields:
+        Each frame and its maps (channel, h, w); none where the network was not run.
+    """
+    if model.span is not None:
+        yield from _window_passes(steps, frames, model, layers, options)
+        return
     while batch := list(islice(frames, model.batch)):
         images = [steps.network_input(frame, model, layers, options) for frame in batch]
-        for frame, maps in zip(batch, run_network(images, model, layers), strict=True):
-            state, labels = steps.advance(state, frame, maps)
-            yield labels
+        yield from zip(batch, run_network(images, model, layers), strict=True)
+
+
+def _window_passes(
+    steps: Steps[Options, State],
+    frames: Iterator[Frame],
+    model: FrozenModel,
+    layers: Sequence[str],
+    options: Options,
+) -> Iterator[tuple[Frame, dict[str, Tensor]]]:
+    assert model.span is not None
+    shown = ((frame, steps.network_input(frame, model, layers, options)) for frame in frames)
+    prepared = ((frame, None if image is None else model.prepare(image)) for frame, image in shown)
+    known, maps = -1, dict[str, Tensor]()
+    for (frame, image), number, window in around(prepared, model.span):
+        if image is not None and number != known:
+            known, maps = number, _run_window([one for _, one in window], model, layers)
+        yield frame, {} if image is None else maps
+
+
+@torch.inference_mode()
+def _run_window(
+    images: Sequence[Tensor | None], model: FrozenModel, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """Run the network on one window; a frame that it is not to be shown is replaced by the nearest one before it."""
+    last = next(one for one in images if one is not None)
+    filled = [last := last if one is None else one for one in images]
+    found = model.maps(torch.stack(filled)[None], layers)
+    return {layer: found[layer][0] for layer in layers}
+
+
+def look(frames: Iterable[Frame], model: FrozenModel) -> Iterator[tuple[Frame, Tensor]]:
+    """Prepare whole frames for a tracker that shows its network windows of them, wherever it believes its target to be.
+
+    Args:
+        frames: Read no further ahead than the model's span looks.
+        model: Prepares them.
+
+    Yields:
+        Each frame and it prepared, (3, height, width); with a span, all frames of its window (frame, 3, height, width).
+    """
+    prepared = ((frame, model.prepare(frame.image)) for frame in frames)
+    if model.span is None:
+        yield from prepared
+        return
+    for (frame, _), _, window in around(prepared, model.span):
+        yield frame, torch.stack([image for _, image in window])
 
 
 def _refuse() -> NoReturn:
@@ -114,15 +185,15 @@ def share_passes(model: FrozenModel, union: Sequence[str] = ()) -> tuple[FrozenM
         The model with a network that remembers, and a function that makes it forget. Only a whole batch that is
         equal bit by bit is known again, so maps are those that the tracker would get on its own.
     """
-    known: list[tuple[Tensor, dict[str, Tensor]]] = []
+    known: list[tuple[Tensor, tuple[int, ...], dict[str, Tensor]]] = []
 
-    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        maps = next((maps for shown, maps in known if _equal(shown, images)), None)
+    def network(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
+        maps = next((maps for shown, read, maps in known if read == slot and _equal(shown, images)), None)
         if maps is None:
-            known.append((images, maps := {}))
+            known.append((images, slot, maps := {}))
         missing = [layer for layer in dict.fromkeys([*union, *layers]) if layer not in maps]
         if any(layer in missing for layer in layers):
-            maps |= model.network(images, missing)
+            maps |= model.network(images, missing, *slot)
         return {layer: maps[layer] for layer in layers}
 
     return replace(model, network=network), known.clear

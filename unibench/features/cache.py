@@ -156,8 +156,10 @@ def cached(model: FrozenModel, cache: FeatureCache) -> FrozenModel:
     """
 
     @torch.inference_mode()
-    def network(images: Float[Tensor, "batch 3 height width"], layers: Sequence[str]) -> dict[str, Tensor]:
-        digests = [digest(image) for image in images.float().cpu()]
+    def network(
+        images: Float[Tensor, "*batch 3 height width"], layers: Sequence[str], *slot: int
+    ) -> dict[str, Tensor]:
+        digests = [digest(image, *slot) for image in images.float().cpu()]
         paths = {
             (row, layer): cache.path(model, layer, one) for row, one in enumerate(digests) for layer in layers
         }
@@ -166,7 +168,7 @@ def cached(model: FrozenModel, cache: FeatureCache) -> FrozenModel:
         if missing:
             rows = list(dict.fromkeys(row for row, _ in missing))
             wanted = [layer for layer in layers if any(layer == one for _, one in missing)]
-            maps = model.network(images[rows], wanted)
+            maps = model.network(images[rows], wanted, *slot)
             for row, layer in missing:
                 found[row, layer] = packed = pack(maps[layer][rows.index(row)])
                 cache.write(paths[row, layer], packed)
@@ -183,9 +185,11 @@ def fingerprint(model: str) -> str:
     return f"{model}+features={FEATURES}"
 
 
-def digest(image: Float[Tensor, "3 height width"]) -> str:
-    """Hash over all that the map of a model depends on, beside the model: the image, and this version of unibench."""
-    known = [version("unibench-tracking"), list(image.shape), str(image.dtype)]
+def digest(image: Float[Tensor, "*frame 3 height width"], *slot: int) -> str:
+    """Hash over all that the map of a model depends on, beside the model: the image or the window with the number of
+    the map that is read of it, and this version of unibench.
+    """
+    known = [version("unibench-tracking"), list(image.shape), str(image.dtype), *slot]
     found = hashlib.sha256(json.dumps(known).encode())
     found.update(image.contiguous().numpy().data)
     return found.hexdigest()

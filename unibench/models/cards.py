@@ -23,6 +23,7 @@ JOINT = "joint"
 """The one layer of a joint tracker, as results call it; and the loader of its card."""
 FROZEN_ONLY = (
     "default_layer", "preprocessing", "layers", "imagenet_top1", "reference",
+    "series", "window",
     "architecture.strides", "architecture.padding", "architecture.dtype", "architecture.compiled", "architecture.head",
     "weights.container", "weights.seed", "weights.prefix", "weights.ignore", "weights.rename", "weights.allow_random",
 )  # fmt: skip
@@ -37,6 +38,10 @@ COLORS = ("rgb", "bgr", "lab", "lightness")
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
 DTYPES = ("float32", "bfloat16", "float16")
 SUPERVISION = ("none", "self", "labels")
+NORMALISING = ("timm", "transformers")
+"""Loaders whose maps can have the network's final normalisation."""
+CLIP_LOADERS = ("python", "transformers")
+"""Loaders whose networks may read a window of frames."""
 NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")
 """What a model may be called: a file's name that is not hidden."""
 PART = r"(?!\.\.?(?:/|$))[\w.+-]+"
@@ -61,15 +66,15 @@ class Layer:
     """One feature map that a model can give."""
 
     node: str | int
-    """Where the loader finds it: a module's name (torchvision), an index of `forward_intermediates` (timm), a key of
-    the returned dict (python)."""
+    """Where the loader finds it: a module's name (torchvision, transformers), an index of `forward_intermediates`
+    (timm), a key of the returned dict (python)."""
     stride: Annotated[int, Meta(ge=1, le=4096)]
     """Pixels of the input per feature cell."""
     channels: Annotated[int, Meta(ge=1, le=1_000_000)]
     offset: Annotated[float, Meta(ge=-4096, le=4096)] = 0.0
     """Pixel on which cell 0 is centred: 0 for ResNets, (patch - 1) / 2 for patches and pools."""
     norm: bool = False
-    """Whether the network's final normalisation is applied to the map (timm's ViTs)."""
+    """Whether the network's final normalisation is applied to the map (ViTs of timm and transformers)."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,30 @@ class External:
     source: str
 
 
+READS = ("own", "mean")
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a clip encoder is shown at once: consecutive frames."""
+
+    frames: Annotated[int, Meta(ge=1, le=256)]
+    tubelet: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Neighbouring frames that share a map: there are frames / tubelet maps."""
+    read: str = "own"
+    """Which map is a frame's: `own`, that of its tubelet, or `mean`, the mean of all maps of the window."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Of which training a checkpoint is a moment."""
+
+    name: str
+    """The training's: checkpoints of one name are one line of `plot series`."""
+    epoch: float
+    """When it was written; or the iteration, as its file's name counts."""
+
+
 @dataclass(frozen=True)
 class Card:
     """Everything that unibench knows of one model; `name` is the file's name."""
@@ -180,12 +209,19 @@ class Card:
     """Linear-probe (or supervised) top-1 accuracy on ImageNet-1k, a fraction."""
     reference: bool = False
     """The supervised reference that a radar plot draws in grey."""
+    window: Window | None = None
+    """Of a clip encoder; None: the network sees one image."""
+    series: Series | None = None
+    """Where the model is one of several checkpoints of a training."""
     aliases: tuple[str, ...] = ()
     """Other names that find the card."""
     released: str = ""
     """When the weights came out: `2021` or `2021-04`."""
     path: Path | None = field(default=None, compare=False)
     """Of a card that was given by its file: its weights are looked for beside it first. Not a field of the file."""
+    derived_from: str = field(default="", compare=False)
+    """By which name a library has the model (`timm:resnet18.a1_in1k`), where no file but `models.by_name` says what
+    stands here. Not a field of the file."""
 
 
 def joint(**fields: Any) -> Card:
@@ -249,15 +285,34 @@ def running(card: Card, dtype: str | None = None, *, compiled: bool = False) -> 
     return replace(card, architecture=changed)
 
 
+LIBRARIES = ("timm", "hf-hub", "hf", "torchvision")
+"""What stands before the colon of a model's name in a library or on a hub: `timm:vit_small_patch16_224.dino`."""
+
+
+PATHS = (".", "/", "~")
+"""What the name of a folder begins with, so that it is no card's."""
+
+
+def is_by_name(name: str) -> bool:
+    """Whether a text names no card, but a model of a library, or a folder that holds one (`./FOLDER`)."""
+    library, colon, _ = name.partition(":")
+    return bool(colon and library in LIBRARIES) or name.startswith(PATHS)
+
+
 def find(name: str) -> Card:
-    """Read the card of that name, with that alias, or in that file (`.toml`).
+    """Read the card of that name, with that alias, or in that file (`.toml`); or derive that of a library's model.
 
     Raises:
-        UnknownNameError: There is no such card.
-        CardError: The card is not valid, or several answer to the name.
+        UnknownNameError: There is no such card or model.
+        CardError: The card is not valid, several answer to the name, or no card can be made of the model.
+        WeightsError: What a hub says of the model is not here and cannot be fetched.
     """
     if name.endswith(".toml"):
         return replace(read(Path(name)), path=Path(name).resolve())
+    if is_by_name(name):
+        from unibench.models import by_name  # loads torch
+
+        return by_name.derive(name)
     files = _files()
     if len(same := files.get(name, [])) > 1:
         raise CardError(f"{name!r}: the name of {' and '.join(map(str, same))}, expected of one card; rename one, or "
@@ -309,8 +364,9 @@ def read(path: Path) -> Card:
         )
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
-    if "path" in table:
-        raise CardError(f"{path}: unknown field 'path'; see model_cards/README.md")
+    for name in ("path", "derived_from"):
+        if name in table:
+            raise CardError(f"{path}: unknown field {name!r}; see model_cards/README.md")
     if table.get("kind") == "joint":
         if alien := next((name for name in FROZEN_ONLY if _holds(table, name)), ""):
             raise CardError(f"{path}: {alien} is for frozen models, not for joint trackers; take it out")
@@ -319,16 +375,25 @@ def read(path: Path) -> Card:
         card: Card = record(Card, {"name": path.stem, **table}, str(path))
     except SchemaError as error:
         raise CardError(f"{error}; see model_cards/README.md") from error
-    for problem in _problems(card):
-        raise CardError(f"{path}: {problem}; see model_cards/README.md")
+    check(card, str(path))
     return card
+
+
+def check(card: Card, where: str) -> None:
+    """Demand that the fields of a card fit each other.
+
+    Raises:
+        CardError: They do not.
+    """
+    for problem in _problems(card):
+        raise CardError(f"{where}: {problem}; see model_cards/README.md")
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a card's file; what only frozen models need is not demanded."""
     made = json_schema(Card)
     card = made["$defs"]["Card"]
-    for name in ("name", "path"):  # the file's own
+    for name in ("name", "path", "derived_from"):  # the file's own
         del card["properties"][name]
     card["required"] = [name for name in card["required"] if name != "name" and name not in PLACEHOLDERS]
     return made
@@ -355,6 +420,7 @@ def _problems(card: Card) -> Iterator[str]:
     yield from _source_problems(card.weights)
     yield from _PROBLEMS_OF_KIND[card.kind](card) if card.kind in KINDS else ()
     yield from _option_problems(card.architecture.options)
+    yield from _window_problems(card)
 
 
 def _option_problems(options: Mapping[str, Option]) -> Iterator[str]:
@@ -383,6 +449,18 @@ def _is_address(source: str) -> bool:
         return bool(parts.hostname) and (parts.port is None or parts.port > 0) and "\0" not in source
     except ValueError:
         return False
+
+
+def _window_problems(card: Card) -> Iterator[str]:
+    window = card.window
+    if window is None:
+        return
+    if window.read not in READS:
+        yield f"window.read is {window.read!r}, expected one of {', '.join(READS)}"
+    if window.frames % window.tubelet:
+        yield f"window: {window.frames} frames in tubelets of {window.tubelet}, expected whole tubelets"
+    if card.architecture.loader not in CLIP_LOADERS:
+        yield f"window is for the loaders {' and '.join(CLIP_LOADERS)}, found {card.architecture.loader!r}"
 
 
 def _source_problems(weights: Weights) -> Iterator[str]:
@@ -421,8 +499,9 @@ def _layer_problems(card: Card) -> Iterator[str]:
     for name, layer in card.layers.items():
         if card.architecture.loader == "timm" and not isinstance(layer.node, int):
             yield f"layers.{name}.node is {layer.node!r}, expected the index of a map, as timm counts them"
-        if layer.norm and card.architecture.loader != "timm":
-            yield f"layers.{name}: norm is for the loader timm, found {card.architecture.loader!r}"
+        if layer.norm and card.architecture.loader not in NORMALISING:
+            known = " and ".join(NORMALISING)
+            yield f"layers.{name}: norm is for the loaders {known}, found {card.architecture.loader!r}"
 
 
 _PROBLEMS_OF_KIND = {"frozen": _layer_problems, "joint": _joint_problems}

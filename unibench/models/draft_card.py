@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from unibench.errors import CardError, OutputError, UnknownNameError, WeightsError
-from unibench.models import cards, checkpoints, frozen, weights
-from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Weights
+from unibench.models import cards, checkpoints, fetch, frozen, weights
+from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Series, Weights
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
 from unibench.results.atomic import replace_file
@@ -188,32 +188,66 @@ def _timm(arch: str) -> Draft:
 
     if not timm.is_model(arch):
         raise UnknownNameError("architecture", arch, {*timm.list_models(), *list_models()})
+    network, options, layers = probe_timm(arch, {}, f"--arch {arch}")
+    known: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
+    architecture = Architecture("timm", arch, options=options, head=timm_head(network, known))
+    return Draft(architecture, layers, nearest(layers), statistics(known))
+
+
+def nearest(layers: Mapping[str, Layer]) -> str:
+    """Choose the default layer: of those nearest to `CELL` pixels per cell the deepest, which stands last."""
+    return min(reversed(list(layers)), key=lambda name: abs(layers[name].stride - CELL))
+
+
+def statistics(known: Mapping[str, Any]) -> Preprocessing:
+    """Read mean and std off timm's description of some weights; where it says none they are ImageNet's."""
+    mean, std = (tuple(map(float, known.get(key) or getattr(IMAGENET, key))) for key in ("mean", "std"))
+    return Preprocessing("rgb", 255.0, mean, std)  # type: ignore[arg-type]
+
+
+def probe_timm(
+    arch: str, given: Mapping[str, Any], where: str
+) -> tuple[nn.Module, dict[str, Any], dict[str, Layer]]:
+    """Build a network of timm that takes images of any size, without memory where that can be done.
+
+    Args:
+        arch: The architecture.
+        given: Options of its constructor.
+        where: Who asks, for messages.
+
+    Returns:
+        The network, all options, and its maps.
+
+    Raises:
+        CardError: It gives no maps of images of any size.
+    """
+    import timm
+
     reason = ""
-    for options in ANY_SIZE:
+    for flexible in ANY_SIZE:
+        options = {**given, **flexible}
         for device in ("meta", "cpu"):  # networks that read their own numbers cannot be built without memory
             try:
                 with torch.device(device), torch.random.fork_rng(devices=[]):
                     network = timm.create_model(arch, pretrained=False, **options)
-                    layers = _probe(network)
+                    return network, options, _probe(network)
             except Exception as error:  # noqa: BLE001 - whatever a network does with images it was not made for
-                if "unexpected keyword" not in str(error):
+                if not reason or "unexpected keyword" not in str(error):
                     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 if "meta" in str(error) or isinstance(error, NotImplementedError):
                     continue
                 break
-            known: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
-            default = min(layers, key=lambda name: (abs(layers[name].stride - CELL), -int(layers[name].node)))
-            mean, std = (
-                tuple(map(float, known.get(key) or getattr(IMAGENET, key))) for key in ("mean", "std")
-            )
-            architecture = Architecture("timm", arch, options=options, head=_head(network, known))
-            return Draft(architecture, layers, default, Preprocessing("rgb", 255.0, mean, std))  # type: ignore[arg-type]
-    raise CardError(f"--arch {arch}: gives no maps of images of any size ({reason}); choose another architecture, or "
+    raise CardError(f"{where}: gives no maps of images of any size ({reason}); choose another architecture, or "
                     "write a card by hand")  # fmt: skip
 
 
-def _head(network: nn.Module, known: Mapping[str, Any]) -> tuple[str, ...]:
-    """Prefixes of the parameters behind the last map: the classifier, and a normalisation or projection before it."""
+def timm_head(network: nn.Module, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Prefixes of the parameters behind the last map: the classifier, and a normalisation or projection before it.
+
+    Args:
+        network: Of timm.
+        known: timm's description of its weights.
+    """
     classifier = known.get("classifier") or ()
     names = [classifier] if isinstance(classifier, str) else list(classifier)
     behind = [name for name in ("norm", "fc_norm", "head", "conv_head", "bn2") if hasattr(network, name)]
@@ -252,6 +286,43 @@ def _patch_stems() -> tuple[type, ...]:
     return (ConvNeXt,)
 
 
+def find_series(pattern: Path) -> list[tuple[Path, Series]]:
+    """Find the checkpoints of one training; their epochs are the last numbers in their names.
+
+    Args:
+        pattern: A file, or a pattern with `*`, `?` or `[`.
+
+    Returns:
+        Files in the order of their epochs; none where the pattern is a plain name.
+
+    Raises:
+        WeightsError: No file matches, one has no number, or two have the same.
+    """
+    if pattern.exists() or not set(pattern.name) & set("*?["):
+        return []
+    paths = sorted(path for path in pattern.parent.glob(pattern.name) if path.is_file())
+    if not paths:
+        raise WeightsError(
+            f"--checkpoint {pattern}: no file matches; give a file, or a pattern that some match"
+        )
+    found: dict[float, Path] = {}
+    for path in paths:
+        numbers = re.findall(r"\d+(?:\.\d+)?", fetch.SUFFIX.sub("", path.name))
+        if not numbers:
+            raise WeightsError(f"{path}: no number in its name, expected its epoch; rename it, or leave it out of "
+                               f"--checkpoint {pattern}")  # fmt: skip
+        epoch = float(numbers[-1])
+        if epoch in found:
+            raise WeightsError(f"{path}: epoch {epoch:g}, which {found[epoch].name} has too; rename one, or narrow "
+                               f"--checkpoint {pattern}")  # fmt: skip
+        found[epoch] = path
+    name = (
+        re.sub(r"[*?]+|\[[^]]*\]", "", fetch.SUFFIX.sub("", pattern.name)).strip("-_. ")
+        or pattern.parent.name
+    )
+    return [(path, Series(name or "series", epoch)) for epoch, path in sorted(found.items())]
+
+
 def save(card: Card) -> Path:
     """Write a card to `model_cards` in the working directory.
 
@@ -283,10 +354,15 @@ def write(card: Card, path: Path) -> Path:
     Raises:
         OutputError: It cannot be written.
     """
+    return replace_file(path, dump(card).encode())
+
+
+def dump(card: Card) -> str:
+    """A card as the text of its file."""
     table = _table(card)
-    for name in ("name", "path", *(() if card.layers else cards.PLACEHOLDERS)):
+    for name in ("name", "path", "derived_from", *(() if card.layers else cards.PLACEHOLDERS)):
         table.pop(name, None)
-    return replace_file(path, tomli_w.dumps(table).encode())
+    return tomli_w.dumps(table)
 
 
 def _table(record: Any) -> dict[str, Any]:

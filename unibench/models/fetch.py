@@ -313,6 +313,30 @@ def _copy(path: Path, target: Path) -> Path:
     return target
 
 
+def hub_file(where: str, repository: str, file: str) -> Path:
+    """Find a small file of a hub's repository in the hub's cache, or fetch it there.
+
+    Args:
+        where: Who asks, for messages.
+        repository: `OWNER/NAME`.
+        file: Its name.
+
+    Raises:
+        WeightsError: It is not here and cannot be fetched, or the network is off.
+    """
+    source = f"hf:{repository}/{file}"
+    cached = _cached(source)
+    if cached is not None and cached.is_file():
+        return cached
+    if offline():
+        raise WeightsError(f"{where}: {file} is not in the hub's cache and the network is off (--offline, "
+                           "HF_HUB_OFFLINE); fetch the model first, or give its folder: -m ./FOLDER")  # fmt: skip
+    try:
+        return _from_hub(source)
+    except WeightsError as error:
+        raise WeightsError(f"{where}: {error}") from error
+
+
 def _from_hub(source: str) -> Path:
     from huggingface_hub import hf_hub_download
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from unibench import plugins
 from unibench.errors import CardError, FeaturesError, UnibenchError, UnknownNameError
-from unibench.models import maps, weights
-from unibench.models.cards import Card, Preprocessing
+from unibench.models import maps, names, transformers_models, weights
+from unibench.models.cards import Card, Preprocessing, Window
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
+from unibench.models.windows import Span
 
 LAYOUT = torch.channels_last
 """How images, weights and maps lie in memory: the faster way for convolutions, on CPUs as on GPUs."""
@@ -28,7 +29,9 @@ PROBE = 256
 """Side of a plain image, pixels: a network that fails on it as well fails on every image, not on one of a clip."""
 BATCH = 8
 """Frames in one pass, but for CPUs: these have enough to do with one."""
-Network = Callable[[Float[Tensor, "batch 3 height width"], Sequence[str]], dict[str, Tensor]]
+Network = Callable[..., dict[str, Tensor]]
+"""Prepared images (batch, 3, height, width) and layer names -> one map a layer. A clip encoder also takes windows
+(batch, frame, 3, height, width) and, third, the number of the map in time that is read; an image it repeats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,14 @@ class FrozenModel:
     """Hash of everything on the card that changes features, and of the weights file."""
     batch: int = 1
     """Frames that trackers put into one pass, where a pass needs nothing of the frames before."""
+    span: Span | None = None
+    """Which frames around a frame the network is shown for it; None: that frame alone."""
+
+    def maps(self, shown: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Run the network on images, or on windows where the model has a span."""
+        return (
+            self.network(shown, layers) if self.span is None else self.network(shown, layers, self.span.slot)
+        )
 
 
 def find_device(name: str) -> torch.device:
@@ -104,10 +115,11 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
         raise UnknownNameError("loader", card.architecture.loader, LOADERS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(card.weights.seed)
-        module = _construct(card)
+        module = construct(card)
     report = None
     if path is not None:
-        report = weights.fit_file(module, path, card.weights, card.architecture.head)
+        translate = LOADERS[card.architecture.loader].translator(module)
+        report = weights.fit_file(module, path, card.weights, card.architecture.head, translate)
     _set_strides(card, module)
     _set_padding(card, module)
     return module.eval().requires_grad_(False), report
@@ -115,8 +127,16 @@ def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:
 
 def freeze(card: Card, module: nn.Module, path: Path | None, device: torch.device) -> FrozenModel:
     """Wrap a built network as the appearance model that the heads know."""
-    network = LOADERS[card.architecture.loader].extract(card, module.to(device).to(memory_format=LAYOUT))
+    if card.window is None:  # kernels over time have no such layout
+        module = module.to(memory_format=LAYOUT)
+    network = extract(card, module.to(device))
     return _frozen(card, _running(network, card, device), fingerprint(card, path), device)
+
+
+def extract(card: Card, module: nn.Module) -> Network:
+    """Make what takes a card's maps out of its built network, in the network's own precision, unchecked."""
+    network = LOADERS[card.architecture.loader].extract(card, module)
+    return network if card.window is None else _over_time(card, card.window, network)
 
 
 def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, device: str = "cpu") -> FrozenModel:
@@ -130,7 +150,10 @@ def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, device:
     """
     built = cache(load)
     return _frozen(
-        card, lambda images, layers: built().network(images, layers), fingerprint, find_device(device)
+        card,
+        lambda images, layers, *slot: built().network(images, layers, *slot),
+        fingerprint,
+        find_device(device),
     )
 
 
@@ -151,10 +174,11 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
     """The network as it is run: frozen, in the card's precision, channels last."""
     dtype = getattr(torch, card.architecture.dtype)
 
-    def maps_of(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def maps_of(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
+        laid = images.contiguous(memory_format=LAYOUT) if images.ndim == 4 else images
         try:
             with exact(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                found = network(images.contiguous(memory_format=LAYOUT), layers)
+                found = network(laid, layers, *slot)
         except (UnibenchError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever a network of a card or a plug-in does
@@ -165,9 +189,9 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
         return maps.check(card.name, found, card.layers, layers, images)
 
     @torch.inference_mode()
-    def run(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def run(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
         try:
-            return maps_of(images, layers)
+            return maps_of(images, layers, *slot)
         except FeaturesError as error:
             try:
                 maps_of(torch.linspace(-1, 1, PROBE, device=device).repeat(1, 3, PROBE, 1), layers)
@@ -178,6 +202,25 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
             raise
 
     return run
+
+
+def _over_time(card: Card, window: Window, network: Network) -> Network:
+    """A clip encoder as a network of images and windows: an image is repeated, and one map in time is read."""
+    slots = window.frames // window.tubelet
+
+    def read(images: Tensor, layers: Sequence[str], slot: int = slots // 2) -> dict[str, Tensor]:
+        if images.ndim == 4:
+            images = images[:, None].expand(-1, window.frames, -1, -1, -1)
+        found = network(images, layers)
+        for layer, one in found.items():
+            if one.ndim != 5 or one.shape[1] != slots:
+                raise CardError(f"model {card.name!r}, layer {layer!r}: found shape {tuple(one.shape)}, expected "
+                                f"(batch, {slots}, channels, h, w); correct window in the card")  # fmt: skip
+        return {
+            layer: one.mean(dim=1) if window.read == "mean" else one[:, slot] for layer, one in found.items()
+        }
+
+    return read
 
 
 def _line(error: Exception) -> str:
@@ -203,6 +246,8 @@ def fingerprint(card: Card, path: Path | None) -> str:
         "keys": [card.weights.container, card.weights.prefix, card.weights.rename],
         "weights": sha256(path) if path else [card.weights.source, card.weights.seed],
     }
+    if card.window is not None:
+        parts["window"] = asdict(card.window)
     if card.weights.allow_random:
         parts["random"] = [card.weights.allow_random, card.weights.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
@@ -227,7 +272,12 @@ def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.nda
     return prepare
 
 
-def _construct(card: Card) -> nn.Module:
+def construct(card: Card) -> nn.Module:
+    """Build a card's network as its library does, with random weights.
+
+    Raises:
+        UnibenchError: The library does not know it, or cannot build it.
+    """
     try:
         return LOADERS[card.architecture.loader].construct(card)
     except UnibenchError:
@@ -271,6 +321,8 @@ class Loader:
 
     construct: Callable[[Card], nn.Module]
     extract: Callable[[Card, nn.Module], Network]
+    translator: Callable[[nn.Module], weights.Translate] = lambda network: names.translate
+    """Network -> what gives tensors of a file its names for them."""
 
 
 def _keywords(card: Card) -> dict[str, Any]:
@@ -389,4 +441,7 @@ LOADERS: dict[str, Loader] = {
     "torchvision": Loader(_construct_torchvision, _extract_nodes),
     "timm": Loader(_construct_timm, _extract_intermediates),
     "python": Loader(_construct_python, _extract_returned),
+    "transformers": Loader(
+        transformers_models.construct, transformers_models.extract, transformers_models.translator
+    ),
 }

@@ -117,8 +117,8 @@ def counted(model: "FrozenModel", counts: dict[str, Count]) -> "FrozenModel":
         The same model.
     """
 
-    def network(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        maps = model.network(images, layers)
+    def network(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
+        maps = model.network(images, layers, *slot)
         for layer, features in maps.items():
             count = counts.setdefault(layer, Count())
             count.maps += len(features)

@@ -5,7 +5,7 @@ not fill is refused by name, unless the card or the command allows it to stay ra
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -110,7 +110,19 @@ def locate(card: Card, weights_path: Path | None) -> Path | None:
     return fetch.verify(card, found or fetch.fetch(card))
 
 
-def fit_file(network: nn.Module, path: Path, rules: Weights, head: Sequence[str]) -> LoadReport:
+Translate = Callable[
+    [Mapping[str, Tensor], Mapping[str, Tensor], Sequence[tuple[str, str]]], dict[str, Tensor]
+]
+"""Tensors of a file, those of the network, the card's rules -> the file's tensors under the network's names."""
+
+
+def fit_file(
+    network: nn.Module,
+    path: Path,
+    rules: Weights,
+    head: Sequence[str],
+    translate: Translate = names.translate,
+) -> LoadReport:
     """Copy the best fitting container of a checkpoint into a network: see `fit`.
 
     Raises:
@@ -121,7 +133,7 @@ def fit_file(network: nn.Module, path: Path, rules: Weights, head: Sequence[str]
     wanted = _wanted(network, head)
     _check_patterns(rules, wanted)
     try:
-        translated = {name: names.translate(held, wanted, rules.rename) for name, held in containers.items()}
+        translated = {name: translate(held, wanted, rules.rename) for name, held in containers.items()}
         best, *others = _best({
             name: _prefixes(wanted, held, rules)[1] for name, held in translated.items()
         })  # fmt: skip

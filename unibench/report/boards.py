@@ -41,6 +41,8 @@ class BoardModel:
     """Drawn dashed and grey, behind the others."""
     group: str
     """Kind of model (`image`, `pixel`, `video`, ...): one colour where colours must be few."""
+    overlap: tuple[str, ...] = ()
+    """Benchmarks whose clips it was trained on, as its card says."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ def setting_of(score: Score) -> Setting:
 def trained(board: Board, model: str) -> bool:
     """Whether a model is a joint tracker, as the name of its one layer says."""
     return JOINT in board.layers[model]
+
+
+def was_trained_on(model: BoardModel, setting: Setting) -> bool:
+    """Whether a model was trained on clips of a column's benchmark, as its card says."""
+    return setting.task.partition(":")[0] in model.overlap
 
 
 def best_layer(board: Board, model: str, setting: Setting) -> str | None:

@@ -1,8 +1,10 @@
 """What boards show of models beside their scores, read from their cards."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from unibench.errors import OutputError
 from unibench.models import cards
+from unibench.records import Score
 from unibench.report.boards import BoardModel
 
 GROUPS = {"none": "untrained", "self": "self-supervised", "labels": "supervised"}
@@ -25,6 +27,21 @@ def collect(models: Iterable[str]) -> list[BoardModel]:
             label=card.name,
             supervised_reference=card.reference,
             group=GROUPS[card.pretraining.supervision],
+            overlap=card.pretraining.overlap,
         )
         for card in found
     ]
+
+
+def clean(scores: Sequence[Score]) -> list[Score]:
+    """Leave out the scores of models on benchmarks whose clips they were trained on, as their cards say.
+
+    Raises:
+        OutputError: None is left.
+    """
+    overlap = {model.name: model.overlap for model in collect(score.model for score in scores)}
+    kept = [score for score in scores if score.task.partition(":")[0] not in overlap.get(score.model, ())]
+    if scores and not kept:
+        raise OutputError("--clean: every model was trained on clips of its benchmarks, expected one that was not; "
+                          "leave --clean out")  # fmt: skip
+    return kept

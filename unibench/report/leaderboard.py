@@ -21,6 +21,7 @@ from unibench.report.boards import (
     best_layer,
     titles,
     trained,
+    was_trained_on,
 )
 from unibench.results.atomic import replace_file
 from unibench.stats.bootstrap import FEWEST_CLIPS
@@ -100,8 +101,9 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
         ["layer", *(layer for _, layer in lines)],
         ["imagenet_top1", *(show("top-1", model.imagenet_top1) for model, _ in lines)],
     ]
-    if any(score.note for score in board.scores.values()):
-        columns.append(["note", *(_note(board, model.name, layer) for model, layer in lines)])
+    doubts = [_note(board, model, layer) for model, layer in lines]
+    if any(doubts):
+        columns.append(["note", *doubts])
     kinds = ["joint" if trained(board, model.name) else "frozen" for model, _ in lines]
     if "joint" in kinds:
         columns.insert(1, ["kind", *kinds])
@@ -188,6 +190,7 @@ def notes(board: Board, ties: Ties) -> list[str]:
         ]
         if names:
             found.append(f"{words}: {', '.join(names)}.")
+    found += _cautions(board)
     return (
         found
         + [
@@ -203,9 +206,33 @@ def notes(board: Board, ties: Ties) -> list[str]:
     )
 
 
-def _note(board: Board, model: str, layer: str) -> str:
+def _cautions(board: Board) -> list[str]:
+    """Say which numbers are optimistic: of the best layer on these very clips, of clips that were trained on."""
+    found = []
+    if any(len(layers) > 1 for layers in board.layers.values()):
+        found.append(
+            f"{BEST}: best on test: the layer that is best on these very clips, which is optimistic; "
+            "chosen on other clips: unibench select."
+        )
+    for model in board.models:
+        columns = ", ".join(str(one) for one in board.settings if _trained_on(board, model, one))
+        if columns:
+            found.append(
+                f"{model.name} was trained on clips of {columns}, as its card says; --clean leaves it out."
+            )
+    return found
+
+
+def _trained_on(board: Board, model: BoardModel, setting: Setting) -> bool:
+    return was_trained_on(model, setting) and best_layer(board, model.name, setting) is not None
+
+
+def _note(board: Board, model: BoardModel, layer: str) -> str:
     """What casts doubt on the scores of a row, each thing once."""
-    found = [score.note for key, score in board.scores.items() if key[:2] == (model, layer) and score.note]
+    found = [
+        score.note for key, score in board.scores.items() if key[:2] == (model.name, layer) and score.note
+    ]
+    found += [f"trained on clips of {one.task}" for one in board.settings if _trained_on(board, model, one)]
     return "; ".join(dict.fromkeys(found))
 
 

@@ -5,6 +5,7 @@
         predictions/<clip>.<checksum>.zip    what was predicted of it (`results.predictions`)
         result.json                          the pooled scores (`Score`)
         run.json                             how they came about
+    <out>/<model>/<fingerprint>/card.toml    the card, where it stands in no other file (a library's model, a series)
 
 A clip's result names the checksum of its predictions, and is written after them: a result never lacks them, and
 predictions that no result names (a process was killed in between) are nobody's; the next result of the clip removes
@@ -248,6 +249,17 @@ def write_result(out: Path, scores: Sequence[Score], clips: Sequence[str] = ()) 
     records = [{**asdict(score), **_numbers(path, score)} for score in scores]
     record = {"clips": list(clips), "scores": records}
     return replace_file(path, _json({**record, "checksum": _checksum(record)}))
+
+
+def card_file(out: Path, model: str, fingerprint: str) -> Path:
+    """Where the card of a model lies that no other file describes."""
+    return Path(out, _quote(model), _quote(fingerprint), "card.toml")
+
+
+def card_files(out: Path) -> dict[tuple[str, str], Path]:
+    """Find the cards beside results: name and fingerprint of a model -> its file, sorted by path."""
+    found = sorted(Path(out).glob("*/*/card.toml"))
+    return {(unquote(path.parts[-3]), unquote(path.parts[-2])): path for path in found}
 
 
 def result_file(out: Path, run: RunKey) -> Path:

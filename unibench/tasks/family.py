@@ -33,6 +33,8 @@ class Protocol:
     """Of the files in that folder; empty for a named source."""
     kinds: tuple[str, ...] = ("frozen",)
     """Kinds of models that it is for: keys of `models.KINDS`."""
+    windowing: str = "repeat"
+    """What a clip encoder is shown of a clip, one of `models.windows.WINDOWINGS`; of no effect on other models."""
     private: bool = False
     """Whether the tracker finds the objects itself, so that it gets no detections."""
 

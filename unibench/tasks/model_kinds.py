@@ -21,6 +21,7 @@ from unibench.joint import systems
 from unibench.models import frozen, maps, weights
 from unibench.models.cards import JOINT, Card
 from unibench.models.frozen import FrozenModel
+from unibench.models.windows import span
 from unibench.records import Clip, Labels, Model
 from unibench.tasks.family import Task, make_options
 
@@ -76,8 +77,12 @@ def _with_appearance(
         _require_supported(card.name, _protocol_problem(task, "frozen"))
         options = make_options(plugins.resolve(task.family.options), task.protocol.knobs)
         tracker = plugins.resolve(task.family.tracker)
-        model = appearance()
+        model = replace(appearance(), span=span(card.window, task.protocol.windowing))
         return lambda clip: tracker(clip, model, layers, options)
+
+    def lookahead(task: Task) -> int:
+        seen = span(card.window, task.protocol.windowing)
+        return task.protocol.lookahead + (seen.lookahead if seen else 0)
 
     def share_passes(layers: Sequence[str]) -> tuple[Model, Callable[[], None]]:
         counts: dict[str, maps.Count] = {}
@@ -97,6 +102,8 @@ def _with_appearance(
         network_problem=lambda path: _network_problem(card),
         load_report=load_report,
         has_maps=True,
+        lookahead=lookahead,
+        reads_windows=card.window is not None,
         caveat=f"random parameters: {', '.join(card.weights.allow_random)}"
         if card.weights.allow_random
         else "",

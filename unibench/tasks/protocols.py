@@ -8,6 +8,7 @@ from typing import Any
 
 from unibench.datasets import SOURCES
 from unibench.errors import DataError, UnknownNameError
+from unibench.models.windows import REPEAT, WINDOWINGS
 from unibench.tasks.family import Family, Protocol, Task
 
 
@@ -53,6 +54,8 @@ def fingerprint(protocol: Protocol) -> str:
         "lookahead": protocol.lookahead,
         "detections": protocol.detections_hash or protocol.detections,
     }
+    if protocol.windowing != REPEAT:
+        parts["windowing"] = protocol.windowing
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -64,9 +67,19 @@ def source_name(protocol: Protocol) -> str:
 
 
 def label(protocol: Protocol) -> str:
-    """How boards and folders call a protocol: with its detections where it has some that its name does not say."""
+    """How boards and folders call a protocol: with its windowing where it is no image mode, and its detections where it
+    has some that its name does not say.
+    """
     source = source_name(protocol)
-    return f"{protocol.name}+{source}" if source not in {"", protocol.name} else protocol.name
+    windowing = "" if protocol.windowing == REPEAT else protocol.windowing
+    return "+".join([protocol.name, *filter(None, [windowing, source if source != protocol.name else ""])])
+
+
+def read_label(text: str) -> tuple[str, str, str]:
+    """Take a label apart: the protocol's name, its windowing, and its detections or nothing."""
+    name, _, given = text.partition("+")
+    windowing, _, rest = given.partition("+")
+    return (name, windowing, rest) if windowing in WINDOWINGS else (name, REPEAT, given)
 
 
 def title(task: Task) -> str:

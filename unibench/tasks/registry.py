@@ -14,6 +14,7 @@ from unibench.datasets import (
 )
 from unibench.datasets.benchmark import folder as benchmark_folder
 from unibench.errors import TrackerError, UnknownNameError
+from unibench.models.windows import REPEAT, WINDOWINGS
 from unibench.records import Clip, Model, Tracker, Truth
 from unibench.tasks import association, detection, pose, protocols, sot, vos
 from unibench.tasks.family import Family, Task
@@ -45,7 +46,7 @@ def family_of(task: str) -> Family:
     return FAMILIES[name]
 
 
-def find(spec: str, detections: str | None = None) -> Task:
+def find(spec: str, detections: str | None = None, windowing: str = REPEAT) -> Task:
     """Look up a task by its name, `family/benchmark` or `family/benchmark@protocol`.
 
     Args:
@@ -53,9 +54,10 @@ def find(spec: str, detections: str | None = None) -> Task:
             a protocol, each model takes the family's first preset that it can run: see `for_model`.
         detections: Source of the detections (`public`, `oracle`, `oracle+noise`, a folder); None: the first that the
             benchmark has. Of no effect on tasks without detections and on protocols that hand over none.
+        windowing: What clip encoders are shown, one of `models.windows.WINDOWINGS`.
 
     Raises:
-        UnknownNameError: No such task, protocol or source of detections.
+        UnknownNameError: No such task, protocol, source of detections or windowing.
         DataError: A folder of detections is not there, or the classes are no names.
     """
     asked, _, protocol_name = spec.partition("@")
@@ -69,6 +71,9 @@ def find(spec: str, detections: str | None = None) -> Task:
         if detections in SOURCES and detections not in benchmark.detections:
             raise UnknownNameError(f"source of detections of {name!r}", detections, benchmark.detections)
         protocol = protocols.with_detections(protocol, detections or benchmark.detections[0])
+    if windowing not in WINDOWINGS:
+        raise UnknownNameError("windowing", windowing, WINDOWINGS)
+    protocol = replace(protocol, windowing=windowing)
     label = f"{name}:{','.join(classes)}" if classes else name
     return Task(label, family, benchmark, protocol, any_protocol=not protocol_name, classes=classes)
 
@@ -77,13 +82,16 @@ def for_model(task: Task, model: Model) -> Task:
     """Choose the protocol of a task that was found without one: the family's first preset that a model can run.
 
     Returns:
-        The task as it is where it names its protocol, or where the model can run none.
+        The task as it is where it names its protocol, or where the model can run none; but for models that see one
+        image at a time, in image mode.
     """
+    if not model.reads_windows:
+        task = replace(task, protocol=replace(task.protocol, windowing=REPEAT))
     if not task.any_protocol:
         return task
-    detections = task.protocol.detections or None
+    detections, windowing = task.protocol.detections or None, task.protocol.windowing
     candidates = (
-        replace(find(f"{task.name}@{preset}", detections), any_protocol=True)
+        replace(find(f"{task.name}@{preset}", detections, windowing), any_protocol=True)
         for preset in task.family.presets
     )
     return next((one for one in candidates if not model.unsupported_reason(one)), task)

@@ -13,6 +13,7 @@ from torch import Tensor
 from heads.correlation import CorrelationHead, State
 from unibench import plugins
 from unibench.errors import CardError, DataError, UnknownNameError
+from unibench.features.batching import look
 from unibench.models.frozen import FrozenModel
 from unibench.records import Clip, Labels
 from unibench.tasks.sot.presets import HEADS
@@ -97,10 +98,10 @@ class _WindowFeatures:
         return self.cells * self.model.strides[self.layer]
 
     def describe(
-        self, image: Float[Tensor, "3 height width"], windows: Float[np.ndarray, "window 4"]
+        self, image: Float[Tensor, "*frame 3 height width"], windows: Float[np.ndarray, "window 4"]
     ) -> Float[Tensor, "window channel size size"]:
         """Crop the windows and describe them."""
-        return self.checked(self.model.network(crop(image, windows, self.side), [self.layer]))
+        return self.checked(self.model.maps(crop(image, windows, self.side), [self.layer]))
 
     def checked(self, maps: Mapping[str, Tensor]) -> Float[Tensor, "window channel size size"]:
         """Of the network's maps, its own, if it has the size that the card promises."""
@@ -143,8 +144,7 @@ def track(
     prompt = Labels()
     targets: dict[str, _Target] = {}
     limits = np.zeros((2, 2))
-    for frame in clip.frames():
-        image = model.prepare(frame.image)
+    for frame, image in look(clip.frames(), model):
         if not targets:
             prompt = Labels(ids=frame.prompt.ids, boxes=frame.prompt.boxes)
             box = _prompted_box(frame.prompt, clip.name)
@@ -172,19 +172,19 @@ def window_cells(crop_size: int, stride: int) -> int:
 
 
 def crop(
-    image: Float[Tensor, "3 height width"], windows: Float[np.ndarray, "window 4"], side: int
-) -> Float[Tensor, "window 3 side side"]:
+    image: Float[Tensor, "*frame 3 height width"], windows: Float[np.ndarray, "window 4"], side: int
+) -> Float[Tensor, "window *frame 3 side side"]:
     """Warp windows to squares, bilinear; beyond the frame is 0, the mean colour.
 
     The centres of a square's first and last pixel lie on the window's edges x1 and x2 (as in DCFNet), so one pixel
     is (x2 - x1) / (side - 1) pixels of the frame.
 
     Args:
-        image: Prepared frame.
+        image: Prepared frame; or the frames that a clip encoder is shown with it, all cropped at the same place.
         windows: xyxy, pixels of the frame.
         side: Pixels of the squares.
     """
-    height, width = image.shape[1:]
+    height, width = image.shape[-2:]
     steps = np.linspace(0.0, 1.0, side)
     starts, extents = windows[:, :2], windows[:, 2:] - windows[:, :2]
     points = starts[:, None] + steps[None, :, None] * extents[:, None]
@@ -192,9 +192,11 @@ def crop(
     points = points * (2.0 / np.maximum([width - 1, height - 1], 1)) - 1.0
     x, y = torch.from_numpy(points).to(image).unbind(-1)
     grid = torch.stack([x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=-1)
-    return F.grid_sample(
-        image.expand(len(windows), -1, -1, -1), grid, padding_mode="zeros", align_corners=True
+    planes = image.reshape(-1, height, width)
+    cropped = F.grid_sample(
+        planes.expand(len(windows), -1, -1, -1), grid, padding_mode="zeros", align_corners=True
     )
+    return cropped.reshape(len(windows), *image.shape[:-2], side, side)
 
 
 @torch.inference_mode()
@@ -211,7 +213,7 @@ def _begin(
     targets = {}
     for side in dict.fromkeys(eye.side for eye in eyes):
         alike = [eye for eye in eyes if eye.side == side]
-        maps = alike[0].model.network(crop(image, window, side), [eye.layer for eye in alike])
+        maps = alike[0].model.maps(crop(image, window, side), [eye.layer for eye in alike])
         for eye in alike:
             appearance = head.functions.fit(eye.checked(maps)[0], options.padding, head.options)
             targets[eye.layer] = _Target(centre, size, appearance)
