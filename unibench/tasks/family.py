@@ -25,8 +25,8 @@ class Protocol:
     """Where the protocol comes from, and what it is for."""
     knobs: Knobs
     """Options of the family's tracker, all of them. Those of a joint tracker lie in its weights file."""
-    lookahead: int = 0
-    """Frames that a tracker may read beyond the one it labels; 0: online."""
+    lookahead: int | None = 0
+    """Frames that a tracker may read beyond the one it labels; 0: online; None: the whole clip."""
     detections: str = ""
     """Source of the detections: a name of `datasets.SOURCES` or a folder; empty: the task has none."""
     detections_hash: str = ""
