@@ -179,7 +179,7 @@ def match(
     h, w = keys.shape[1:]
     table = keys.flatten(1)
     places = []
-    for part in features.split(CHUNK):
+    for part in torch.split(features, CHUNK):
         similarity = (part @ table).reshape(-1, h, w)
         places.append(soft_argmax(similarity, head) if isinstance(head, SoftArgmax) else nearest(similarity))
     return torch.cat(places) if places else features.new_zeros(0, 2)
@@ -240,7 +240,7 @@ def centre(beliefs: Float[Tensor, "point h w"], radius: float) -> Float[Tensor, 
     return peak + values @ offsets / total.where(total > 0, torch.ones_like(total))
 
 
-def draw(places: Float[Tensor, "point 2"], h: int, w: int, sigma: float) -> Float[Tensor, "point {h} {w}"]:
+def draw(places: Float[Tensor, "point 2"], h: int, w: int, *, sigma: float) -> Float[Tensor, "point {h} {w}"]:
     """Draw each point as a Gaussian of peak 1 around its own place, between cells too; 0 from 3 sigma + 1 on.
 
     Args:
@@ -287,7 +287,7 @@ def _is_visible(
     if occlusion.max_cycle is not None:
         counts = [len(one.places) for one in state.given]
         errors = []
-        for one, own in zip(state.given, found.split(counts), strict=True):
+        for one, own in zip(state.given, torch.split(found, counts), strict=True):
             assert one.keys is not None
             errors.append((match(own, one.keys, head) - one.places).norm(dim=1))
         visible &= torch.cat(errors) <= occlusion.max_cycle
@@ -303,7 +303,7 @@ def _give(
 ) -> Given:
     beliefs = None
     if isinstance(head, Belief):
-        maps = draw(new, *features.shape[1:], head.sigma)
+        maps = draw(new, *features.shape[1:], sigma=head.sigma)
         beliefs = mask.begin(features, maps, head.propagation)
     return Given(new, keys if occlusion.max_cycle is not None else None, beliefs)
 

@@ -77,7 +77,7 @@ class Clip:
     vocabulary: tuple[str, ...] = ()
     """Names of the object classes; `Labels.classes` indexes it."""
     files: tuple[Path, ...] = ()
-    """The files that hold the frames: one image file a frame, or one video file; empty where frames are rendered."""
+    """The files that hold the frames: one image file a frame, or one file of all; empty where frames are rendered."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,11 @@ A point is an object with one keypoint: x, y in pixels (the middle of the first 
 it is visible, 0 where it is occluded. All points stand in the labels of every frame.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +16,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from unibench.datasets.files import fail
+from unibench.datasets.files import fail, read_bytes
 from unibench.records import Clip, Frame, Labels, Truth
 
 QUERY_MODES = ("first", "strided")
 STRIDE = 5
 """Frames between two queries of a point in mode `strided`."""
+_BROKEN = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, MemoryError, RuntimeError,
+    OverflowError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What NumPy raises at damaged archives."""
 BEYOND = 0.05
 """Share of a side by which annotators may place a visible point outside the frame."""
 
@@ -62,6 +71,24 @@ def queries(truth: Truth) -> dict[int, Labels]:
 def with_queries(clip: Clip, truth: Truth) -> Clip:
     """The clip, whose frames prompt with the points that are asked for there."""
     return replace(clip, frames=partial(_prompted, clip.frames, queries(truth)))
+
+
+def read_npz(file: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Read arrays of a NumPy archive.
+
+    Args:
+        file: It may hold others too.
+        names: Of the arrays.
+
+    Raises:
+        DataError: It is missing or damaged, or an array is not there or holds more than numbers.
+    """
+    expected = f"expected a .npz with {' and '.join(names)}"
+    try:
+        with np.load(io.BytesIO(read_bytes(file)), allow_pickle=False) as archive:
+            return [archive[name] for name in names]
+    except _BROKEN as error:
+        fail(file, f"no points can be read ({' '.join(str(error).split())[:80]})", expected)
 
 
 def ask_again(clip: Clip, truth: Truth, stride: int = STRIDE) -> tuple[Clip, Truth]:

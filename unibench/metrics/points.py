@@ -11,6 +11,7 @@ points of all clips.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -132,10 +133,13 @@ def evaluated(
     Returns:
         (point, frame); a point that is never visible is not asked for.
     """
-    frames = np.arange(visible.shape[1])
-    if queries is not None:
-        return frames != np.asarray(queries)[:, None]
-    return visible.any(axis=1)[:, None] & (frames > visible.argmax(axis=1)[:, None])
+    frames = np.arange(visible.shape[1])[None]
+    if queries is None:
+        counted = frames > visible.argmax(axis=1, keepdims=True)
+    else:
+        counted = np.not_equal(frames, queries[:, None])
+    found: Bool[np.ndarray, "point frame"] = np.logical_and(counted, visible.any(axis=1, keepdims=True))
+    return found
 
 
 def tracks(
@@ -178,8 +182,7 @@ def _distances(
     return np.asarray(np.hypot(*np.moveaxis((said - true) * scale, 2, 0)))
 
 
-def _divided(part: Number | float, whole: Number | float) -> Number:
-    """NaN where there is no whole."""
+def _divided(part: Any, whole: Any) -> Any:
+    """Divide numbers or arrays; NaN where there is no whole."""
     none = np.equal(whole, 0)
-    found: Number = np.where(none, np.nan, part / np.where(none, 1.0, whole))[()]
-    return found
+    return np.where(none, np.nan, part / np.where(none, 1.0, whole))[()]  # [()]: a number stays a number

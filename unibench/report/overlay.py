@@ -108,7 +108,7 @@ def paint(
         for x, y, _ in points[points[:, 2] > 0]:
             draw.circle((x, y), 2 * unit, fill=colour)
         place = _extent(labels, row)
-        if place is None:
+        if place is None or labels.keypoints.shape[1] == 1:  # names of points would hide what they are on
             continue
         left, top, right, bottom = place
         if len(labels.boxes):

@@ -167,7 +167,10 @@ def _truth(truth: Truth) -> dict[str, Any]:
 
 
 def _prediction(task: Task, truth: Truth, predicted: Sequence[Labels]) -> dict[str, Any]:
-    joints_seen = task.family.name != "pose"  # whose third value says nothing
+    joints_seen = task.family.name not in (
+        "pose",
+        "points",
+    )  # whose third value says nothing, or is of its own
     told: dict[str, Any] = {
         "frames": [_labels(labels, joints_seen=joints_seen) for labels in predicted],
         "ids": _ids(predicted),
@@ -201,6 +204,11 @@ def _labels(labels: Labels, *, joints_seen: bool) -> dict[str, Any]:
         there = np.isfinite(labels.keypoints[..., :2]).all(axis=-1) & (third > 0 if joints_seen else x >= 0)
         poses = np.where(there[..., None], labels.keypoints[..., :2], np.nan)
         found["joints"] = [_numbers(pose.ravel()) for pose in poses]
+        if (
+            labels.keypoints.shape[1] == 1
+        ):  # points, each its own object: those that are hidden are drawn as rings
+            found["joints"] = [_numbers(place) for place in labels.keypoints[:, 0, :2]]
+            found["hidden"] = np.flatnonzero(third[:, 0] <= 0).tolist()
     return found
 
 
