@@ -44,7 +44,7 @@ class Belief:
 
     radius: int | float = 2
     """Cells: those at a Euclidean distance < radius are averaged."""
-    sigma: float = 0.5
+    sigma: int | float = 0.5
     """Cells: of the Gaussian."""
     propagation: MaskOptions = field(default_factory=MaskOptions)
 
@@ -61,9 +61,9 @@ HEADS: Mapping[str, type[Head]] = {"nearest": Nearest, "soft-argmax": SoftArgmax
 class Occlusion:
     """When a point counts as visible: where neither limit says that it is not."""
 
-    min_similarity: float | None = None
+    min_similarity: int | float | None = None
     """Least cosine between the feature that is found and the one that was given; None: not looked at."""
-    max_cycle: float | None = None
+    max_cycle: int | float | None = None
     """Cells, at most, between the given place and the place that the feature that is found leads back to; None: not
     looked at. The map of every frame in which points are given is kept."""
 
@@ -224,7 +224,7 @@ def soft_argmax(similarity: Float[Tensor, "point h w"], head: SoftArgmax) -> Flo
     return peak + torch.softmax(values / head.temperature, dim=1) @ offsets
 
 
-def centre(beliefs: Float[Tensor, "point h w"], radius: float) -> Float[Tensor, "point 2"]:
+def centre(beliefs: Float[Tensor, "point h w"], radius: int | float) -> Float[Tensor, "point 2"]:
     """The mean of the cells around the peak of each map, weighted by the map; the peak where all are 0.
 
     Args:
@@ -240,7 +240,9 @@ def centre(beliefs: Float[Tensor, "point h w"], radius: float) -> Float[Tensor, 
     return peak + values @ offsets / total.where(total > 0, torch.ones_like(total))
 
 
-def draw(places: Float[Tensor, "point 2"], h: int, w: int, *, sigma: float) -> Float[Tensor, "point {h} {w}"]:
+def draw(
+    places: Float[Tensor, "point 2"], h: int, w: int, *, sigma: int | float
+) -> Float[Tensor, "point {h} {w}"]:
     """Draw each point as a Gaussian of peak 1 around its own place, between cells too; 0 from 3 sigma + 1 on.
 
     Args:
@@ -315,7 +317,7 @@ def _peak(maps: Float[Tensor, "point h w"]) -> Int[Tensor, "point 2"]:
 
 
 def _around(
-    maps: Float[Tensor, "point h w"], peak: Int[Tensor, "point 2"], radius: float, outside: float
+    maps: Float[Tensor, "point h w"], peak: Int[Tensor, "point 2"], radius: int | float, outside: float
 ) -> tuple[Float[Tensor, "point cell"], Float[Tensor, "cell 2"]]:
     """The values around a cell of each map, and the offsets x, y of their cells from it."""
     steps = torch.arange(-int(radius), int(radius) + 1, device=maps.device)

@@ -89,7 +89,7 @@ def scores(
     counted: Bool[np.ndarray, "point frame"],
     *,
     by_point: bool = False,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Compute TAP-Vid's metrics of one clip.
 
     Args:
@@ -105,8 +105,8 @@ def scores(
     """
     axis = 1 if by_point else None
 
-    def count(what: Bool[np.ndarray, "point frame"]) -> np.ndarray:
-        return np.asarray((what & counted).sum(axis=axis), dtype=np.float64)
+    def count(what: Bool[np.ndarray, "point frame"]) -> Any:
+        return (what & counted).sum(axis=axis)
 
     distances, there = _distances(true, said, 1.0), count(visible)
     jaccard, within = {}, {}

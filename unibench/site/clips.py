@@ -167,10 +167,7 @@ def _truth(truth: Truth) -> dict[str, Any]:
 
 
 def _prediction(task: Task, truth: Truth, predicted: Sequence[Labels]) -> dict[str, Any]:
-    joints_seen = task.family.name not in (
-        "pose",
-        "points",
-    )  # whose third value says nothing, or is of its own
+    joints_seen = task.family.name != "pose"  # whose third value says nothing
     told: dict[str, Any] = {
         "frames": [_labels(labels, joints_seen=joints_seen) for labels in predicted],
         "ids": _ids(predicted),
@@ -199,16 +196,14 @@ def _labels(labels: Labels, *, joints_seen: bool) -> dict[str, Any]:
         found["boxes"] = [_numbers(box) for box in labels.boxes]
     if labels.masks:
         found["masks"] = [mask["counts"].decode() for mask in labels.masks]
-    if len(labels.keypoints):
+    if labels.keypoints.shape[1] == 1:  # points, each an object of its own: what is hidden is drawn as a ring
+        found["joints"] = [_numbers(place) for place in labels.keypoints[:, 0, :2]]
+        found["hidden"] = np.flatnonzero(labels.keypoints[:, 0, 2] <= 0).tolist()
+    elif len(labels.keypoints):
         x, _, third = np.moveaxis(labels.keypoints, -1, 0)
         there = np.isfinite(labels.keypoints[..., :2]).all(axis=-1) & (third > 0 if joints_seen else x >= 0)
         poses = np.where(there[..., None], labels.keypoints[..., :2], np.nan)
         found["joints"] = [_numbers(pose.ravel()) for pose in poses]
-        if (
-            labels.keypoints.shape[1] == 1
-        ):  # points, each its own object: those that are hidden are drawn as rings
-            found["joints"] = [_numbers(place) for place in labels.keypoints[:, 0, :2]]
-            found["hidden"] = np.flatnonzero(third[:, 0] <= 0).tolist()
     return found
 
 

@@ -5,8 +5,7 @@ piece is painted over it, and outside the frame, it is occluded.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy.ndimage import minimum_filter
+from jaxtyping import Bool, Float, Int
 
 from unibench.datasets.synthetic.paint import Surfaces, surfaces
 from unibench.datasets.synthetic.scene import HEIGHT, WIDTH, Scene, draws
@@ -37,16 +36,17 @@ def follow(scene: Scene) -> tuple[Float[np.ndarray, "point frame 2"], Bool[np.nd
     return places - 0.5, visible
 
 
-def _choose(scene: Scene, seen: list[Surfaces]) -> tuple[np.ndarray, Float[np.ndarray, "point 2"]]:
+def _choose(
+    scene: Scene, seen: list[Surfaces]
+) -> tuple[Int[np.ndarray, " point"], Float[np.ndarray, "point 2"]]:
     """Pieces, and points in their own coordinates. A pixel counts where all around it belong to the same piece."""
     rng = draws(scene.seed, "points")
     followed = np.array([0, *(actor.identity for actor in scene.actors)])
     pieces, points = [], []
     for number in range(POINTS):
         one = seen[int(rng.integers(int(LATEST * scene.length)))]
-        inner = minimum_filter(one.owner, 3) == -minimum_filter(-one.owner, 3)
         wanted = one.owner == 0 if number % 2 else followed[one.actors + 1][one.owner] > 0
-        pixels = np.flatnonzero(wanted & inner)
+        pixels = np.flatnonzero(wanted & _inner(one.owner))
         row, column = np.divmod(int(pixels[rng.integers(len(pixels))]), WIDTH)
         piece = int(one.owner[row, column])
         place = np.array([column, row]) + rng.random(2)
@@ -56,8 +56,23 @@ def _choose(scene: Scene, seen: list[Surfaces]) -> tuple[np.ndarray, Float[np.nd
     return np.array(pieces), np.array(points)
 
 
+def _inner(owner: Int[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """Pixels whose eight neighbours belong to the same piece; none at the border of the frame."""
+    inner = np.zeros(owner.shape, dtype=bool)
+    middle, (height, width) = owner[1:-1, 1:-1], owner.shape
+    inner[1:-1, 1:-1] = np.all(
+        [
+            middle == owner[row : height - 2 + row, column : width - 2 + column]
+            for row in range(3)
+            for column in range(3)
+        ],
+        axis=0,
+    )
+    return inner
+
+
 def _place(
-    one: Surfaces, piece: np.ndarray, own: Float[np.ndarray, "point 2"]
+    one: Surfaces, piece: Int[np.ndarray, " point"], own: Float[np.ndarray, "point 2"]
 ) -> Float[np.ndarray, "point 2"]:
     """Rounded to 1/1024 of a pixel, as everything that is rendered."""
     to_frame = one.to_frame[piece]

@@ -3,47 +3,55 @@
 from unibench.tasks.family import Knobs, Protocol, by_name
 from unibench.tasks.propagation_presets import PROPAGATION
 
-_TAP: Knobs = {"input_size": (256, 256), "query_mode": "first", "min_similarity": 0.6, "max_cycle": None}
-_SOFT: Knobs = {**_TAP, "head": "soft-argmax", "head_options": {"radius": 5, "temperature": 0.05}}
-_NEAREST: Knobs = {**_TAP, "head": "nearest", "head_options": {}}
+_CYCLE: Knobs = {"min_similarity": None, "max_cycle": 16.0}
+_SIMILARITY: Knobs = {"min_similarity": 0.6, "max_cycle": None}
+_NEAREST: Knobs = {"head": "nearest", "head_options": {}, **_CYCLE}
+_SOFT_ARGMAX: Knobs = {
+    "head": "soft-argmax",
+    "head_options": {"radius": 5, "temperature": 0.05},
+    **_SIMILARITY,
+}
 _BELIEF: Knobs = {
-    **_TAP,
     "head": "belief",
     "head_options": {
         "radius": 2,
         "sigma": 0.5,
         "propagation": {**PROPAGATION, "radius": 5, "context": 1, "pad_start": False},
     },
+    **_SIMILARITY,
 }
-_SOURCES = {
-    "soft-argmax": "the decoding of TAP-Net (TAP-Vid, section 5: within 5 cells) and of DINO-Tracker (Tumanyan et al., "
-    "ECCV 2024: 35 pixels at stride 7), here of frozen features; UniTrack's temperature",
-    "nearest": "the most alike cell, as in the zero-shot study of Aydemir et al. (ECCVW 2024), moved by a parabola",
-    "belief": "belief maps propagated as CRW propagates joints; 5 cells of 256 pixels are about CRW's 12 of 480p",
-}
-_VISIBLE = "; visible from cosine 0.6 on (DINO-Tracker's code)"
-_BOTH = "; asked for every 5 frames and followed both ways"
 
 
-def _protocols(name: str, knobs: Knobs) -> tuple[Protocol, Protocol]:
-    source = f"256 x 256 pixels (TAP-Vid): {_SOURCES[name]}{_VISIBLE}"
-    strided = {**knobs, "query_mode": "strided"}
+def _presets(name: str, source: str, knobs: Knobs) -> tuple[Protocol, Protocol]:
+    """One in either query mode."""
+    source = f"256 x 256 pixels (TAP-Vid); {source}"
+    first, strided = (
+        {"input_size": (256, 256), "query_mode": mode, **knobs} for mode in ("first", "strided")
+    )
+    again = f"{source}; asked for every 5 frames, followed both ways"
     return (
-        Protocol(name, "1.0", source, knobs),
-        Protocol(f"{name}-strided", "1.0", source + _BOTH, strided, lookahead=None),
+        Protocol(name, "1.0", source, first),
+        Protocol(f"{name}-strided", "1.0", again, strided, lookahead=None),
     )
 
 
-_CYCLE: Knobs = {**_SOFT, "min_similarity": None, "max_cycle": 2.0}
-
 PRESETS = by_name(
-    *_protocols("soft-argmax", _SOFT),
-    Protocol(
-        "cycle",
-        "1.0",
-        "soft-argmax; visible where the way back ends within 2 cells of the query (forward-backward check)",
-        _CYCLE,
+    *_presets(
+        "nearest",
+        "the most alike cell of the frame (zero-shot study of Aydemir et al., ECCVW 2024), moved by a parabola; visible "
+        "where the way back ends within 16 pixels, the largest threshold of AJ: no knob depends on the features' scale",
+        _NEAREST,
     ),
-    *_protocols("nearest", _NEAREST),
-    *_protocols("belief", _BELIEF),
+    *_presets(
+        "soft-argmax",
+        "the mean within 5 cells of it, as TAP-Net (TAP-Vid, NeurIPS 2022) and DINO-Tracker (ECCV 2024: 35 pixels at "
+        "stride 7) decode; UniTrack's temperature; visible from cosine 0.6 on (DINO-Tracker's code)",
+        _SOFT_ARGMAX,
+    ),
+    *_presets(
+        "belief",
+        "belief maps propagated from the query's frame and the last one, as CRW (NeurIPS 2020) propagates joints; 5 cells "
+        "of 256 pixels are about its 12 of 480p; visible from cosine 0.6 on",
+        _BELIEF,
+    ),
 )

@@ -33,14 +33,15 @@ class PointTrackerOptions:
     query_mode: str = "first"
     """`first`: a point is given where it is first visible, and followed from there on, online; `strided`: again every 5
     frames, and followed both ways."""
-    head: str = "soft-argmax"
+    head: str = "nearest"
     """A key of `HEADS`."""
     head_options: Mapping[str, Any] = field(default_factory=dict)
     """The head's own knobs, by name; what is not named has the head's default."""
-    min_similarity: float | None = 0.6
-    """See `Occlusion`."""
-    max_cycle: float | None = None
-    """See `Occlusion`."""
+    min_similarity: float | None = None
+    """Least cosine with the given feature of a visible point; None: not looked at."""
+    max_cycle: float | None = 16.0
+    """Pixels of the input, at most, by which the way back from a visible point misses the given place; None: not looked
+    at."""
 
     def __post_init__(self) -> None:
         if self.input_size is not None and min(self.input_size) < 1:
@@ -98,12 +99,13 @@ def _begin(clip: Clip, model: FrozenModel, layers: Sequence[str], options: Point
 def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_State, dict[str, Labels]]:
     given = _checked(frame, state)
     ids = np.concatenate([state.ids, given.ids])
-    occlusion = Occlusion(state.options.min_similarity, state.options.max_cycle)
     asked = given.keypoints.reshape(-1, 3)[:, :2]
     layers, written = {}, {}
     for layer, features in maps.items():
         grid = _geometry(state, layer)
         new = grid.to_cells(asked).to(features.device)
+        cycle = state.options.max_cycle
+        occlusion = Occlusion(state.options.min_similarity, None if cycle is None else cycle / grid.stride)
         layers[layer] = point_tracks.step(state.layers[layer], features, new, state.head, occlusion)
         found = layers[layer]
         places = grid.to_pixels(found.places)
