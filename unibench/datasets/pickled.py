@@ -198,7 +198,7 @@ class _Reader:
     def name(self, module: Any, name: Any) -> None:
         make = NAMES.get((module, name))
         if make is None:
-            self._refuse(f"{module}.{name}")
+            self._refuse(ascii(f"{module}.{name}"[:80])[1:-1])
         self.stack.append(_Name(make))
 
     def reduce(self) -> None:

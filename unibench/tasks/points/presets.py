@@ -38,8 +38,9 @@ def _presets(name: str, source: str, knobs: Knobs) -> tuple[Protocol, Protocol]:
 PRESETS = by_name(
     *_presets(
         "nearest",
-        "the most alike cell of the frame (zero-shot study of Aydemir et al., ECCVW 2024), moved by a parabola; visible "
-        "where the way back ends within 16 pixels, the largest threshold of AJ: no knob depends on the features' scale",
+        "the most alike cell of the frame (zero-shot study of Aydemir et al., ECCVW 2024), moved by a parabola; "
+        "visible where the way back ends within 16 pixels, AJ's largest threshold; no knob depends on the scale of "
+        "similarities",
         _NEAREST,
     ),
     *_presets(
@@ -50,8 +51,8 @@ PRESETS = by_name(
     ),
     *_presets(
         "belief",
-        "belief maps propagated from the query's frame and the last one, as CRW (NeurIPS 2020) propagates joints; 5 cells "
-        "of 256 pixels are about its 12 of 480p; visible from cosine 0.6 on",
+        "belief maps propagated from the query's frame and the last one, as CRW (NeurIPS 2020) propagates joints; 5 "
+        "cells of 256 pixels are about its 12 of 480p; visible from cosine 0.6 on",
         _BELIEF,
     ),
 )
