@@ -57,7 +57,7 @@ def test_a_point_is_said_from_the_frame_in_which_it_is_given():
     visible = np.ones((3, LENGTH), dtype=bool)
     visible[1, :2] = False
     clip, _ = made(visible)
-    assert [labels.ids.tolist() for labels in follow(clip)] == [[1, 3]] * 2 + [[1, 3, 2]] * 4
+    assert [labels.ids.tolist() for labels in follow(clip)] == [[1, 3]] * 2 + [[1, 2, 3]] * 4
 
 
 def test_points_that_are_asked_for_again_are_followed_both_ways():

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unibench.datasets import pickled
-from unibench.datasets.files import fail, found_clips, require_folder, visible
+from unibench.datasets.files import fail, found_clips, inside, require_folder, visible
 from unibench.datasets.images import decode_jpeg
 from unibench.datasets.points import checked, make_truth, with_queries
 from unibench.records import Clip, Frame, Truth
@@ -56,6 +56,7 @@ def load(root: Path, name: str, pattern: str) -> tuple[Clip, Truth]:
     Raises:
         DataError: There is no such clip, or it is no clip of TAP-Vid.
     """
+    inside(root, name)
     for file in visible(require_folder(root, f"TAP-Vid's {pattern}"), pattern):
         if name in (clips := _clips(file)):
             return _load(file, name, clips[name])

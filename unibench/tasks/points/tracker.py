@@ -99,6 +99,7 @@ def _begin(clip: Clip, model: FrozenModel, layers: Sequence[str], options: Point
 def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_State, dict[str, Labels]]:
     given = _checked(frame, state)
     ids = np.concatenate([state.ids, given.ids])
+    order = np.argsort(ids)
     asked = given.keypoints.reshape(-1, 3)[:, :2]
     layers, written = {}, {}
     for layer, features in maps.items():
@@ -111,7 +112,7 @@ def _advance(state: _State, frame: Frame, maps: Mapping[str, Tensor]) -> tuple[_
         places = grid.to_pixels(found.places)
         places[len(state.ids) :] = asked  # without rounding
         keypoints = np.concatenate([places, found.visible.cpu().numpy()[:, None]], axis=1)
-        written[layer] = Labels(ids=ids, keypoints=keypoints[:, None])
+        written[layer] = Labels(ids=ids[order], keypoints=keypoints[order, None])
     return replace(state, ids=ids, layers=layers), written
 
 
@@ -130,8 +131,8 @@ class _BothWays(Steps[PointTrackerOptions, _State]):
 track = _BothWays(_network_input, _begin, _advance)
 """Follow the points of the prompts.
 
-For each frame and layer, it yields the ids given so far (in mode `strided`: all ids), each with one keypoint: x, y in
-pixels and 1 where the point is visible, 0 where it is occluded. In the frame of its prompt a point is where it was
+For each frame and layer, it yields the ids given so far (in mode `strided`: all), ascending, each with one keypoint: x, y
+in pixels and 1 where the point is visible, 0 where it is occluded. In the frame of its prompt a point is where it was
 given. A DataError says that no frame prompts, that an id is given twice, or that an object has not one keypoint.
 
 Reference:
