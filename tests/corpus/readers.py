@@ -333,7 +333,7 @@ READERS = (
     *(
         Reader(f"export {task}", partial(_exchanged, task=task),
                lambda root, read=form.read: read(root, TRACKED),
-               {".txt": TEXT, ".json": JSON, ".png": BYTES, ".mat": BYTES}[Path(EXCHANGED[task]).suffix])
+               {".txt": TEXT, ".json": JSON, ".png": BYTES, ".mat": BYTES, ".npz": BYTES}[Path(EXCHANGED[task]).suffix])
         for task, form in exchange.FORMATS.items()
     ),
     Reader("run", lambda root: store.write_run(root, RUN, {"command": ["a"], "versions": {"torch": "2"}}),

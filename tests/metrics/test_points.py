@@ -106,7 +106,7 @@ def test_what_is_defined_in_no_clip_has_no_value_and_no_say():
     right, hidden = frame((10, 10, 1)), frame((10, 10, 0))
     unseen = Truth((right, hidden, hidden), size=SIZE)
     alone = score(unseen, [right, hidden, hidden])
-    assert (alone["OA"], np.isnan(alone["AJ"]), np.isnan(alone["vot:d_avg"])) == (1, True, True)
+    assert (alone["OA"], np.isnan(alone["AJ"]), alone["vot:d_avg"]) == (1, True, 0)
     seen = points.tally(Truth((right, right), size=SIZE), [right, right])
     pooled = points.pool([seen, points.tally(unseen, [right, right, right])])
     assert (pooled["delta_avg"], pooled["AJ"], pooled["OA"]) == (1, 1 / 2, 1 / 2)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unibench.errors import DataError, TrackerError
-from unibench.metrics.counts import Number, scored_frames, section, total
+from unibench.metrics.counts import Number, ratio, scored_frames, section, total
 from unibench.records import Labels, Truth
 
 THRESHOLDS = (1, 2, 4, 8, 16)
@@ -63,12 +63,12 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> dict[str, float]:
 
 
 def pool(tallies: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
-    """Mean over the clips in which a metric is defined, 0 to 1; NaN where it is defined in none."""
+    """Mean over the clips in which a metric is defined, 0 to 1; NaN where it is defined in none (VOT's: 0)."""
     sums = total(tallies)
     clips = section(sums, "clips/")
     pooled = {name: _divided(sums.get(name, 0.0), clips.get(name, 0.0)) for name in NAMES}
     right = sum(sums[f"vot:{limit}"] for limit in THRESHOLDS)
-    return {**pooled, VOT: _divided(right, len(THRESHOLDS) * sums["vot:points"])}
+    return {**pooled, VOT: ratio(right, len(THRESHOLDS) * sums["vot:points"])}
 
 
 NAMES = (

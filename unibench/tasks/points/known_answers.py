@@ -39,7 +39,7 @@ def _perfect(sums: Tally) -> Expected:
 
 
 def _empty(sums: Tally) -> Expected:
-    return _expected([0.0] * 5, [0.0] * 5, 1 - sums["visible"] / sums["clips"], None)
+    return _expected([0.0] * 5, [0.0] * 5, 1 - sums["visible"] / sums["clips"], 0.0)
 
 
 def _always_visible(sums: Tally) -> Expected:
@@ -81,6 +81,6 @@ KNOWN_ANSWERS = Answers(
     ),
     (
         "a point of which nothing is said is called occluded, so an empty prediction has OA where points are occluded",
-        "vot:d_avg leaves out points of which nothing is said, and has no value where nothing is said at all",
+        "vot:d_avg leaves out points of which nothing is said, and is 0 where nothing is said at all",
     ),
 )

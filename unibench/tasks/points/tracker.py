@@ -131,9 +131,9 @@ class _BothWays(Steps[PointTrackerOptions, _State]):
 track = _BothWays(_network_input, _begin, _advance)
 """Follow the points of the prompts.
 
-For each frame and layer, it yields the ids given so far (in mode `strided`: all), ascending, each with one keypoint: x, y
-in pixels and 1 where the point is visible, 0 where it is occluded. In the frame of its prompt a point is where it was
-given. A DataError says that no frame prompts, that an id is given twice, or that an object has not one keypoint.
+For each frame and layer, it yields the ids given so far (in mode `strided`: all), ascending, each with one keypoint:
+x, y in pixels and 1 where the point is visible, 0 where it is occluded. In the frame of its prompt a point is where it
+was given. A DataError says that no frame prompts, that an id is given twice, or that an object has not one keypoint.
 
 Reference:
     Doersch et al.: TAP-Vid: A Benchmark for Tracking Any Point in a Video, NeurIPS 2022.
