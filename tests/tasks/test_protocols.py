@@ -28,6 +28,7 @@ def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Proto
         assert set(preset.knobs) <= {"frames"}
         assert preset.lookahead == preset.knobs.get("frames", 1) // 2
         return
+    assert (preset.lookahead is None) == (preset.knobs.get("query_mode") == "strided")
     options = make_options(plugins.resolve(FAMILIES[family].options), preset.knobs)
     knobs = asdict(options)
     for other in {"bytetrack", "qdtrack"} - set(
