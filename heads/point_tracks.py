@@ -40,7 +40,10 @@ class SoftArgmax:
 
 @dataclass(frozen=True)
 class Belief:
-    """A Gaussian around the point is propagated like a mask; the cells around its peak are averaged, weighted by it."""
+    """A Gaussian around the point is propagated like a mask; the cells around its peak are averaged, weighted by it.
+
+    Points of different frames are propagated apart, so the cost grows with the number of frames that give some.
+    """
 
     radius: int | float = 2
     """Cells: those at a Euclidean distance < radius are averaged."""
