@@ -134,7 +134,7 @@ def _cut(task: Task, clip: Clip, truth: Truth, frames: int | None) -> tuple[Clip
 
 def under(task: Task, label: str) -> Task:
     """The task under the protocol that a stored result names; as it is where that is no preset of the family."""
-    preset = task.family.presets.get(label.partition("+")[0])
+    preset = task.family.presets.get(protocols.read_label(label)[0])
     return task if preset is None else replace(task, protocol=preset)
 
 

@@ -1,6 +1,6 @@
 """Presets of point tracking: three heads in TAP-Vid's two query modes. A preset holds the knobs of its own head."""
 
-from unibench.tasks.family import Knobs, Protocol, by_name
+from unibench.tasks.family import WHOLE_CLIP, Knobs, Protocol, by_name
 from unibench.tasks.propagation_presets import PROPAGATION
 
 _CYCLE: Knobs = {"min_similarity": None, "max_cycle": 16.0}
@@ -31,7 +31,7 @@ def _presets(name: str, source: str, knobs: Knobs) -> tuple[Protocol, Protocol]:
     again = f"{source}; asked for every 5 frames, followed both ways"
     return (
         Protocol(name, "1.0", source, first),
-        Protocol(f"{name}-strided", "1.0", again, strided, lookahead=None),
+        Protocol(f"{name}-strided", "1.0", again, strided, lookahead=WHOLE_CLIP),
     )
 
 
