@@ -27,6 +27,8 @@ SMALL = {
     "mot/folder": "mot/synthetic-easy",
     "mots/folder": "mots/synthetic-easy",
     "pose/folder": "pose/synthetic-easy",
+    "points/tapvid-davis": "points/synthetic-easy",
+    "points/tapvid-davis@nearest-strided": "points/synthetic-easy@nearest-strided",
     "dino-vit-s16": "lab-colour",
     "dino-*": "lab-col*",
     "synthetic:stills#3000": "synthetic:stills#16",

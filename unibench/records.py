@@ -56,8 +56,8 @@ class Frame:
     image: UInt8[np.ndarray, "height width 3"]
     """RGB, 0 to 255."""
     prompt: Labels = field(default_factory=Labels)
-    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation); empty in every other task and frame,
-    but for VOS, where an object that appears later is prompted in its first frame."""
+    """Labels of frame 0 in prompted tasks (SOT, VOS, pose propagation, points); empty in every other task and frame,
+    but for VOS and points, where what appears later is prompted in its first frame."""
     detections: Labels = field(default_factory=Labels)
     """Observations without identity (MOT, MOTS, PoseTrack); empty otherwise."""
 
@@ -77,7 +77,7 @@ class Clip:
     vocabulary: tuple[str, ...] = ()
     """Names of the object classes; `Labels.classes` indexes it."""
     files: tuple[Path, ...] = ()
-    """The files that hold the frames: one image file a frame, or one video file; empty where frames are rendered."""
+    """The files that hold the frames: one image file a frame, or one file of all; empty where frames are rendered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,10 @@ class Truth:
     scored: tuple[int, ...] | None = None
     """Indices of the frames that are annotated, where not all are."""
     size: tuple[int, int] | None = None
-    """Height and width of the frames, pixels, where a metric reads them (GOT-10k's); None: not given."""
+    """Height and width of the frames, pixels, where a metric reads them (GOT-10k's, TAP-Vid's); None: not given."""
+    queries: Int[np.ndarray, " _point"] | None = None
+    """Points only: the frame in which each is asked for, in the order of the ids, and all other frames count; None: the
+    first that shows it, and later ones count."""
 
 
 Tracker = Callable[[Clip], Iterator[Labels]]

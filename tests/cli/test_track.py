@@ -107,6 +107,20 @@ def test_joints_are_propagated() -> None:
     assert len(content["frames"]) == COUNT
 
 
+def test_points_are_tracked() -> None:
+    said = saved("a.mp4", "-m", "lab-colour", "--prompt", "12,14;20,22", "--save", "out.npz", "-o", "out.mp4")
+    assert "lab-colour points@nearest: 6 frames, 2 ids" in said
+    with np.load("out.npz", allow_pickle=False) as found:
+        assert found["points"].shape == (2, COUNT, 2)
+        assert not found["occluded"][:, 0].any()
+        places = found["points"] * (64, 48) - 0.5
+    np.testing.assert_allclose(places[:, 0], [[12, 14], [20, 22]], atol=1e-9)
+    Path("points.json").write_text("[[12, 14], [20, 22]]")
+    saved("a.mp4", "-m", "lab-colour", "-t", "points", "--prompt", "points.json", "--save", "out.json")
+    first = json.loads(Path("out.json").read_text())["frames"][0]["objects"]
+    assert [one["keypoints"] for one in first] == [[[12, 14, 1]], [[20, 22, 1]]]
+
+
 def test_detections_are_linked() -> None:
     saved("a.mp4", "-m", "lab-colour", "--detections", "det.txt", "--save", "out.txt", "-o", "out.mp4")
     numbers = tuple(range(1, COUNT + 1))
@@ -150,6 +164,11 @@ MOT = ("-m", "lab-colour", "--detections", "det.txt", "--save", "out.txt")
         (("a.mp4", *SOT, "--prompt", "8,10,8,26"), "a box without area"),
         (("a.mp4", *SOT, "--prompt", "8,10,24"), "not a box; expected LEFT,TOP,RIGHT,BOTTOM"),
         (("a.mp4", *SOT, "--prompt", "a,b,c,d"), "not a number in 'a'"),
+        (("a.mp4", *SOT[:4], "--save", "o.npz", "--prompt", "8,99"), "a point outside the frame; expected all within"),
+        (("a.mp4", *SOT[:4], "--save", "o.npz", "--prompt", "8,10;9"), "a point without x and y; expected X,Y;X,Y"),
+        (("a.mp4", *SOT[:4], "--save", "o.npz", "--prompt", "8,nan"), "a point outside the frame"),
+        (("a.mp4", *SOT[:2], "--save", "o.npz", "-t", "points"), "no prompt, expected places X,Y;X,Y;... or FILE"),
+        (("a.mp4", *SOT[:2], "--save", "o.txt", "--prompt", "8,10"), "no format of points ends in '.txt'"),
         (("a.mp4", *SOT, "--prompt", "none.png"), "none.png: no such image"),
         (("a.mp4", *SOT, "--prompt", "small.png"), "9x9 pixels, expected the frame's 64x48"),
         (("a.mp4", *SOT, "--prompt", "black.png"), "an empty mask"),

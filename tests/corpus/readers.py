@@ -1,9 +1,10 @@
 """Every reader of files of other people's, each with a small valid file to spoil."""
 
 import json
+import pickle
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from unibench.datasets import (
     own_clips,
     posetrack,
     prompts,
+    tapvid,
     video,
     youtube_vos,
 )
@@ -218,12 +220,14 @@ def _read_predicted(root: Path) -> None:
 CHECKSUM = "4a275483afc4ad0b"
 """Of what `_predicted` writes."""
 EXCHANGED = {"sot": "a.txt", "sot/got10k": "a/a_001.txt", "vos": "a/00001.png", "mot": "a.txt", "mots": "a.txt",
-             "posetrack": "a.json", "pose": "a/joint_positions.mat", "det": "a.json"}  # fmt: skip
+             "posetrack": "a.json", "pose": "a/joint_positions.mat", "points": "a.npz", "det": "a.json"}  # fmt: skip
 """Format -> one of its files."""
 
 
 def _exchanged(root: Path, task: str) -> Path:
     said = _said()
+    if task == "points":
+        said = [replace(one, keypoints=one.keypoints[:, :1]) for one in said]
     exchange.FORMATS[task].write(root, TRACKED, [said[0]] * 3 if task == "pose" else said)
     return root / EXCHANGED[task]
 
@@ -249,6 +253,22 @@ def _own(root: Path, spoilt: str, content: str) -> Path:
     return layouts.text(root / "a" / spoilt, content)
 
 
+def _own_points(root: Path) -> Path:
+    clip(root / "a" / "img1")
+    count = len(list((root / "a" / "img1").iterdir()))
+    np.savez(
+        root / "a" / "points.npz", points=np.full((2, count, 2), 0.5), occluded=np.zeros((2, count), bool)
+    )
+    return root / "a" / "points.npz"
+
+
+def _tapvid(root: Path) -> Path:
+    content = {"video": np.zeros((3, 24, 32, 3), np.uint8), "points": np.full((2, 3, 2), 0.5, np.float32),
+               "occluded": np.zeros((2, 3), bool)}  # fmt: skip
+    (root / "tapvid_davis.pkl").write_bytes(pickle.dumps({"a": content}))
+    return root / "tapvid_davis.pkl"
+
+
 def _video(root: Path) -> Path:
     return videos.write(root / "a.mp4", videos.images(6))
 
@@ -262,6 +282,10 @@ READERS = (
     Reader("own boxes", lambda root: _own(root, "gt/gt.txt", GT), lambda root: own_clips.load_mot(root, "a"), TEXT),
     Reader("own rectangles", lambda root: _own(root, "groundtruth.txt", BOXES),
            lambda root: own_clips.load_sot(root, "a"), TEXT),
+    Reader("own points", _own_points, lambda root: own_clips.load_points(root, "a"), BYTES),
+    Reader("tapvid", _tapvid, lambda root: list(tapvid.load(root, "a", "tapvid_davis.pkl")[0].frames()), BYTES),
+    Reader("prompted points", lambda root: layouts.text(root / "a.json", "[[1, 2], [3, 4.5]]"),
+           lambda root: prompts.read_prompt(str(root / "a.json"), "points", (24, 32)), JSON),
     Reader("own joints", lambda root: _own(root, "joints.json", JOINTS),
            lambda root: own_clips.load_pose(root, "a"), JSON),
     Reader("prompted joints", lambda root: layouts.text(root / "a.json", "[[[1, 2], null], [[2, 2], [3, 4]]]"),
@@ -309,7 +333,7 @@ READERS = (
     *(
         Reader(f"export {task}", partial(_exchanged, task=task),
                lambda root, read=form.read: read(root, TRACKED),
-               {".txt": TEXT, ".json": JSON, ".png": BYTES, ".mat": BYTES}[Path(EXCHANGED[task]).suffix])
+               {".txt": TEXT, ".json": JSON, ".png": BYTES, ".mat": BYTES, ".npz": BYTES}[Path(EXCHANGED[task]).suffix])
         for task, form in exchange.FORMATS.items()
     ),
     Reader("run", lambda root: store.write_run(root, RUN, {"command": ["a"], "versions": {"torch": "2"}}),

@@ -50,12 +50,15 @@ def annotate(clip: Path, family: str) -> None:
     elif family == "vos":
         for index in (0, 2, 5):
             layouts.ids_png(clip / "masks" / f"{index + 1:06d}.png", area(index))
+    elif family == "points":
+        corners = np.array(BOXES, dtype=float)[:, :2] / SIZE[::-1]
+        np.savez(clip / "points.npz", points=corners[None], occluded=np.zeros((1, COUNT), dtype=bool))
     else:
         text = json.dumps([[[[a, b], [c, d], None]] for a, b, c, d in BOXES])
         layouts.text(clip / "joints.json", text)
 
 
-FAMILIES = ["sot", "vos", "mot", "mots", "pose"]
+FAMILIES = ["sot", "vos", "mot", "mots", "pose", "points"]
 PLACES = ["img1", "images", "video inside", "video beside"]
 
 
@@ -91,6 +94,8 @@ def test_frames_lie_where_they_like_and_the_truth_is_the_same(
         assert last.ids.tolist() == [7 if family == "mot" else 1]
     elif family == "pose":
         assert last.keypoints[0].tolist() == [[*BOXES[-1][:2], 1], [*BOXES[-1][2:], 1], [0, 0, 0]]
+    elif family == "points":  # shares of the frame, from its corner: the middle of the first pixel is 0
+        assert last.keypoints.tolist() == [[[BOXES[-1][0] - 0.5, BOXES[-1][1] - 0.5, 1]]]
     else:
         assert (masks.decode(last.masks[0]) == area(COUNT - 1)).all()
     prompt = next(clip.frames()).prompt
@@ -191,6 +196,38 @@ def test_what_does_not_fit_is_named(tmp_path: Path, family: str, name: str, cont
     with pytest.raises(DataError, match=told) as error:
         load(root, family)
     assert name in str(error.value)
+
+
+TRACK, SEEN = np.full((1, COUNT, 2), 0.5), np.zeros((1, COUNT), dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"points": TRACK}, "no points can be read .*occluded.*; expected a .npz with points and occluded"),
+        ({"points": TRACK[:, 1:], "occluded": SEEN[:, 1:]}, "points of 5 frames, expected 6"),
+        ({"points": TRACK * np.nan, "occluded": SEEN}, "point 0 of frame 0 is visible and not finite"),
+        (
+            {"points": TRACK * 40, "occluded": SEEN},
+            r"point 0 of frame 0 is visible at \[20\.0, 20\.0\]; expected x",
+        ),
+        ({"points": TRACK[..., :1], "occluded": SEEN}, r"points of shape \(1, 6, 1\)"),
+        ({"points": TRACK[:0], "occluded": SEEN[:0]}, r"points of shape \(0, 6, 2\)"),
+        ({"points": TRACK.astype("U3"), "occluded": SEEN}, "points of shape .* and type <U3"),
+        (
+            {"points": np.array([object()]), "occluded": SEEN},
+            "no points can be read .Object arrays cannot be loaded",
+        ),
+        ({"points": TRACK, "occluded": ~SEEN}, "no point is visible in any frame"),
+    ],
+)
+def test_points_that_do_not_fit_are_refused_in_one_line(arrays: dict, told: str, tmp_path: Path) -> None:
+    root = put(tmp_path, "video inside", "points")
+    np.savez(root / "a" / "points.npz", **arrays)
+    with pytest.raises(DataError, match=told) as error:
+        load(root, "points")
+    assert "points.npz" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_clip_has_one_video(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ SHOWN = {
     "mot@private": NATIVE,
     "mot@bytetrack": 0,
     "pose": 320**2,
+    "points": 256**2,
 }
 """Pixels that a network is shown of a frame of 480 x 854; in all others the frame as it is."""
 

@@ -95,6 +95,7 @@ def read_golden(name: str) -> tuple[Truth, tuple[Labels, ...], dict[str, float]]
         tuple(map(_labels, content["truth"])),
         tuple(map(_labels, content.get("ignored", ()))),
         tuple(np.array(scales, dtype=np.float64) for scales in content.get("scales", ())),
+        size=tuple(content["size"]) if "size" in content else None,
     )
     return truth, tuple(map(_labels, content["prediction"])), content["expected"]
 

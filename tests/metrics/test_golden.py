@@ -3,7 +3,7 @@
 import pytest
 
 from tests.metrics.scenes import GOLDEN, read_golden
-from unibench.metrics import mot, pck, posetrack, sot, unitrack_mot, vos
+from unibench.metrics import mot, pck, points, posetrack, sot, unitrack_mot, vos
 
 
 def mot_both(truth, prediction):
@@ -17,6 +17,7 @@ SCORERS = {
     "mot": mot_both,
     "mots": lambda *clip: mot.pool_masks([mot.tally_masks(*clip)]),
     "posetrack": lambda *clip: posetrack.pool([posetrack.tally(*clip)]),
+    "points": lambda *clip: points.pool([points.tally(*clip)]),
     "pck": lambda *clip: pck.pool([pck.tally(*clip)]),
 }
 

@@ -126,3 +126,15 @@ def test_what_is_not_in_sight_is_not_drawn():
         Labels(ids=np.array([7]), keypoints=np.full((1, 2, 3), (-1.0, -1.0, 0.0))),
     ):
         assert not overlay.paint(ground, one, {7: 0}).any()
+
+
+def test_points_are_painted_where_they_are_visible_and_without_names():
+    keypoints = np.array([[[20.0, 30.0, 1.0]], [[60.0, 30.0, 0.0]]])
+    frame = Labels(ids=np.array([1, 2]), keypoints=keypoints)
+    colour = painted([("points", [frame])], [0])
+    np.testing.assert_allclose(colour(0, 0, 20, 30), to_rgb(COLOURS[0]), atol=0.02)
+    assert (colour(0, 0, 60, 30) == 1).all()
+    video = overlay.paint(np.full((HEIGHT, WIDTH, 3), 255, np.uint8), frame, {1: 0, 2: 1})
+    changed = (video != 255).any(axis=2)
+    assert changed[30, 20]
+    assert np.ptp(np.argwhere(changed), axis=0).max() < 12  # a name would reach further

@@ -12,7 +12,13 @@ from unibench.site.build import build
 
 HOSTILE = "<script>alert(1)</script> \"q\" 's' & 🦊"
 FRAMES = 10
-TASKS = ("sot/synthetic-easy", "vos/synthetic-easy", "mot/synthetic-easy", "pose/synthetic-easy")
+TASKS = (
+    "sot/synthetic-easy",
+    "vos/synthetic-easy",
+    "mot/synthetic-easy",
+    "pose/synthetic-easy",
+    "points/synthetic-easy",
+)
 
 
 @pytest.fixture(scope="session")

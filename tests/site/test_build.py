@@ -15,6 +15,7 @@ from unibench.cli import main
 from unibench.metrics import mot, timelines
 from unibench.metrics.association import clear_events
 from unibench.models import cards
+from unibench.records import Labels
 from unibench.site import clips, contents, models
 from unibench.site.build import build
 from unibench.site.names import file_names, script
@@ -145,6 +146,26 @@ def test_a_lost_joint_is_not_there():
     labels = replace(truth_of("pose/synthetic").labels[0], keypoints=joints)
     assert clips._labels(labels, joints_seen=True)["joints"] == [[3.0, 4.0, None, None, None, None]]
     assert clips._labels(labels, joints_seen=False)["joints"] == [[3.0, 4.0, None, None, None, None]]
+
+
+def test_a_hidden_point_is_there_and_marked():
+    points = np.array([[[3.0, 4.0, 1.0]], [[5.0, 6.0, 0.0]], [[np.nan, 2.0, 1.0]]])
+    found = clips._labels(Labels(ids=np.arange(3), keypoints=points), joints_seen=True)
+    assert found == {"ids": [0, 1, 2], "joints": [[3.0, 4.0], [5.0, 6.0], [None, 2.0]], "hidden": [1]}
+
+
+def test_the_timeline_of_points_is_aj_and_names_those_that_are_missed():
+    truth = truth_of("points/synthetic")
+    perfect = timelines.timeline("points", truth, truth.labels)
+    assert perfect.name == "AJ"
+    assert perfect.values[0] is None  # all are asked for there
+    assert set(perfect.values[1:]) == {1.0}
+    assert not any(perfect.missed)
+    far = timelines.timeline("points", truth, [spoil(one, 1000.0, 0) for one in truth.labels])
+    assert set(far.values[1:]) == {0.0}
+    seen = int((truth.labels[1].keypoints[:, 0, 2] > 0).sum())
+    assert 0 < len(far.missed[1]) <= seen
+    assert far.words[1].startswith(f"points: {len(far.missed[1])} visible, {len(far.missed[1])} missed, ")
 
 
 def test_protocols_of_one_task_are_compared(site):

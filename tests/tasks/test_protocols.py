@@ -11,7 +11,7 @@ from unibench.errors import DataError, UnknownNameError
 from unibench.models import windows
 from unibench.tasks import model_kinds, protocols
 from unibench.tasks.association.observations import AssociationOptions
-from unibench.tasks.family import Protocol, make_options
+from unibench.tasks.family import WHOLE_CLIP, Protocol, make_options
 from unibench.tasks.registry import FAMILIES
 from unibench.tasks.sot.presets import HEADS
 
@@ -28,6 +28,7 @@ def test_every_preset_binds_and_writes_out_every_knob(family: str, preset: Proto
         assert set(preset.knobs) <= {"frames"}
         assert preset.lookahead == preset.knobs.get("frames", 1) // 2
         return
+    assert (preset.lookahead == WHOLE_CLIP) == (preset.knobs.get("query_mode") == "strided")
     options = make_options(plugins.resolve(FAMILIES[family].options), preset.knobs)
     knobs = asdict(options)
     for other in {"bytetrack", "qdtrack"} - set(

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 @options(
     click.option("-m", "--model", required=True, help="Model card: its name, or a file (DIR/NAME.toml)."),
     click.option("-t", "--task", "spec",
-                 help="mot, sot, vos, mots or pose; or with a protocol, mot@qdtrack. Default: what the prompt is for, "
-                      "else mot."),
+                 help="mot, sot, vos, mots, pose or points; or with a protocol, mot@qdtrack. Default: what the prompt "
+                      "is for, else mot."),
     click.option("--prompt", metavar="BOX|FILE",
                  help="What to follow from the first frame on. sot: LEFT,TOP,RIGHT,BOTTOM in pixels. vos: mask.png, "
-                      "whose values are ids. pose: joints.json, for each person [[x, y], ...]."),
+                      "whose values are ids. pose: joints.json, for each person [[x, y], ...]. points: X,Y;X,Y or "
+                      "points.json, [[x, y], ...]."),
     click.option("--detections", metavar="FILE", type=ANY_PATH,
                  help="What frozen models link: rows of MOTChallenge (mot) or MOTS (mots)."),
     click.option("-o", "--out", type=ANY_PATH, help="The video with what is tracked drawn over it: .mp4, .mov, .mkv."),
     click.option("--save", type=ANY_PATH,
                  help="What is tracked. .txt: rows of OTB (sot), MOTChallenge (mot), MOTS (mots, vos). A folder: PNG "
-                      "masks (vos, mots). .json: all of it."),
+                      "masks (vos, mots). .npz: TAP-Vid's arrays (points). .json: all of it."),
     click.option("--weights", "weights_path", type=ANY_PATH, help="Weights file, or the folder that holds it."),
     DEVICE,
     OFFLINE,

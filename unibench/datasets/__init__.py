@@ -1,5 +1,7 @@
 """The benchmarks: one file a layout, one row a benchmark."""
 
+from functools import partial
+
 from unibench.datasets import (
     davis,
     got10k,
@@ -11,6 +13,7 @@ from unibench.datasets import (
     otb,
     own_clips,
     posetrack,
+    tapvid,
     youtube_vos,
 )
 from unibench.datasets.benchmark import ORACLES, OWN, SOURCES, Benchmark
@@ -125,6 +128,28 @@ _ROWS = (
         jhmdb.load,
         "Rename_Images, joint_positions and splits from http://jhmdb.is.tue.mpg.de; for research",
     ),
+    *(
+        Benchmark(
+            f"points/tapvid-{name}",
+            f"tapvid_{name.replace('-', '_')}",
+            partial(tapvid.names, pattern=pattern),
+            partial(tapvid.load, pattern=pattern),
+            f"https://github.com/google-deepmind/tapnet (TAP-Vid), {what}",
+        )
+        for name, pattern, what in (
+            (
+                "davis",
+                "tapvid_davis.pkl",
+                "tapvid_davis.zip; annotations CC BY 4.0, DAVIS's frames for research",
+            ),
+            (
+                "kinetics",
+                "*_of_*.pkl",
+                "made of Kinetics-700's videos with its generate_tapvid.py; CC BY 4.0",
+            ),
+            ("rgb-stacking", "tapvid_rgb_stacking.pkl", "tapvid_rgb_stacking.zip; CC BY 4.0"),
+        )
+    ),
     Benchmark(
         "sot/folder", OWN, own_clips.names_sot, own_clips.load_sot, f"{_CLIPS} groundtruth.txt (OTB's rows)"
     ),
@@ -146,6 +171,9 @@ _ROWS = (
         ORACLES,
     ),
     Benchmark("pose/folder", OWN, own_clips.names_pose, own_clips.load_pose, f"{_CLIPS} joints.json"),
+    Benchmark(
+        "points/folder", OWN, own_clips.names_points, own_clips.load_points, f"{_CLIPS} points.npz (TAP-Vid)"
+    ),
 )
 
 BENCHMARKS: dict[str, Benchmark] = (

@@ -1,5 +1,6 @@
 """Images and annotation images, decoded by Pillow, with errors that name the file."""
 
+import io
 import re
 import struct
 import zlib
@@ -84,6 +85,23 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         if image.mode in ("I", "F"):
             raise ValueError(f"pixels of mode {image.mode!r}, expected 8 or 16 bits")
         return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def decode_jpeg(content: bytes | memoryview, where: str) -> UInt8[np.ndarray, "height width 3"]:
+    """Decode a JPEG that lies in another file: (height, width, 3) RGB, 0 to 255.
+
+    Args:
+        content: The whole JPEG.
+        where: For messages.
+
+    Raises:
+        DataError: It is none, or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            return np.array(image.convert("RGB"), dtype=np.uint8)
+    except _BROKEN as error:
+        _refuse(where, error)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -171,7 +189,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         _refuse(path, error)
 
 
-def _refuse(path: Path, error: Exception) -> NoReturn:
+def _refuse(path: Path | str, error: Exception) -> NoReturn:
     if isinstance(error, FileNotFoundError):
         fail(path, "no such image", "the data set is incomplete; fetch it again")
     detail = " ".join(str(error).split()) or type(error).__name__

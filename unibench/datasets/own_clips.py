@@ -10,6 +10,7 @@ CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: it
     vos    masks/*.png          DAVIS: the value is the id; named as the images, or numbered as the frames of the video
            or JPEGImages/<clip> and Annotations/<clip>, as DAVIS and YouTube-VOS have them
     pose   joints.json          for each frame a list of persons, each a list of joints [x, y] or null
+    points points.npz           points (point, frame, [x, y]) from 0 to 1, occluded (point, frame) (TAP-Vid)
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from unibench.datasets import motchallenge, mots, otb, prompts, youtube_vos
+from unibench.datasets import motchallenge, mots, otb, points, prompts, youtube_vos
 from unibench.datasets.clips import ImageFrames, image_clip
 from unibench.datasets.files import (
     fail,
@@ -225,6 +226,30 @@ def load_pose(root: Path, name: str) -> tuple[Clip, Truth]:
     if len(labels) != len(frames.numbers):
         fail(file, f"joints of {len(labels)} frames, expected {len(frames.numbers)}", "give every frame once")
     return make_clip(name, frames, prompt=labels[0]), Truth(labels)
+
+
+def names_points(root: Path) -> list[str]:
+    """List the clips with `points.npz`.
+
+    Raises:
+        DataError: There are none.
+    """
+    return _names(root, ("points.npz",))
+
+
+def load_points(root: Path, name: str) -> tuple[Clip, Truth]:
+    """Read a clip with tracked points; each is prompted where it is first visible.
+
+    Raises:
+        DataError: Files are missing or malformed, or the numbers of places and of frames differ.
+    """
+    folder = inside(root, name)
+    frames, file = open_frames(folder), folder / "points.npz"
+    places, occluded = points.read_npz(file, ("points", "occluded"))
+    truth = points.make_truth(
+        *points.checked(file, places, occluded, len(frames.numbers), frames.size), frames.size
+    )
+    return make_clip(name, frames, prompt=points.queries(truth)), truth
 
 
 def describe(clips: Sequence[Clip]) -> str:

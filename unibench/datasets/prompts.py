@@ -11,30 +11,36 @@ from unibench.geometry import masks
 from unibench.records import Labels
 from unibench.schema import SchemaError, parse_json
 
-KINDS = {"sot": "a box LEFT,TOP,RIGHT,BOTTOM", "vos": "a mask FILE.png", "pose": "joints FILE.json"}
+KINDS = {
+    "sot": "a box LEFT,TOP,RIGHT,BOTTOM",
+    "vos": "a mask FILE.png",
+    "pose": "joints FILE.json",
+    "points": "places X,Y;X,Y;... or FILE.json",
+}
 """Family of tasks -> what its trackers are prompted with."""
 
 
 def family_of(text: str) -> str:
-    """The family of tasks that a prompt is for, by its form."""
+    """The family of tasks that a prompt is for, by its form; a JSON file may hold points too."""
     suffix = Path(text).suffix.lower()
-    return {".png": "vos", ".json": "pose"}.get(suffix, "sot")
+    plain = "points" if text.partition(";")[0].count(",") == 1 else "sot"
+    return {".png": "vos", ".json": "pose"}.get(suffix, plain)
 
 
 def read_prompt(text: str, family: str, size: tuple[int, int]) -> Labels:
     """Read a prompt.
 
     Args:
-        text: `LEFT,TOP,RIGHT,BOTTOM` in pixels from 0, or the path of a file.
+        text: `LEFT,TOP,RIGHT,BOTTOM` or `X,Y;X,Y;...` in pixels from 0, or the path of a file.
         family: A key of `KINDS`.
         size: (height, width) of the first frame, pixels.
 
     Raises:
         DataError: The prompt is of another kind, malformed, or not within the frame.
     """
-    if family_of(text) != family:
+    if family_of(text) != family and (family_of(text), family) != ("pose", "points"):
         fail(f"--prompt {text!r}", f"not a prompt for {family}", f"expected {KINDS[family]}")
-    return {"sot": _box, "vos": _mask, "pose": _joints}[family](text, size)
+    return {"sot": _box, "vos": _mask, "pose": _joints, "points": _points}[family](text, size)
 
 
 def _box(text: str, size: tuple[int, int]) -> Labels:
@@ -93,6 +99,32 @@ def _joints(text: str, size: tuple[int, int]) -> Labels:
     if not (points[..., 2] > 0).any(axis=1).all():
         fail(file, "a person without joints", "take it out, or give one joint at least")
     return people
+
+
+def _points(text: str, size: tuple[int, int]) -> Labels:
+    """Points of the first frame; ids are their places in the list, from 1."""
+    where, (height, width) = f"--prompt {text!r}", size
+    if Path(text).suffix.lower() == ".json":
+        where, expected = text, "expected a list of points [x, y], pixels from 0"
+        content = _read_json(Path(text), expected)
+        try:
+            places = np.array(content, dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            fail(where, f"no points can be read ({' '.join(str(error).split())[:80]})", expected)
+    else:
+        expected = "expected X,Y;X,Y;... in pixels from 0"
+        rows = [
+            [number(one.strip(), where) for one in row.split(",")] for row in text.split(";") if row.strip()
+        ]
+        if any(len(row) != 2 for row in rows):
+            fail(where, "a point without x and y", expected)
+        places = np.array(rows)
+    if places.ndim != 2 or places.shape[1:] != (2,) or not len(places):
+        fail(where, f"points of shape {places.shape}", expected)
+    if not ((places >= 0) & (places <= (width, height))).all():  # False where it is NaN
+        fail(where, "a point outside the frame", f"expected all within its {width}x{height} pixels")
+    visible = np.ones((len(places), 1))
+    return Labels(ids=np.arange(1, len(places) + 1), keypoints=np.hstack([places, visible])[:, None])
 
 
 def _read_json(file: Path, expected: str) -> Any:

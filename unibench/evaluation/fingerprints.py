@@ -41,7 +41,8 @@ def hash_truth(truth: Truth) -> str:
     """Hash over everything that a scoring reads of a truth."""
     scales = [(one.shape, one.tobytes().hex()) for one in truth.scales]
     rest = repr((len(truth.labels), scales, truth.scored, truth.size))
-    return digest(hash_labels(*truth.labels, *truth.ignored), rest)
+    queries = () if truth.queries is None else (repr(truth.queries.tolist()),)
+    return digest(hash_labels(*truth.labels, *truth.ignored), rest, *queries)
 
 
 def hash_labels(*labels: Labels) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from unibench.datasets import truncate
 from unibench.errors import DataError, OutputError
 from unibench.evaluation.fingerprints import hash_truth
 from unibench.evaluation.pool_clips import pooled_values
@@ -126,10 +125,9 @@ def load_clip(stored: ClipResult, task: Task, data: Path | None) -> tuple[Clip, 
     Raises:
         DataError: It is not there, or its truth is another one than that of the run.
     """
-    root = registry.folder(task, data)
-    clip, truth = registry.load_plain(task, root, stored.key.clip)
-    if stored.partial:
-        clip, truth = truncate(clip, truth, stored.frames)
+    root, run = registry.folder(task, data), registry.under(task, stored.key.protocol)
+    frames = stored.frames if stored.partial else None
+    clip, truth = registry.load_plain(run, root, stored.key.clip, frames)
     if hash_truth(truth) != stored.truth:
         raise DataError(
             f"{root}: the truth of clip {stored.key.clip!r} is not that of the run; use the data that were run, or "

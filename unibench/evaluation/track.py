@@ -11,7 +11,7 @@ from unibench.records import Clip, Frame, Labels, Model
 from unibench.tasks import registry
 from unibench.tasks.family import Task
 
-FAMILIES = ("mot", "sot", "vos", "mots", "pose")
+FAMILIES = ("mot", "sot", "vos", "mots", "pose", "points")
 """What can be tracked in a video."""
 
 

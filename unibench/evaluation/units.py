@@ -133,6 +133,7 @@ def share_a_clip(units: Iterable[Unit]) -> list[list[Unit]]:
             unit.task.benchmark,
             unit.task.classes,
             unit.task.protocol.detections,
+            unit.task.protocol.knobs.get("query_mode"),  # other frames prompt, and other points
             unit.root,
             unit.clip,
             unit.frames,

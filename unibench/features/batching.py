@@ -26,6 +26,9 @@ State = TypeVar("State")
 Image = UInt8[np.ndarray, "_ _ 3"]
 PREFETCHED = 2
 """Frames that are decoded before they are asked for."""
+REMEMBERED = 32
+"""Passes that are known again: more than the trackers of one frame make, and few enough for one that goes through a
+whole clip in one turn."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def share_passes(model: FrozenModel, union: Sequence[str] = ()) -> tuple[FrozenM
         The model with a network that remembers, and a function that makes it forget. Only a whole batch that is
         equal bit by bit is known again, so maps are those that the tracker would get on its own.
     """
-    known: list[tuple[Tensor, tuple[int, ...], dict[str, Tensor]]] = []
+    known: deque[tuple[Tensor, tuple[int, ...], dict[str, Tensor]]] = deque(maxlen=REMEMBERED)
 
     def network(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
         maps = next((maps for shown, read, maps in known if read == slot and _equal(shown, images)), None)

@@ -49,6 +49,7 @@ _PCK = "Yang, Ramanan: Articulated Human Detection, PAMI 2013; JHMDB protocol of
 _COCO = "Lin et al.: Microsoft COCO, arXiv 1405.0312"
 _POSETRACK = "Andriluka et al.: PoseTrack, CVPR 2018"
 _BDD = "Yu et al.: BDD100K, CVPR 2020"
+_TAP = "Doersch et al.: TAP-Vid, NeurIPS 2022"
 _PUBLISHED = "as the papers in results/published print it"
 
 
@@ -123,6 +124,20 @@ METRICS: dict[str, Metric] = {
         f"PCK@{share}": _fraction(f"joints at most {share} x 0.6 x the diagonal of the joint box off", _PCK)
         for share in ("0.1", "0.2", "0.3", "0.4", "0.5")
     },
+    # points
+    "AJ": _fraction("average Jaccard: mean of jaccard_1 to jaccard_16, then over clips", _TAP),
+    "delta_avg": _fraction("position accuracy: mean of pts_within_1 to pts_within_16, then over clips", _TAP),
+    "OA": _fraction("occlusion accuracy: frames in which a point is rightly said to be visible or not", _TAP),
+    **{
+        f"jaccard_{limit}": _fraction(f"TP / (TP + FN + FP) of visible points less than {limit} px of 256 off", _TAP)
+        for limit in (1, 2, 4, 8, 16)
+    },
+    **{
+        f"pts_within_{limit}": _fraction(f"visible points that are less than {limit} px of 256 off", _TAP)
+        for limit in (1, 2, 4, 8, 16)
+    },
+    "vot:d_avg": _fraction("delta_avg over all points of all clips, in pixels of 255 / (size - 1)",
+                           "VOT toolkit, VOTSp2026, vot/analysis/point.py"),
     # detection
     "AP": _fraction("average precision, mean over IoU .50 to .95 and over classes", _COCO),
     "AP50": _fraction("average precision at IoU .50", _COCO),
@@ -150,7 +165,7 @@ METRICS: dict[str, Metric] = {
     # of a model, not of a task
     "top-1": _fraction("accuracy on ImageNet's validation images", "Russakovsky et al.: ImageNet, IJCV 2015"),
 }  # fmt: skip
-"""Name -> what it is; `motmetrics:` is the same as counted by motmetrics."""
+"""Name -> what it is; `motmetrics:` and `vot:` are the same as counted by motmetrics and by the VOT toolkit."""
 
 
 def find(name: str) -> Metric:

@@ -10,7 +10,7 @@ import numpy as np
 from unibench.errors import DataError, TrackerError
 from unibench.geometry import masks
 from unibench.geometry.boxes import paired_iou
-from unibench.metrics import mot, pck, posetrack
+from unibench.metrics import mot, pck, points, posetrack
 from unibench.metrics.association import Pairing, clear_events
 from unibench.metrics.counts import scored_frames
 from unibench.records import Labels, Rle, Truth
@@ -90,6 +90,34 @@ def _joints(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
     return Timeline("PCK@0.2", tuple(values), ("",) * len(values))
 
 
+def _points(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
+    """AJ of each frame alone; a visible point that is called occluded, or is nowhere near, is missed."""
+    values: list[float | None] = [None] * len(prediction)
+    words = [""] * len(prediction)
+    missed: list[tuple[int, ...]] = [()] * len(prediction)
+    ids = truth.labels[0].ids
+    true, visible = points.tracks(truth.labels, ids, "truth")
+    said, shown = points.tracks(prediction, ids, "prediction")
+    counted = points.evaluated(visible, truth.queries)
+    assert truth.size is not None
+    scale = points.RASTER / np.array(truth.size[::-1])
+    far = ~(np.linalg.norm((said - true) * scale, axis=2) < points.THRESHOLDS[-1])  # True where it is NaN
+    for t in scored_frames(truth, prediction):
+        frame, here = (slice(None), slice(t, t + 1)), counted[:, t]
+        one = points.scores(
+            true[frame] * scale, visible[frame], said[frame] * scale, shown[frame], counted[frame]
+        )
+        values[t] = None if np.isnan(one["AJ"]) else float(one["AJ"])
+        lost = here & visible[:, t] & (far[:, t] | ~shown[:, t])
+        wrong = int((here & ~visible[:, t] & shown[:, t]).sum())
+        if here.any():
+            words[t] = (
+                f"points: {int((here & visible[:, t]).sum())} visible, {int(lost.sum())} missed, {wrong} false"
+            )
+        missed[t] = tuple(ids[lost].tolist())
+    return Timeline("AJ", tuple(values), tuple(words), missed=tuple(missed))
+
+
 def _association(pairings: Callable[[Truth, Sequence[Labels]], list[list[Pairing]]], what: str) -> Score:
     def score(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
         values: list[float | None] = [None] * len(prediction)
@@ -117,6 +145,7 @@ SCORES: dict[str, Score] = {
     "sot": _overlap,
     "vos": _region,
     "pose": _joints,
+    "points": _points,
     "mot": _association(mot.box_pairings, "objects"),
     "mots": _association(mot.mask_pairings, "objects"),
     "posetrack": _association(posetrack.joint_pairings, "joints"),

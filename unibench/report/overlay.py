@@ -52,7 +52,7 @@ def strips(
             for mask, shade in zip(labels[index].masks, shades, strict=False):
                 visible = masks.decode(mask)[..., None]
                 axes.imshow(visible * np.array([*to_rgb(shade), _OPACITY]))
-            for box, shade, identity in zip(_boxes(labels[index]), shades, labels[index].ids, strict=True):
+            for box, shade, identity in zip(_boxes(labels[index]), shades, labels[index].ids, strict=False):
                 left, top, right, bottom = box
                 if right <= left or bottom <= top:  # an empty mask has no place
                     continue
@@ -61,6 +61,9 @@ def strips(
                 )
                 axes.text(left + 1, top + 1, str(identity), fontsize=6, color="white", va="top",
                           bbox={"facecolor": shade, "edgecolor": "none", "pad": 0.8}, clip_on=True)  # fmt: skip
+            for points, shade in zip(labels[index].keypoints, shades, strict=False):
+                seen = points[points[:, 2] > 0]
+                axes.plot(seen[:, 0], seen[:, 1], "o", color=shade, markersize=2.5, clip_on=True)
             axes.set(xticks=[], yticks=[], title=f"frame {index}" if name == rows[0][0] else "")
         line[0].set_ylabel(name)
     return figure
@@ -108,7 +111,7 @@ def paint(
         for x, y, _ in points[points[:, 2] > 0]:
             draw.circle((x, y), 2 * unit, fill=colour)
         place = _extent(labels, row)
-        if place is None:
+        if place is None or labels.keypoints.shape[1] == 1:  # names of points would hide what they are on
             continue
         left, top, right, bottom = place
         if len(labels.boxes):

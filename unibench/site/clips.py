@@ -196,7 +196,10 @@ def _labels(labels: Labels, *, joints_seen: bool) -> dict[str, Any]:
         found["boxes"] = [_numbers(box) for box in labels.boxes]
     if labels.masks:
         found["masks"] = [mask["counts"].decode() for mask in labels.masks]
-    if len(labels.keypoints):
+    if labels.keypoints.shape[1] == 1:  # points, each an object of its own: what is hidden is drawn as a ring
+        found["joints"] = [_numbers(place) for place in labels.keypoints[:, 0, :2]]
+        found["hidden"] = np.flatnonzero(labels.keypoints[:, 0, 2] <= 0).tolist()
+    elif len(labels.keypoints):
         x, _, third = np.moveaxis(labels.keypoints, -1, 0)
         there = np.isfinite(labels.keypoints[..., :2]).all(axis=-1) & (third > 0 if joints_seen else x >= 0)
         poses = np.where(there[..., None], labels.keypoints[..., :2], np.nan)

@@ -12,6 +12,9 @@ Knobs = Mapping[str, Any]
 Track = Callable[[Clip, Any, Sequence[str], Any], Any]
 """Clip, frozen model, its layers, options -> for each frame, layer -> Labels."""
 
+WHOLE_CLIP = 2**31 - 1
+"""Lookahead of a tracker that reads the whole clip before it labels the first frame."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -26,7 +29,7 @@ class Protocol:
     knobs: Knobs
     """Options of the family's tracker, all of them. Those of a joint tracker lie in its weights file."""
     lookahead: int = 0
-    """Frames that a tracker may read beyond the one it labels; 0: online."""
+    """Frames that a tracker may read beyond the one it labels; 0: online; `WHOLE_CLIP`: all."""
     detections: str = ""
     """Source of the detections: a name of `datasets.SOURCES` or a folder; empty: the task has none."""
     detections_hash: str = ""

@@ -12,11 +12,12 @@ from unibench.datasets import (
     with_detections,
     without_detections,
 )
+from unibench.datasets import points as tracked_points
 from unibench.datasets.benchmark import folder as benchmark_folder
 from unibench.errors import TrackerError, UnknownNameError
 from unibench.models.windows import REPEAT, WINDOWINGS
 from unibench.records import Clip, Model, Tracker, Truth
-from unibench.tasks import association, detection, pose, protocols, sot, vos
+from unibench.tasks import association, detection, points, pose, protocols, sot, vos
 from unibench.tasks.family import Family, Task
 
 FAMILIES: dict[str, Family] = {
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
         association.MOTS,
         association.POSETRACK,
         pose.FAMILY,
+        points.FAMILY,
         detection.FAMILY,
     )
 }
@@ -106,16 +108,34 @@ def folder(task: Task, data: Path | None) -> Path:
     return benchmark_folder(task.benchmark, data)
 
 
-def load_plain(task: Task, root: Path, name: str) -> tuple[Clip, Truth]:
-    """Load one clip and its truth as the benchmark has them, of the task's classes only.
+def load_plain(task: Task, root: Path, name: str, frames: int | None = None) -> tuple[Clip, Truth]:
+    """Load one clip and its truth as they are scored, without the protocol's detections.
 
     Args:
-        task: Its protocol plays no part.
+        task: Of its protocol, only the query mode plays a part.
         root: The benchmark's own folder.
         name: The clip.
+        frames: Only the first so many frames; None: all.
     """
     clip, truth = task.benchmark.load(root, name)
-    return class_names.restrict(clip, truth, task.classes) if task.classes else (clip, truth)
+    if task.classes:
+        clip, truth = class_names.restrict(clip, truth, task.classes)
+    return _cut(task, clip, truth, frames)
+
+
+def _cut(task: Task, clip: Clip, truth: Truth, frames: int | None) -> tuple[Clip, Truth]:
+    """The first frames, with the points that the query mode asks for in them."""
+    if frames is not None:
+        clip, truth = truncate(clip, truth, frames)
+    if task.protocol.knobs.get("query_mode") == "strided":
+        clip, truth = tracked_points.ask_again(clip, truth)
+    return clip, truth
+
+
+def under(task: Task, label: str) -> Task:
+    """The task under the protocol that a stored result names; as it is where that is no preset of the family."""
+    preset = task.family.presets.get(protocols.read_label(label)[0])
+    return task if preset is None else replace(task, protocol=preset)
 
 
 def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> tuple[Clip, Truth]:
@@ -134,7 +154,7 @@ def load_clip(task: Task, root: Path, name: str, frames: int | None = None) -> t
         clip = with_detections(clip, truth, task.protocol.detections)
     if task.classes:
         clip, truth = class_names.restrict(clip, truth, task.classes)
-    return (clip, truth) if frames is None else truncate(clip, truth, frames)
+    return _cut(task, clip, truth, frames)
 
 
 def clips(task: Task, data: Path | None = None, frames: int | None = None) -> Iterator[tuple[Clip, Truth]]:

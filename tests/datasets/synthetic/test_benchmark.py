@@ -19,7 +19,7 @@ from unibench.geometry.boxes import iou
 from unibench.records import Clip, Truth
 
 ROOT = Path()
-TASKS = ("sot", "vos", "mot", "mots", "posetrack", "pose")
+TASKS = ("sot", "vos", "mot", "mots", "posetrack", "pose", "points")
 LEVELS = ("synthetic-easy", "synthetic", "synthetic-hard")
 KEYS = [f"{task}/{level}" for task in TASKS for level in LEVELS]
 
@@ -52,14 +52,15 @@ def test_truth_fits_the_task(key):
     clip, truth = load(key)
     task = key.partition("/")[0]
     assert len(truth.labels) == clip.length
-    assert len(truth.ignored) == (0 if task in ("sot", "vos", "pose") else clip.length)
+    assert len(truth.ignored) == (0 if task in ("sot", "vos", "pose", "points") else clip.length)
     assert len(truth.scales) == (clip.length if task == "posetrack" else 0)
     for labels in truth.labels:
         count = len(labels.ids)
         assert len(set(labels.ids.tolist())) == count
         assert len(labels.boxes) == (count if task in ("sot", "mot") else 0)
         assert len(labels.masks) == (count if task in ("vos", "mots") else 0)
-        assert labels.keypoints.shape[:2] == ((count, 15) if task in ("posetrack", "pose") else (0, 0))
+        joints = {"posetrack": 15, "pose": 15, "points": 1}.get(task)
+        assert labels.keypoints.shape[:2] == ((count, joints) if joints else (0, 0))
         assert len(labels.classes) == (count if task in ("mot", "mots") else 0)
         assert clip.vocabulary == (("person",) if task in ("mot", "mots", "posetrack") else ())
 

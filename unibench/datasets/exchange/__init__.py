@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unibench.datasets.exchange import boxes, coco, davis, jhmdb, mots, posetrack, rectangles
+from unibench.datasets.exchange import boxes, coco, davis, jhmdb, mots, points, posetrack, rectangles
 from unibench.errors import DataError, UnknownNameError
 from unibench.records import Clip, Labels
 
@@ -71,6 +71,13 @@ FORMATS: Mapping[str, Format] = {
         "scores; a joint may differ in its last digit (1e-13 px)",
         jhmdb.write,
         jhmdb.read,
+    ),
+    "points": Format(
+        "TAP-Vid npz",
+        "<clip>.npz: points (point, frame, [x, y]) from 0 to 1, occluded (point, frame), ids",
+        "a place may differ in its last digit (1e-12 px)",
+        points.write,
+        points.read,
     ),
     "det": Format(
         "COCO results JSON", "<clip>.json: image_id is the frame's number", _ROUNDING, coco.write, coco.read

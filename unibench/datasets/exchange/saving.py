@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from unibench.datasets.exchange import boxes, davis, mots, objects, rectangles
+from unibench.datasets.exchange import boxes, davis, mots, objects, points, rectangles
 from unibench.errors import OutputError
 from unibench.records import Clip, Labels
 
@@ -17,6 +17,7 @@ FORMATS: Mapping[str, Mapping[str, Write]] = {
     "mot": {".txt": boxes.write, ".json": objects.write},
     "mots": {".txt": mots.write, "": davis.write, ".json": objects.write},
     "pose": {".json": objects.write},
+    "points": {".npz": points.write, ".json": objects.write},
 }
 """Family of tasks -> suffix (empty: a folder of PNG masks) -> how it is written."""
 

@@ -11,6 +11,7 @@ The truth is exact:
   frame, hidden parts included, as annotators draw them.
 - A person less than a quarter visible is not in the truth; predictions on what is visible are excused.
 - Joints (15, in poseval's order) are labelled where they are inside the frame and no other actor hides them.
+- Points are fixed to surfaces: see `tracked`.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from unibench.datasets import points
 from unibench.datasets.benchmark import SOURCES, Benchmark
 from unibench.datasets.detections import Noise, with_detections
+from unibench.datasets.synthetic import tracked
 from unibench.datasets.synthetic.figure import JOINTS
 from unibench.datasets.synthetic.levels import DIFFICULTIES, Difficulty
 from unibench.datasets.synthetic.paint import back_to_front, images, silhouette
@@ -59,6 +62,7 @@ _FAMILIES = {
     "mots": _Family("crowd", crowd, 16, 1.0, ("masks", "classes"), False),
     "posetrack": _Family("crowd", crowd, 20, 1.0, ("keypoints",), False),
     "pose": _Family("figure", solo, 20, 0.3, ("keypoints",), True),
+    "points": _Family("surfaces", partial(objects, targets=2, figures=1), 24, 0.4, ("keypoints",), True),
 }
 
 
@@ -115,6 +119,10 @@ def _load(task: str, level: str, root: Path, name: str) -> tuple[Clip, Truth]:
     if name not in known:
         raise UnknownNameError(f"clip of {task}/{level}", name, known)
     family, plan = _FAMILIES[task], scene(task, level, name)
+    if task == "points":
+        truth = points.make_truth(*tracked.follow(plan), (HEIGHT, WIDTH))
+        clip = Clip(name, HEIGHT, WIDTH, FPS, plan.length, partial(_frames, plan, Labels()))
+        return points.with_queries(clip, truth), truth
     views = [_views(plan, index) for index in range(plan.length)]
     truth = _truth(family, views)
     frames = partial(_frames, plan, truth.labels[0] if family.prompted else Labels())

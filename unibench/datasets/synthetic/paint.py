@@ -42,6 +42,8 @@ class Silhouette:
 class _Stamp:
     """One texture to be printed on the canvas."""
 
+    piece: int
+    """Index of the actor's part; 0 where it has none."""
     fabric: str
     left: int
     top: int
@@ -101,6 +103,39 @@ def images(scene: Scene) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         yield _photograph(scene, index, canvas)
 
 
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """What is seen in one frame, as geometry: the pieces of the actors, counted from 1, and the background, 0."""
+
+    owner: Int[np.ndarray, "height width"]
+    """The piece that is seen in each pixel."""
+    to_frame: Float[np.ndarray, "piece 2 3"]
+    """From a piece's own coordinates, in which its texture lies still, to pixels (0.5 is the middle of pixel 0)."""
+    actors: Int[np.ndarray, " piece"]
+    """Index of the actor of each piece; -1 for the background."""
+
+
+def surfaces(scene: Scene, index: int) -> Surfaces:
+    """Say which surface is seen where in frame `index`, and where every point of a surface is."""
+    counts = [max(1, len(actor.parts)) for actor in scene.actors]
+    firsts = np.cumsum([1, *counts])
+    owner = np.zeros((HEIGHT, WIDTH), dtype=np.int64)
+    to_frame = np.zeros((1 + sum(counts), 2, 3))
+    to_frame[0] = _inverse(scene.camera[index])
+    for number in back_to_front(scene, index):
+        for stamp in _stamps(scene.actors[number], index):
+            place = int(firsts[number]) + stamp.piece
+            Silhouette(stamp.left, stamp.top, stamp.cover).claim(owner, place)
+            to_frame[place] = _inverse(np.reshape(stamp.to_texture, (2, 3)))
+            to_frame[place, :, 2] += (stamp.left, stamp.top)
+    return Surfaces(owner, to_frame, np.repeat(np.arange(-1, len(counts)), [1, *counts]))
+
+
+def _inverse(affine: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
+    linear = np.linalg.inv(affine[:, :2])
+    return np.concatenate([linear, -(linear @ affine[:, 2])[:, None]], axis=1)
+
+
 def _background_size(scene: Scene) -> tuple[int, int]:
     """The photograph, just large enough for every view of the camera."""
     left, top, right, bottom = scene.background.box
@@ -127,11 +162,11 @@ def _stamps(actor: Actor, index: int) -> list[_Stamp]:
     place = actor.places[index]
     if actor.blob is not None:
         return [_blob(actor.blob, place)]
-    near = sorted(actor.parts, key=lambda part: float(part.depth[index]))
-    return [_capsule(part, index, place) for part in near]
+    near = sorted(range(len(actor.parts)), key=lambda piece: float(actor.parts[piece].depth[index]))
+    return [_capsule(piece, actor.parts[piece], index, place) for piece in near]
 
 
-def _capsule(part: Part, index: int, place: Float[np.ndarray, "2 3"]) -> _Stamp:
+def _capsule(piece: int, part: Part, index: int, place: Float[np.ndarray, "2 3"]) -> _Stamp:
     first, second = part.ends[index] @ place[:, :2].T + place[:, 2]
     size = float(np.sqrt(abs(np.linalg.det(place[:, :2]))))
     thick, thin = (part.radii[index] * size).tolist()
@@ -152,7 +187,7 @@ def _capsule(part: Part, index: int, place: Float[np.ndarray, "2 3"]) -> _Stamp:
     start = first - (left, top)
     u = (-way[1] / side, way[0] / side, (start[0] * way[1] - start[1] * way[0]) / side + 0.5)
     v = (way[0] / reach, way[1] / reach, (-start[0] * way[0] - start[1] * way[1] + thick + 1) / reach)
-    return _Stamp(part.fabric, left, top, cover, (*map(float, u), *map(float, v)))
+    return _Stamp(piece, part.fabric, left, top, cover, (*map(float, u), *map(float, v)))
 
 
 def _blob(blob: Float[np.ndarray, "harmonic 2"], place: Float[np.ndarray, "2 3"]) -> _Stamp:
@@ -176,7 +211,7 @@ def _blob(blob: Float[np.ndarray, "harmonic 2"], place: Float[np.ndarray, "2 3"]
     # The actor's y points upwards, the texture's downwards; the outline fills the texture but for a margin.
     half = 2.1 * reach
     rows = ((*back[0] / half, shift[0] / half + 0.5), (*-back[1] / half, -shift[1] / half + 0.5))
-    return _Stamp("whole", left, top, cover, tuple(float(value) for row in rows for value in row))
+    return _Stamp(0, "whole", left, top, cover, tuple(float(value) for row in rows for value in row))
 
 
 def _photograph(scene: Scene, index: int, canvas: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
