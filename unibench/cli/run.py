@@ -65,7 +65,6 @@ def run(
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
     from unibench.cli import progress
-    from unibench.features.cache import FeatureCache
 
     if checkpoint and weights_path and weights_path.is_file():
         raise OneLine(f"--weights {weights_path}: the weights are those of --checkpoint; leave --weights out")
@@ -86,7 +85,7 @@ def run(
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),
-        features=FeatureCache(cache.resolve(), budget) if cache else None, keep_predictions=keep_predictions,
+        cache=(cache, budget) if cache else None, keep_predictions=keep_predictions,
     )  # fmt: skip
 
 
