@@ -31,9 +31,11 @@ class Pace:
     running: "dict[tuple[str, str, str], Step]" = field(default_factory=dict)
     """What names a unit -> how far it is."""
     start: float = field(init=False)
+    before: float = 0.0
+    """Part of the first clip that was done when the clock started."""
 
     def __post_init__(self) -> None:
-        """Start the clock."""
+        """Start the clock, for work whose frames are not told."""
         self.start = self.now()
 
     def end(self, one: "Done", total: int) -> None:
@@ -47,17 +49,19 @@ class Pace:
             self.start = self.now()
 
     def step(self, one: "Step", total: int) -> None:
-        """Note how far a clip is."""
+        """Note how far a clip is; the first step starts the clock, so that loading a network counts for nothing."""
         self.total = total
+        if not self.running and not self.computed:
+            self.start, self.before = self.now(), one.frame / one.frames
         self.running[_key(one.unit)] = one
 
     def left(self) -> str:
         """Say how long the rest takes, if its clips take as long as those before; empty where nothing is known."""
         parts = sum(one.frame / one.frames for one in self.running.values())
-        if not self.computed + parts:
+        done, rest = self.computed + parts - self.before, self.total - self.ended - parts
+        if done <= 0 or rest <= 0:
             return ""
-        seconds = (self.now() - self.start) / (self.computed + parts) * (self.total - self.ended - parts)
-        return f"about {duration(seconds)} left"
+        return f"about {duration((self.now() - self.start) / done * rest)} left"
 
 
 def duration(seconds: float) -> str:
@@ -102,7 +106,8 @@ def _lines(console: Console) -> "tuple[Callable[[Done, int], None], Callable[[St
         if pace.now() - said >= PAUSE:
             said = pace.now()
             where = f"{name(one.unit)}: frame {one.frame} of {one.frames}"
-            console.print(f"[{pace.ended}/{total}] {where}; {pace.left()}", markup=False)
+            told = "; ".join(filter(None, (where, pace.left())))
+            console.print(f"[{pace.ended}/{total}] {told}", markup=False)
 
     return end, step
 
