@@ -51,7 +51,7 @@ def test_a_joint_tracker_has_gaps_where_it_was_not_run() -> None:
     assert [setting.protocol for setting in board.settings] == [
         "unitrack", "private", "public+public", "unitrack+public"]  # fmt: skip
     assert np.array_equal(
-        radar.ranks(board), [[1, np.nan, np.nan, 1], [np.nan, 1, 1, np.nan]], equal_nan=True
+        boards.ranks(board), [[1, np.nan, np.nan, 1], [np.nan, 1, 1, np.nan]], equal_nan=True
     )
     texts = [text.get_text() for text in radar.draw(boards.arrange(SCORES, FACTS)).texts]
     assert boards.SIGN_NOTE in texts

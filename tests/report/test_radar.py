@@ -6,7 +6,7 @@ import pytest
 from tests.report.fakes import TASKS, board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import radar
-from unibench.report.boards import arrange
+from unibench.report.boards import arrange, ranks
 
 
 def _polygons(figure):
@@ -28,7 +28,7 @@ def test_ranks_by_hand():
         score("b", task="sot/otb2015", metric="IDSW", value=1.0),
     ]  # fmt: skip
     nan = math.nan
-    np.testing.assert_array_equal(radar.ranks(arrange(scores, [])), [[2, 2], [1, 1], [nan, 2], [nan, nan]])
+    np.testing.assert_array_equal(ranks(arrange(scores, [])), [[2, 2], [1, 1], [nan, 2], [nan, nan]])
 
 
 def test_the_best_is_outermost():
@@ -86,7 +86,7 @@ def test_only_whole_polygons_are_filled(count):
 
 def test_the_reference_is_dashed_grey_in_every_panel():
     scores, facts = board_of(7)
-    outline = (8 - radar.ranks(arrange(scores, facts))[0]).tolist()
+    outline = (8 - ranks(arrange(scores, facts))[0]).tolist()
     for axes in radar.draw(arrange(scores, facts)).axes:
         grey = [line for line in axes.get_lines() if line.get_color() == "#7f7f7f"]
         assert len(grey) == 1

@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.report.fakes import fact, score
 from unibench.errors import OutputError, UnknownNameError
 from unibench.report import correlation, latex, leaderboard, published_tables, radar, sensitivity
-from unibench.report.boards import arrange
+from unibench.report.boards import arrange, ranks
 from unibench.report.compare import compare
 from unibench.results.store import write_result
 
@@ -36,7 +36,7 @@ def test_both_tables_of_the_leaderboard(tmp_path, place):
 def test_the_terminal_and_latex():
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(leaderboard.table(BOARD))
+        console.print(*leaderboard.tables(BOARD))
     for text in (capture.get(), latex.table(BOARD)):
         assert all(label in text for label in LABELS)
 
@@ -44,7 +44,7 @@ def test_the_terminal_and_latex():
 def test_the_radar():
     labels = {line.get_label() for axes in radar.draw(BOARD).axes for line in axes.get_lines()}
     assert labels >= LABELS
-    assert radar.ranks(BOARD)[:, BOARD.settings.index(SETTING)].tolist() == [3, 1, 2]
+    assert ranks(BOARD)[:, BOARD.settings.index(SETTING)].tolist() == [3, 1, 2]
 
 
 def test_the_correlation_counts_both(tmp_path):

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unibench.cli.options import DIRECTORY, OUT, OneLine
+
+if TYPE_CHECKING:
+    from unibench.report.boards import Board
+    from unibench.report.leaderboard import Ties
 
 PUBLISHED = click.option(
     "--published",
@@ -67,13 +72,24 @@ def leaderboard(
     paths = report.write(board, out, tied)
     if latex:
         paths.append(tex.write(board, out, tied, intervals=intervals))
-    tables.show(report.table(board, tied))
+    _show(board, tied)
     if published:
         tasks = [score.task for score in scores]
         for printed in published_tables.beside(tasks):
             tables.show(published_tables.table(printed))
         paths += published_tables.write_beside(tasks, out)
     tables.show_paths(paths)
+
+
+def _show(board: "Board", tied: "Ties") -> None:
+    """Print a board, and what its signs mean."""
+    from unibench.cli import tables
+    from unibench.report import leaderboard
+
+    for one in leaderboard.tables(board, tied, tables.width()):
+        tables.show(one)
+    for line in [leaderboard.ABOUT, *leaderboard.notes(board, tied)]:
+        tables.say(line)
 
 
 def _show_families(families: Sequence[str], out: Path | None) -> None:
@@ -90,7 +106,7 @@ def _show_families(families: Sequence[str], out: Path | None) -> None:
     for one in published_tables.lines(families, boards.arrange(scores, known, out) if scores else None):
         tables.show(published_tables.table(one))
     if any(score.layer == JOINT for score in scores):
-        tables.show(boards.SIGN_NOTE)
+        tables.say(boards.SIGN_NOTE)
 
 
 def _show_papers(out: Path | None) -> None:
@@ -170,5 +186,5 @@ def report(out: Path) -> None:
         *radar.write(board, out),
         *correlation.write(board, out),
     ]
-    tables.show(leaderboard.table(board, tied))
+    _show(board, tied)
     tables.show_paths(paths)

@@ -42,7 +42,7 @@ def show_model(name: str, weights: Path | None) -> None:
 @options(NAMES, WEIGHTS)
 def check_models(names: tuple[str, ...], weights: Path | None) -> None:
     """Say which models can run here, and why not the others; with names, load their weights as well."""
-    from unibench.cli import progress, tables
+    from unibench.cli import tables
     from unibench.evaluation import availability
 
     chosen = find_cards(names or ("*",))
@@ -50,7 +50,7 @@ def check_models(names: tuple[str, ...], weights: Path | None) -> None:
     tables.show_availability(found)
     for card, one in zip(chosen, found, strict=True):
         if names and one.runs:
-            progress.say(f"{card.name}: {availability.load(card, weights)}")
+            tables.say(f"{card.name}: {availability.load(card, weights)}")
 
 
 @models.command("download")
@@ -80,14 +80,14 @@ def download_models(names: tuple[str, ...], weights: Path | None) -> None:
 @options(click.argument("name"), WEIGHTS, OFFLINE)
 def freeze_backbone(name: str, weights: Path | None) -> None:
     """Write a card for the backbone of a joint tracker, which then runs all tasks as a frozen model."""
-    from unibench.cli import progress
+    from unibench.cli import tables
     from unibench.joint import backbone
     from unibench.models import cards, draft_card
 
     card = backbone.draft(cards.find(name), weights)
-    progress.say(f"card written: {draft_card.save(card)}")
+    tables.say(f"card written: {draft_card.save(card)}")
     layers = ", ".join(f"{layer} (stride {one.stride})" for layer, one in card.layers.items())
-    progress.say(f"layers: {layers}; default: {card.default_layer}")
+    tables.say(f"layers: {layers}; default: {card.default_layer}")
 
 
 @models.command("convert")

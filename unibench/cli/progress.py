@@ -13,6 +13,7 @@ from rich.console import Console
 
 from unibench.cli import boards, pace
 from unibench.cli.request import Selection
+from unibench.cli.tables import say
 from unibench.datasets import BENCHMARKS
 from unibench.tasks.registry import FAMILIES
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
 QUICK_TASKS = tuple(task for family in FAMILIES if (task := f"{family}/synthetic") in BENCHMARKS)
-
-
-def say(line: str) -> None:
-    """Print one line as it is."""
-    Console(soft_wrap=True, highlight=False).print(line, markup=False)
 
 
 def quickstart(out: Path, *, device: str, overwrite: bool) -> None:

@@ -112,7 +112,7 @@ def _draft(
     allow_random: tuple[str, ...],
     name: str | None,
 ) -> "list[Card]":
-    from unibench.cli import progress
+    from unibench.cli import tables
     from unibench.models import cards, draft_card
 
     if not checkpoint or not (arch or like):
@@ -128,12 +128,12 @@ def _draft(
         card, report = draft_card.draft(
             path, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
         )
-        progress.say(
+        tables.say(
             f"{card.name}: {report}" + (f"; epoch {series.epoch:g} of {series.name}" if series else "")
         )
         drafted.append(replace(card, path=path.resolve(), series=series))  # its weights lie there
     if name is not None:
-        progress.say(f"card written: {draft_card.save(drafted[0])}")
+        tables.say(f"card written: {draft_card.save(drafted[0])}")
     return drafted
 
 

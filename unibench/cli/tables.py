@@ -21,12 +21,20 @@ WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
 
-def show(thing: object) -> None:
-    """Print a table or a line."""
+def width() -> int:
+    """Columns of what `show` prints to."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    console.print(thing)
+    return console.width if console.is_terminal else WIDTH
+
+
+def show(thing: object) -> None:
+    """Print a table."""
+    Console(width=width()).print(thing)
+
+
+def say(line: str) -> None:
+    """Print one line as it is."""
+    Console(soft_wrap=True, highlight=False).print(line, markup=False)
 
 
 def show_paths(paths: Iterable[Path]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from unibench.cli.progress import say
+from unibench.cli.tables import say
 from unibench.datasets import video
 from unibench.datasets.exchange import saving
 from unibench.datasets.own_clips import Frames

@@ -11,15 +11,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
-from scipy.stats import rankdata
 
 from unibench.errors import OutputError
-from unibench.metrics import catalogue
 from unibench.report.boards import (
     SIGN_NOTE,
     Board,
     BoardModel,
-    headlines,
+    ranks,
     titles,
     trained,
 )
@@ -87,22 +85,6 @@ def write(board: Board, out: Path) -> list[Path]:
     """
     figure = draw(board)
     return [save(figure, Path(out, name)) for name in ("radar.svg", "radar.png")]
-
-
-def ranks(board: Board) -> Float[np.ndarray, "model setting"]:
-    """Rank the models on the headline of every setting.
-
-    Args:
-        board: The table.
-
-    Returns:
-        1 is best, equal scores share the better rank; NaN where a model has no score, or the headline no good side.
-    """
-    signs = [
-        float(-catalogue.find(board.metrics[setting][0]).direction) or math.nan for setting in board.settings
-    ]
-    places = rankdata(headlines(board) * signs, method="min", axis=0, nan_policy="omit")
-    return np.asarray(places, dtype=np.float64)  # integers where nothing is missing
 
 
 def _overlay(board: Board, places: Float[np.ndarray, "model setting"]) -> Figure:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from unibench.metrics import catalogue
-from unibench.report import boards, leaderboard, published_tables, radar
+from unibench.report import boards, leaderboard, published_tables
 from unibench.report.boards import Setting
 from unibench.report.leaderboard import BEST, Cell, Standing
 from unibench.site import contents as reading
@@ -57,7 +57,6 @@ def page(site: Contents) -> dict[str, Any]:
         "published": _published(heads),
         "notes": leaderboard.notes(board, site.ties),
         "fewest": FEWEST_CLIPS,
-        "any_best": any(row.layer == BEST for row in rows),
         "filters": _filters(heads, rows),
     }
 
@@ -65,7 +64,7 @@ def page(site: Contents) -> dict[str, Any]:
 def _radar(site: Contents) -> dict[str, Any]:
     """Ranks of every model on every setting, and whether it can be told apart from the best there."""
     board = site.board
-    places = radar.ranks(board)
+    places = boards.ranks(board)
 
     def sure(model: str, setting: Setting, rank: float) -> bool:
         standing = site.ties.get((model, boards.best_layer(board, model, setting) or "", setting))
