@@ -124,7 +124,7 @@ def test_models_stand_in_named_groups_the_best_first():
     ]
     facts = [fact(name, group=group) for name, group in (("a", "x"), ("b", "x"), ("c", "y"))]
     lines = re.findall(r"^│ (?:\x1b\[3m)?(\w.*?) *(?:\x1b\[0m)? *│", _printed(scores, facts), re.MULTILINE)
-    assert lines == ["x", "B", "A", "y", "C", "models without a card", "d"]
+    assert lines == ["x", "B", "A", "y", "C", "without a card", "d"]
     assert "│ x " not in _printed(scores[:2], facts)  # one group needs no name
 
 

@@ -1,14 +1,16 @@
 """Commands that write boards and figures from the stored scores."""
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from unibench.cli.options import DIRECTORY, OUT, OneLine
+from unibench.cli.options import DIRECTORY, JSON, OUT, OneLine, options
 
 if TYPE_CHECKING:
+    from unibench.records import Score
     from unibench.report.boards import Board
     from unibench.report.leaderboard import Ties
 
@@ -26,20 +28,18 @@ CLEAN = click.option(
 
 
 @click.command()
-@click.option("-o", "--out", type=DIRECTORY, help="Folder of the results.")
-@click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone.")
-@click.option("--latex", is_flag=True, help="Write leaderboard.tex too.")
-@click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number.")
-@CLEAN
-@click.option(
-    "-t",
-    "--family",
-    "families",
-    multiple=True,
-    help="Print this family alone (mot), with what papers printed.",
-)
+@options(
+    click.option("-o", "--out", type=DIRECTORY, help="Folder of the results."),
+    click.option("-t", "--task", "tasks", multiple=True,
+                 help="Task, or a pattern such as 'mot/*': print these alone, with what papers printed. Repeatable."),
+    click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone."),
+    click.option("--latex", is_flag=True, help="Write leaderboard.tex too."),
+    click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number."),
+    CLEAN,
+    JSON,
+)  # fmt: skip
 def leaderboard(
-    out: Path | None, published: bool, latex: bool, intervals: bool, clean: bool, families: tuple[str, ...]
+    out: Path | None, tasks: tuple[str, ...], published: bool, latex: bool, intervals: bool, clean: bool, as_json: bool
 ) -> None:
     """Write leaderboard.csv and long.csv from the stored scores, and print the table.
 
@@ -47,16 +47,20 @@ def leaderboard(
     published.csv. Without a folder that holds results, --published prints every table of the papers, and writes each
     as a CSV of its own where a folder is given.
 
-    With -t, own scores and published ones of a family stand in one table a task, line by line with their protocols;
-    nothing is written.
+    With -t, own scores and published ones stand in one table a task, line by line with their protocols; nothing is
+    written.
+
+    With --json, every metric is printed, as records, with how rows stand to the best; -t chooses tasks.
     """
-    if families:
-        _show_families(families, out)
+    if as_json and (published or latex):
+        raise OneLine("--json: goes with -o and -t alone; leave out --published and --latex")
+    if tasks and not as_json:
+        _show_tasks(tasks, out)
         return
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, published_tables, stored
     from unibench.report import latex as tex
     from unibench.report import leaderboard as report
+    from unibench.report import published_tables
     from unibench.results import store
 
     if published and not latex and not (out and store.result_files(out)):
@@ -64,21 +68,41 @@ def leaderboard(
         return
     if not out:
         raise click.UsageError("Missing option '-o' / '--out'.")
-    from unibench.report import compare  # pools tallies: slow to import
+    board, tied = _read(out, tasks, clean=clean)
+    if as_json:
+        from unibench.cli import documents
 
-    scores = card_facts.clean(stored.scores(out)) if clean else stored.scores(out)
-    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
-    tied = compare.ties(board, out)
+        documents.show_board(board, tied, report.notes(board, tied))
+        return
     paths = report.write(board, out, tied)
     if latex:
         paths.append(tex.write(board, out, tied, intervals=intervals))
     _show(board, tied)
     if published:
-        tasks = [score.task for score in scores]
-        for printed in published_tables.beside(tasks):
-            tables.show(published_tables.table(printed))
-        paths += published_tables.write_beside(tasks, out)
+        names = [setting.task for setting in board.settings]
+        for printed in published_tables.beside(names):
+            tables.show(*published_tables.tables(printed, tables.width()))
+        paths += published_tables.write_beside(names, out)
     tables.show_paths(paths)
+
+
+def _read(out: Path, patterns: Sequence[str] = (), *, clean: bool = False) -> "tuple[Board, Ties]":
+    """The board of a folder, or of some of its tasks, and how its rows stand to the best."""
+    from unibench.report import boards, card_facts, compare, stored
+
+    scores = _chosen(stored.scores(out), patterns)
+    scores = card_facts.clean(scores) if clean else scores
+    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
+    return board, compare.ties(board, out)
+
+
+def _chosen(scores: "list[Score]", patterns: Sequence[str]) -> "list[Score]":
+    """The scores of some tasks; no pattern: all."""
+    from unibench.cli.request import expand
+
+    tasks = list(dict.fromkeys(score.task for score in scores))
+    chosen = expand("task with results", patterns, tasks, "unibench tasks") if patterns else tasks
+    return [score for score in scores if score.task in chosen]
 
 
 def _show(board: "Board", tied: "Ties") -> None:
@@ -86,25 +110,27 @@ def _show(board: "Board", tied: "Ties") -> None:
     from unibench.cli import tables
     from unibench.report import leaderboard
 
-    for one in leaderboard.tables(board, tied, tables.width()):
-        tables.show(one)
+    tables.show(*leaderboard.tables(board, tied, tables.width()))
     for line in [leaderboard.ABOUT, *leaderboard.notes(board, tied)]:
         tables.say(line)
 
 
-def _show_families(families: Sequence[str], out: Path | None) -> None:
+def _show_tasks(patterns: Sequence[str], out: Path | None) -> None:
+    """Print what is known of some tasks: own scores, and below them those of papers."""
     from unibench.cli import tables
+    from unibench.errors import UnknownNameError
     from unibench.models.cards import JOINT
-    from unibench.report import boards, card_facts, published_tables, stored
-    from unibench.tasks.registry import family_of
+    from unibench.report import boards, card_facts, published, published_tables, stored
 
-    for name in families:
-        family_of(name)
     found = stored.scores(out) if out else []
-    scores = [one for one in found if one.task.partition("/")[0] in families]
+    scores = [one for one in found if any(fnmatchcase(one.task, pattern) for pattern in patterns)]
     known = card_facts.collect(score.model for score in scores)
-    for one in published_tables.lines(families, boards.arrange(scores, known, out) if scores else None):
-        tables.show(published_tables.table(one))
+    laid = published_tables.lines(patterns, boards.arrange(scores, known, out) if scores else None)
+    if not laid:
+        there = {*(one.task for one in found), *published.TASKS.values()}
+        raise UnknownNameError("task with results or published numbers", patterns[0], there, "unibench tasks")
+    for one in laid:
+        tables.show(*published_tables.tables(one, tables.width()))
     if any(score.layer == JOINT for score in scores):
         tables.say(boards.SIGN_NOTE)
 
@@ -114,7 +140,7 @@ def _show_papers(out: Path | None) -> None:
     from unibench.report import published_tables
 
     for one in published_tables.papers():
-        tables.show(published_tables.table(one))
+        tables.show(*published_tables.tables(one, tables.width()))
     tables.show_paths(published_tables.write_papers(out) if out else [])
 
 
@@ -176,11 +202,9 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str, *, clean: bo
 def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
+    from unibench.report import correlation, leaderboard, radar
 
-    scores = stored.scores(out)
-    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
-    tied = compare.ties(board, out)
+    board, tied = _read(out)
     paths = [
         *leaderboard.write(board, out, tied),
         *radar.write(board, out),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.options import ANY_PATH, DIRECTORY, OFFLINE, PLUGIN, options
+from unibench.cli.options import ANY_PATH, DIRECTORY, JSON, OFFLINE, PLUGIN, OneLine, options
 from unibench.cli.request import find_cards
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -13,15 +13,26 @@ WEIGHTS = click.option("--weights", type=ANY_PATH, help="Weights file, or the fo
 
 
 @click.group(invoke_without_command=True)
+@JSON
 @PLUGIN
 @click.pass_context
-def models(context: click.Context) -> None:
+def models(context: click.Context, as_json: bool) -> None:
     """List the model cards; show, check, download or convert one, or use a joint tracker's backbone as one."""
-    if context.invoked_subcommand is None:
-        from unibench.cli import tables
-        from unibench.models import cards
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise OneLine("--json: is for the list of all models; leave it out")
+        return
+    from unibench.models import cards
 
-        tables.show_models([cards.read(path) for path in cards.paths().values()])
+    found = [cards.read(path) for path in cards.paths().values()]
+    if as_json:
+        from unibench.cli import documents
+
+        documents.show_models(found)
+    else:
+        from unibench.cli import tables
+
+        tables.show_models(found)
 
 
 @models.command("show")

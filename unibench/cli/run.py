@@ -96,13 +96,13 @@ def _show_derived(chosen: "Sequence[Card]", name: str | None) -> None:
 
     derived = [card for card in chosen if card.derived_from]
     for card in derived:
-        progress.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
+        tables.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
     if name is None:
         return
     if len(derived) != 1:
         raise OneLine(f"--save-card {name}: {len(derived)} cards were derived, expected one; name one model of a "
                       "library with -m, or give --checkpoint")  # fmt: skip
-    progress.say(f"card written: {draft_card.save(replace(derived[0], name=name))}")
+    tables.say(f"card written: {draft_card.save(replace(derived[0], name=name))}")
 
 
 def _draft(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from unibench.metrics import catalogue
 from unibench.metrics.catalogue import show
 from unibench.records import Score
+from unibench.report import terminal
 from unibench.report.boards import (
     SIGN_NOTE,
     Board,
@@ -24,6 +25,7 @@ from unibench.report.boards import (
     trained,
     was_trained_on,
 )
+from unibench.report.terminal import Column
 from unibench.results.atomic import replace_file
 from unibench.stats.bootstrap import FEWEST_CLIPS
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 BEST = "best"
 """Layer of the row that takes, task by task, a model's better layer."""
 BEST_NOTE = f"Layer {BEST}: task by task the better layer, chosen on the test clips."
-OTHERS = "models without a card"
+OTHERS = "without a card"
 """Group of models of which no group is known."""
 
 _FEW_NAMES = 5
@@ -131,7 +133,7 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     ]
 
 
-def tables(board: Board, ties: Ties = NO_TIES, width: int = 160) -> list["rich.table.Table"]:
+def tables(board: Board, ties: Ties = NO_TIES, width: int = terminal.WIDTH) -> list["rich.table.Table"]:
     """Lay out the headline scores for the terminal: the best of each column bold, what ties with it marked.
 
     Models stand in groups (untrained, self-supervised, ...), the best first: by the mean of their ranks on the columns
@@ -153,19 +155,23 @@ def tables(board: Board, ties: Ties = NO_TIES, width: int = 160) -> list["rich.t
     groups = _groups(board)
     lines = [row for group in groups.values() for row in group]
     columns = []
+    if any(model.imagenet_top1 is not None for model in board.models):
+        top1 = [show("top-1", model.imagenet_top1) for model, _ in lines]
+        columns.append(Column("ImageNet\ntop-1", top1))
     for place, (title, setting) in enumerate(zip(titles(board), board.settings, strict=True)):
-        found = {}
-        for row in lines:
-            cell = cells[row][place]
+        found = []
+        for cell in (cells[row][place] for row in lines):
             # numbers stay below each other: the mark has a place of its own, also in the rows that lack it
             mark = (MARK if cell.standing == Standing.TIED else " ") if setting in tied and cell.text else ""
             style = "bold" if cell.place == 1 else ""
-            found[row] = Text(cell.text, style=style).append(mark, style="not bold")
-        columns.append((f"{title} {arrow(board.metrics[setting][0])}".rstrip(), found))
-    if any(model.imagenet_top1 is not None for model in board.models):
-        top1 = {row: Text(show("top-1", row[0].imagenet_top1)) for row in lines}
-        columns.insert(0, ("ImageNet\ntop-1", top1))
-    return [_table(groups, some) for some in _fitting(lines, columns, width)]
+            found.append(Text(cell.text, style=style).append(mark, style="not bold"))
+        columns.append(Column(f"{title} {arrow(board.metrics[setting][0])}".rstrip(), found))
+    names = [
+        Column("model", [model.label for model, _ in lines], "left"),
+        Column("layer", [layer for _, layer in lines], "left"),
+    ]
+    heads = {lines.index(found[0]): name for name, found in groups.items() if len(groups) > 1}
+    return terminal.fit(names, columns, width, groups=heads)
 
 
 def _groups(board: Board) -> dict[str, list[tuple[BoardModel, str]]]:
@@ -181,48 +187,6 @@ def _mean(places: Sequence[float]) -> float:
     """The mean of the ranks that there are; models without any come last."""
     there = [place for place in places if not math.isnan(place)]
     return sum(there) / len(there) if there else math.inf
-
-
-_Column = tuple[str, "Mapping[tuple[BoardModel, str], rich.text.Text]"]
-"""Head and cells."""
-
-
-def _fitting(
-    lines: Sequence[tuple[BoardModel, str]], columns: Sequence[_Column], width: int
-) -> list[list[_Column]]:
-    """Share columns among as few tables as have lines of a width, names of models and layers included."""
-    names = max(len(model.label) for model, _ in lines), max(len(layer) for _, layer in lines)
-    left = room = width - (1 + max(names[0], len("model")) + 3 + max(names[1], len("layer")) + 3)
-    shared: list[list[_Column]] = [[]]
-    for head, cells in columns:
-        needed = 3 + max(len(line) for line in [*head.split("\n"), *(text.plain for text in cells.values())])
-        if needed > left and shared[-1]:
-            shared.append([])
-            left = room
-        shared[-1].append((head, cells))
-        left -= needed
-    return shared
-
-
-def _table(
-    groups: Mapping[str, Sequence[tuple[BoardModel, str]]], columns: Sequence[_Column]
-) -> "rich.table.Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    laid = Table()
-    laid.add_column("model", overflow="fold")  # a name cut short is another name
-    laid.add_column("layer", overflow="fold")
-    for head, _ in columns:
-        laid.add_column(Text(head), justify="right")
-    for group, lines in groups.items():
-        if len(groups) > 1:
-            laid.add_section()
-            laid.add_row(Text(group, style="italic"))
-        for model, layer in lines:
-            cells = [found[model, layer] for _, found in columns]
-            laid.add_row(Text(model.label), Text(layer), *cells)
-    return laid
 
 
 def notes(board: Board, ties: Ties) -> list[str]:
