@@ -34,7 +34,7 @@ def test_every_card_reads_back() -> None:
     for one in found:
         card = cards.find(one["name"])
         plain = {key: value for key, value in one.items() if key != "path"}
-        assert schema.record(Card, {**plain, "imagenet_top1": plain["imagenet_top1"]}, "here") == card
+        assert schema.record(Card, plain, "here") == card
 
 
 def test_tasks_and_protocols_read_back() -> None:
@@ -53,21 +53,20 @@ def test_tasks_and_protocols_read_back() -> None:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    command = (
-        "run",
+    asked = (
         "-m",
         "lab-colour",
         "-m",
         "hog",
         "-t",
-        "*/synthetic-easy",
+        "vos/synthetic-easy",
+        "-t",
+        "sot/synthetic-easy",
         "--frames",
         "3",
-        "-o",
-        tmp_path,
     )
-    done = CliRunner().invoke(main, [*map(str, command)])
-    assert done.exit_code in (0, 1), done.output
+    done = CliRunner().invoke(main, ["run", *asked, "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
     for path in ("leaderboard.csv", "long.csv"):
         (tmp_path / path).unlink()
     return tmp_path
