@@ -168,7 +168,9 @@ def plot_correlation(out: Path, published: bool, clean: bool) -> None:
     """Write correlation.csv and correlation.svg: task against ImageNet accuracy, task against task."""
     from unibench.report import correlation
 
-    _plot(out, correlation.write, "6" if published else "", clean=clean)
+    _plot(
+        out, lambda board, folder, _: correlation.write(board, folder), "6" if published else "", clean=clean
+    )
 
 
 @plot.command("series")
@@ -181,10 +183,13 @@ def plot_series(out: Path) -> None:
     tables.show_paths(series.write(boards.arrange(stored.scores(out), out=out), out))
 
 
-def _plot(out: Path, write: Callable[..., list[Path]], figure: str, *, clean: bool) -> None:
+def _plot(
+    out: Path, write: "Callable[[Board, Path, Ties], list[Path]]", figure: str, *, clean: bool
+) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, published, stored
+    from unibench.report import boards, published
+    from unibench.report.leaderboard import NO_TIES
     from unibench.results import store
 
     if figure:
@@ -192,11 +197,10 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str, *, clean: bo
             raise OneLine(
                 f"{out}: holds boards of runs, whose figure this would replace; choose another folder"
             )
-        tables.show_paths(write(boards.arrange(*published.figure(figure)), out))
+        tables.show_paths(write(boards.arrange(*published.figure(figure)), out, NO_TIES))
         return
-    scores = card_facts.clean(stored.scores(out)) if clean else stored.scores(out)
-    known = card_facts.collect(score.model for score in scores)
-    tables.show_paths(write(boards.arrange(scores, known, out), out))
+    board, tied = _read(out, clean=clean)
+    tables.show_paths(write(board, out, tied))
 
 
 def report(out: Path) -> None:
@@ -207,7 +211,7 @@ def report(out: Path) -> None:
     board, tied = _read(out)
     paths = [
         *leaderboard.write(board, out, tied),
-        *radar.write(board, out),
+        *radar.write(board, out, tied),
         *correlation.write(board, out),
     ]
     _show(board, tied)
