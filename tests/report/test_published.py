@@ -129,6 +129,7 @@ def test_the_published_figures_are_drawn(tmp_path):
     assert [path.name for path in correlation.write(arrange(*published.figure("6")), tmp_path)] == [
         "correlation.csv",
         "correlation.svg",
+        "correlation.png",
     ]
     figure = correlation.draw(arrange(*published.figure("6")))
     panels = [axes for axes in figure.axes if axes.get_xlabel() == "ImageNet top-1"]

@@ -48,7 +48,7 @@ def test_the_radar():
 
 
 def test_the_correlation_counts_both(tmp_path):
-    path, _ = correlation.write(BOARD, tmp_path)
+    path, *_ = correlation.write(BOARD, tmp_path)
     with path.open(newline="") as file:
         counts = {row["y"]: row["n"] for row in csv.DictReader(file) if row["x"] == "imagenet_top1"}
     assert counts == {"vos/davis2017@unitrack J-mean": "3", "vos/davis2017@crw J-mean": "2"}
