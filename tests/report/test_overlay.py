@@ -110,6 +110,12 @@ def test_ids_that_are_seen_together_or_one_after_the_other_differ(seed):
             assert len({colours[identity] for identity in together}) == len(together)
 
 
+@pytest.mark.parametrize("colour", TRACKS)
+def test_ids_are_readable_on_their_colour(colour):
+    bright = lab(colour)[0]
+    assert abs(bright - lab(overlay._on(colour))[0]) > 46
+
+
 def test_more_ids_than_colours_share_as_few_as_can_be():
     colours = overlay.colour_ids([[list(range(24))]])
     assert sorted(colours.values()) == sorted(2 * TRACKS)

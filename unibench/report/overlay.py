@@ -22,8 +22,8 @@ INCHES = 2.0
 _OPACITY = 0.5
 _LINE = 1 / 400
 """Width of a line, as a share of the frame's longer side."""
-TRACKS = ("#0072b2", "#ff0000", "#00bf00", "#0000ff", "#ff00aa", "#735d1d", "#00bf9f", "#ad73ff", "#990033", "#bfbf00",
-          "#ff9500", "#733473")  # fmt: skip
+TRACKS = ("#0072b2", "#ff0000", "#00bf00", "#0000ff", "#ff00aa", "#00e5ff", "#ad73ff", "#990033", "#f0f000", "#ff9500",
+          "#ffc0b5", "#7fffbf")  # fmt: skip
 """Colours of ids: no two are nearer than 45 in CIELAB, so that no three of them are all called orange."""
 
 
@@ -60,7 +60,7 @@ def strips(
                 axes.add_patch(
                     Rectangle((left, top), right - left, bottom - top, fill=False, color=shade, linewidth=2)
                 )
-                axes.text(left + 1, top + 1, str(identity), fontsize=6, color="white", va="top",
+                axes.text(left + 1, top + 1, str(identity), fontsize=6, color=_on(shade), va="top",
                           bbox={"facecolor": shade, "edgecolor": "none", "pad": 0.8}, clip_on=True)  # fmt: skip
             axes.set(xticks=[], yticks=[], title=f"frame {index}" if name == rows[0][0] else "")
         line[0].set_ylabel(name)
@@ -119,6 +119,12 @@ def _free(colours: Mapping[int, str], others: Iterable[int]) -> str:
     return min(TRACKS, key=lambda colour: (near[colour], every[colour]))
 
 
+def _on(colour: str) -> str:
+    """Black or white: what is readable on a colour."""
+    red, green, blue = to_rgb(colour)
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.35 else "white"
+
+
 def paint(
     image: UInt8[np.ndarray, "height width 3"], labels: Labels, colours: Mapping[int, str]
 ) -> UInt8[np.ndarray, "height width 3"]:
@@ -156,7 +162,7 @@ def paint(
             )
         corner = (min(max(left, 0.0), image.shape[1] - 2.0), min(max(top, 0.0), image.shape[0] - 2.0))
         draw.rectangle(draw.textbbox(corner, str(identity), font=font), fill=colour)
-        draw.text(corner, str(identity), fill="white", font=font)
+        draw.text(corner, str(identity), fill=_on(colours[identity]), font=font)
     return np.asarray(picture)
 
 
