@@ -62,5 +62,5 @@ def _overlaps(
     boxes: Float[np.ndarray, "place 4"], taken: Float[np.ndarray, "box 4"]
 ) -> Bool[np.ndarray, " place"]:
     apart = (boxes[:, None, :2] >= taken[None, :, 2:]) | (boxes[:, None, 2:] <= taken[None, :, :2])
-    found: Bool[np.ndarray, " place"] = ~apart.any(axis=-1).all(axis=1)
-    return found
+    clear: Bool[np.ndarray, "place box"] = apart[..., 0] | apart[..., 1]
+    return ~np.asarray(clear.all(axis=1))
