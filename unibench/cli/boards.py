@@ -39,7 +39,13 @@ CLEAN = click.option(
     JSON,
 )  # fmt: skip
 def leaderboard(
-    out: Path | None, tasks: tuple[str, ...], published: bool, latex: bool, intervals: bool, clean: bool, as_json: bool
+    out: Path | None,
+    tasks: tuple[str, ...],
+    published: bool,
+    latex: bool,
+    intervals: bool,
+    clean: bool,
+    as_json: bool,
 ) -> None:
     """Write leaderboard.csv and long.csv from the stored scores, and print the table.
 
@@ -183,9 +189,7 @@ def plot_series(out: Path) -> None:
     tables.show_paths(series.write(boards.arrange(stored.scores(out), out=out), out))
 
 
-def _plot(
-    out: Path, write: "Callable[[Board, Path, Ties], list[Path]]", figure: str, *, clean: bool
-) -> None:
+def _plot(out: Path, write: "Callable[[Board, Path, Ties], list[Path]]", figure: str, *, clean: bool) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables
     from unibench.report import boards, published

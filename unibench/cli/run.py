@@ -91,7 +91,7 @@ def run(
 
 def _show_derived(chosen: "Sequence[Card]", name: str | None) -> None:
     """Print the cards that were derived from a library, and save the one that is to be kept under a name."""
-    from unibench.cli import progress
+    from unibench.cli import tables
     from unibench.models import draft_card
 
     derived = [card for card in chosen if card.derived_from]
