@@ -91,10 +91,12 @@ def run(
 
 def _show_derived(chosen: "Sequence[Card]", name: str | None) -> None:
     """Print the cards that were derived from a library, and save the one that is to be kept under a name."""
-    from unibench.cli import tables
-    from unibench.models import draft_card
-
     derived = [card for card in chosen if card.derived_from]
+    if not derived and name is None:
+        return
+    from unibench.cli import tables
+    from unibench.models import draft_card  # loads torch
+
     for card in derived:
         tables.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
     if name is None:
