@@ -13,7 +13,7 @@ from unibench import datasets, plugins
 from unibench.cli import main
 from unibench.joint import systems
 from unibench.metrics import catalogue
-from unibench.report import boards, radar
+from unibench.report import boards
 from unibench.results import store
 from unibench.tasks import registry
 from unibench.tasks.sot import presets
@@ -156,7 +156,7 @@ def test_a_plugin_s_family_head_metric_and_tracker_run_up_to_the_boards(plugin: 
     assert float(rows["hog"]["drift/rendered@still drift (partial)"]) == pytest.approx(drift["hog"])
     board = boards.arrange(store.read_scores(Path("out")))
     (place,) = (number for number, one in enumerate(board.settings) if one.task == "drift/rendered")
-    ranked = dict(zip([one.name for one in board.models], radar.ranks(board)[:, place], strict=True))
+    ranked = dict(zip([one.name for one in board.models], boards.ranks(board)[:, place], strict=True))
     assert (ranked["hog"], ranked["lab-colour"]) == (1, 2)
 
 

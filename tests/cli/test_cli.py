@@ -26,6 +26,20 @@ print("\\nloaded:", sorted({{"torch", "pandas", "timm", "torchvision"}} & set(sy
 """
 
 
+UNTIL_TORCH = """
+import os, sys
+from importlib.abc import MetaPathFinder
+from unibench.cli import main
+class Stop(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            print(name, flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Stop())
+main({arguments!r})
+"""
+
+
 def unibench(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
@@ -63,6 +77,19 @@ def test_listings_load_no_torch(tmp_path: Path) -> None:
     assert loaded("models") == "[]"
     assert loaded("tasks") == "[]"
     assert loaded("data", "check", "--data", str(tmp_path)) == "[]"
+
+
+def test_a_run_says_what_it_does_before_torch_is_imported(tmp_path: Path) -> None:
+    start = _of_children()
+    arguments = ["run", "-m", "lab-colour", "-m", "hog", "-t", "sot/shapes", "-o", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", UNTIL_TORCH.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2 models on 1 task: starting\ntorch\n"
+    assert _of_children() - start < 2
 
 
 def test_a_run_writes_every_board_and_boards_are_made_again_without_torch(tmp_path: Path) -> None:
@@ -179,9 +206,9 @@ def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_mistakes_get_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     done = unibench("run", "-o", str(tmp_path), *arguments)
     assert done.exit_code == 2, done.output
-    assert done.output.startswith("unibench: ")
-    assert message in done.output
-    assert done.output.count("\n") == 1
+    assert done.stderr.startswith("unibench: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_no_results_is_an_error(tmp_path: Path) -> None:
@@ -202,8 +229,8 @@ def test_a_file_in_the_way_of_the_output(tmp_path: Path) -> None:
     (tmp_path / "lab-colour").write_text("in the way")
     done = tiny_run(tmp_path)
     assert done.exit_code == 2
-    assert "lab-colour" in done.output
-    assert done.output.count("\n") == 1
+    assert "lab-colour" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_data_check_names_what_is_there_missing_and_damaged(tmp_path: Path, shared_data: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from unibench import load_card
 from unibench.errors import OutputError
 from unibench.evaluation.evaluate import evaluate
+from unibench.evaluation.run_clip import Done
 from unibench.models import maps
 
 TASK = "vos/synthetic-easy"
@@ -29,6 +30,19 @@ def test_other_numbers_of_frames_are_refused_before_anything_is_computed(tmp_pat
     with pytest.raises(OutputError, match="on the first 3 frames of each clip, expected all as asked for"):
         evaluate(["lab-colour"], [TASK], output=tmp_path, progress=lambda done, total: seen.append(done))
     assert not seen
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_run_that_broke_off_is_not_gone_on_with_on_other_frames(tmp_path: Path) -> None:
+    def break_off(done: Done, total: int) -> None:
+        raise KeyboardInterrupt(f"after 1 of {total} clips")
+
+    with pytest.raises(KeyboardInterrupt, match="after 1 of 2 clips"):
+        evaluate(["lab-colour"], [TASK], output=tmp_path, frames=3, progress=break_off)
+    before = bytes_of(tmp_path)
+    assert len(before) == 1
+    with pytest.raises(OutputError, match="on the first 3 frames of each clip, expected the first 4"):
+        evaluate(["hog"], [TASK], output=tmp_path, frames=4)
     assert bytes_of(tmp_path) == before
 
 
@@ -55,6 +69,15 @@ def test_progress_counts_every_clip_and_scores_are_a_table(tmp_path: Path) -> No
     assert set(table["model"]) == {"lab-colour", "hog"}
     assert table["headline"].sum() == 2
     assert ((table["value"] >= -1) & (table["value"] <= 1)).all()
+
+
+def test_frames_within_a_clip_are_told(tmp_path: Path) -> None:
+    steps: list[tuple[str, int, int, int]] = []
+    evaluate(
+        ["lab-colour"], [TASK], output=tmp_path, frames=3,
+        on_step=lambda step, total: steps.append((step.unit.clip, step.frame, step.frames, total)),
+    )  # fmt: skip
+    assert steps == [(clip, frame, 3, 2) for clip in ("objects-1", "objects-2") for frame in (1, 2, 3)]
 
 
 def test_constant_features_are_a_note_on_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,11 +147,24 @@ def test_results_of_another_sweep_do_not_count(asked: list[object], path: Path, 
 
 def test_a_folder_holds_one_plan(asked: list[object], path: Path, tmp_path: Path) -> None:
     unibench("work", path, "--shard", "1/2", "-o", tmp_path / "out")
-    unibench("plan", *asked, "--frames", "2", "-o", tmp_path / "other.json")
+    unibench("plan", *asked, "-t", "vos/davis2016@crw", "-o", tmp_path / "other.json")
     other = unibench("work", tmp_path / "other.json", "-o", tmp_path / "out")
     assert other.exit_code == 2
     assert "plan.json: another plan, expected none or the same" in other.output
     assert "make it with unibench plan" in unibench("merge", "-o", tmp_path / "empty").output
+
+
+def test_a_shard_of_other_frames_is_refused_before_it_writes(tmp_path: Path) -> None:
+    out, path = tmp_path / "out", tmp_path / "plan.json"
+    asked = ["-m", "hog", "-t", "vos/davis2016", "--data", sweeps.davis(tmp_path / "data", clips=1, frames=4)]
+    unibench("plan", *asked, "-o", path)
+    assert unibench("run", *asked, "-o", out, "--frames", "3").exit_code == 0
+    before = sweeps.left(out)
+    done = unibench("work", path, "-o", out)
+    assert done.exit_code == 2
+    assert "on the first 3 frames of each clip, expected all as asked for" in done.stderr
+    assert not (out / shards.NAME).exists()
+    assert sweeps.left(out) == before
 
 
 def found(plan: Plan, data: Path) -> list[object]:

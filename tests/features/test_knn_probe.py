@@ -147,7 +147,7 @@ def test_the_deepest_layer_is_probed_unless_another_is_named(tmp_path: Path) -> 
     done = unibench("-m", "random-resnet18", "--data", str(tmp_path))
     assert done.exit_code == 0, done.output
     assert " of layer4 on " in done.output
-    done = unibench("-m", "random-resnet18", "--data", str(tmp_path), "--layer", "layer3")
+    done = unibench("-m", "random-resnet18", "--data", str(tmp_path), "--layers", "layer3")
     assert " of layer3 on " in done.output
 
 

@@ -72,7 +72,7 @@ def test_it_writes_a_card_the_weights_and_the_log(tmp_path: Path) -> None:
 def test_the_model_has_the_name_asked_for(tmp_path: Path) -> None:
     config = tmp_path / "small.toml"
     unibench(
-        "train", "toy", "--config", config, "--data", "x", "-o", tmp_path, "--model", "mine", "--steps", 1
+        "train", "toy", "--config", config, "--data", "x", "-o", tmp_path, "--name", "mine", "--steps", 1
     )
     assert {path.name for path in tmp_path.iterdir()} >= {"mine.toml", "mine.safetensors"}
 
@@ -81,10 +81,10 @@ def test_no_model_gets_the_name_of_another_one(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "tiny.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     command = ("train", "toy", "--config", "tiny", "--data", "x", "--steps", 1)
-    done = unibench(*command, "-o", "out", "--model", "tdt-tiny")
+    done = unibench(*command, "-o", "out", "--name", "tdt-tiny")
     assert done.exit_code == 2
     assert done.output == (
-        "unibench: model 'tdt-tiny': a model of this name exists already; choose another with --model\n"
+        "unibench: model 'tdt-tiny': a model of this name exists already; choose another with --name\n"
     )
     assert not Path("out").exists()
     own = (*command, "-o", "model_cards")
@@ -164,7 +164,7 @@ def test_an_unknown_experiment_lists_what_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden"])
 def test_a_name_that_is_no_file_s_name_is_refused(tmp_path: Path, name: str) -> None:
     command = ("train", "toy", "--config", "small", "--data", "squares", "-o", tmp_path / "out")
-    done = unibench(*command, "--model", name) if name else unibench(*command[:-1], "", "--model", "mine")
+    done = unibench(*command, "--name", name) if name else unibench(*command[:-1], "", "--name", "mine")
     assert done.exit_code == 2
     assert "expected letters, digits" in done.output or "is empty, expected a file or a folder" in done.output
     assert not (tmp_path / "evil.toml").exists()

@@ -7,8 +7,8 @@ import pytest
 from tests.report.fakes import fact, score
 from unibench.errors import OutputError, UnibenchError
 from unibench.metrics import catalogue
-from unibench.report import leaderboard, radar
-from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, titles
+from unibench.report import leaderboard
+from unibench.report.boards import Setting, arrange, best_layer, best_value, headlines, ranks, titles
 from unibench.results import store
 from unibench.tasks import protocols
 from unibench.tasks.registry import FAMILIES
@@ -216,7 +216,7 @@ def test_a_metric_of_a_plug_in_that_is_better_when_lower_is_ranked_so(monkeypatc
     board = arrange(scores)
     assert [best_layer(board, name, VOS) for name in "ab"] == ["layer4", "layer3"]
     assert best_value("mine", [3.0, 1.0]) == 1.0
-    np.testing.assert_array_equal(radar.ranks(board), [[1], [2]])
+    np.testing.assert_array_equal(ranks(board), [[1], [2]])
     cells = leaderboard.headline_cells(board, leaderboard.NO_TIES)
     assert [(row[0].text, row[0].place) for row in cells] == [
         ("30.00", 0), ("20.00", 1), ("20.00", 1), ("25.00", 2), ("40.00", 0), ("25.00", 2)]  # fmt: skip
@@ -224,7 +224,7 @@ def test_a_metric_of_a_plug_in_that_is_better_when_lower_is_ranked_so(monkeypatc
 
 def test_a_headline_without_a_good_side_has_no_ranks():
     board = arrange([score("a", metric="PT", value=3.0), score("b", metric="PT", value=4.0)])
-    assert np.isnan(radar.ranks(board)).all()
+    assert np.isnan(ranks(board)).all()
 
 
 def test_a_cell_has_one_score():

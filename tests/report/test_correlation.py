@@ -44,8 +44,9 @@ HEAD = (
 
 def test_a_small_table_to_the_byte(tmp_path):
     """r = 0.9 of five models: atanh 0.9 is 1.4722, its error 0.7071 (of ranks 0.8382); 10 of 120 orders do as well."""
-    path, figure = correlation.write(arrange(*_five_models()), tmp_path)
-    assert (path.name, figure.name) == ("correlation.csv", "correlation.svg")
+    path, *figures = correlation.write(arrange(*_five_models()), tmp_path)
+    assert [one.name for one in (path, *figures)] == ["correlation.csv", "correlation.svg", "correlation.png"]
+    assert figures[1].read_bytes().startswith(b"\x89PNG")
     linear, ranked = "0.9000,0.0861,0.9934", "0.9000,-0.1689,0.9961"
     assert path.read_text().splitlines() == [
         HEAD,
@@ -59,7 +60,7 @@ def test_a_small_table_to_the_byte(tmp_path):
 
 
 def test_p_is_adjusted_over_the_panels_and_over_the_pairs_apart(tmp_path):
-    path, _ = correlation.write(arrange(*board_of(8)), tmp_path)
+    path, *_ = correlation.write(arrange(*board_of(8)), tmp_path)
     rows = _rows(path)
     panels = [row for row in rows if row["x"] == "imagenet_top1"]
     pairs = [row for row in rows if row["x"] != "imagenet_top1"]
@@ -72,7 +73,7 @@ def test_p_is_adjusted_over_the_panels_and_over_the_pairs_apart(tmp_path):
 
 def test_below_five_models_the_table_is_blank_and_the_figure_says_why(tmp_path):
     scores, facts = board_of(4)
-    path, _ = correlation.write(arrange(scores, facts), tmp_path)
+    path, *_ = correlation.write(arrange(scores, facts), tmp_path)
     rows = _rows(path)
     assert len(rows) == 15  # 6 columns, every pair once
     assert {(row["pearson"], row["spearman"], row["n"]) for row in rows} == {("", "", "4")}
@@ -84,7 +85,7 @@ def test_below_five_models_the_table_is_blank_and_the_figure_says_why(tmp_path):
 def test_a_model_that_lacks_a_score_or_a_top1_is_left_out_of_that_pair_only(tmp_path):
     scores, facts = board_of(7, missing={("m1", "sot/otb2015"), ("m2", "sot/otb2015"), ("m3", "sot/otb2015")})
     facts[6] = fact("m6")
-    path, _ = correlation.write(arrange(scores, facts), tmp_path)
+    path, *_ = correlation.write(arrange(scores, facts), tmp_path)
     rows = {(row["x"], row["y"]): row for row in _rows(path)}
     auc, j_mean = "sot/otb2015@unitrack AUC", "vos/davis2017@unitrack J-mean"
     assert (rows["imagenet_top1", auc]["n"], rows["imagenet_top1", auc]["pearson"]) == ("3", "")
@@ -102,8 +103,10 @@ def test_panels_say_both_coefficients_their_intervals_and_whether_they_are_disti
         "$\\rho$ = +0.90 [-0.17, +1.00], p = 0.08\nn = 5: not distinguished from 0"
     ) in words
     assert (
-        "r = +1.00, p = 0.03\n$\\rho$ = +1.00, p = 0.03\nn = 5: r and $\\rho$ distinguished from 0" in words
-    )
+        "r = +1.00 [no interval], p = 0.03\n$\\rho$ = +1.00 [no interval], p = 0.03\n"
+        "n = 5: r and $\\rho$ distinguished from 0"
+    ) in words
+    assert "No interval: for a coefficient of +1 or -1 the formula (Fisher's) gives no width" in words
     assert "+0.90\nn=5" in words
     assert "-0.17\n+1.00" in words
 
@@ -111,10 +114,10 @@ def test_panels_say_both_coefficients_their_intervals_and_whether_they_are_disti
 def test_what_cannot_be_distinguished_from_0_is_drawn_pale_and_dashed():
     figure = correlation.draw(arrange(*_five_models()))
     sot, vos, heat = figure.axes[:3]
-    assert (sot.get_lines()[0].get_linestyle(), sot.title.get_color()) == ("--", GREY)
-    assert (vos.get_lines()[0].get_linestyle(), vos.title.get_color()) == ("-", INK)
+    assert (sot.get_lines()[0].get_linestyle(), sot.get_lines()[0].get_color()) == ("--", GREY)
+    assert (vos.get_lines()[0].get_linestyle(), vos.get_lines()[0].get_color()) == ("-", INK)
     assert set(heat.images[0].get_alpha().ravel()) == {0.25}
-    assert {text.get_color() for text in heat.texts} == {GREY}
+    assert {text.get_color() for text in heat.texts} == {INK}  # readable on pale cells
 
 
 def test_a_pair_that_is_distinguished_from_0_is_drawn_in_full():
@@ -127,6 +130,33 @@ def test_a_pair_that_is_distinguished_from_0_is_drawn_in_full():
     heat = correlation.draw(arrange(scores, [])).axes[0]
     assert heat.images[0].get_alpha()[0, 1] == 1
     assert {(text.get_color(), text.get_weight()) for text in heat.texts} == {("white", "bold")}
+
+
+def test_every_dot_has_its_name_and_none_lies_over_another():
+    figure = correlation.draw(arrange(*board_of(16)))
+    figure.draw_without_rendering()
+    for axes in figure.axes[:5]:
+        assert sorted(text.get_text() for text in axes.texts) == sorted(f"M{index}" for index in range(16))
+        boxes = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+        for index, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:index])
+
+
+def test_names_without_room_are_counted():
+    words = _words(correlation.draw(arrange(*board_of(150, {"sot/otb2015": "AUC"}))))
+    assert "dots have no room for their names." in words
+
+
+def test_a_perfect_pair_says_that_it_has_no_interval():
+    values = [0.1, 0.2, 0.25, 0.3, 0.5]
+    scores = [score(f"m{index}", value=value) for index, value in enumerate(values)]
+    scores += [
+        score(f"m{index}", task="sot/otb2015", metric="AUC", value=value)
+        for index, value in enumerate(values)
+    ]
+    words = _words(correlation.draw(arrange(scores, [])))
+    assert "+1.00\nn=5 | no\ninterval" in words
+    assert "No interval: " in words
 
 
 def test_equal_scores_are_called_constant():

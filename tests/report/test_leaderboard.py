@@ -93,7 +93,11 @@ def test_the_order_of_the_scores_does_not_matter(tmp_path):
 def _printed(scores, facts, ties=leaderboard.NO_TIES):
     console = Console(width=200, force_terminal=True, color_system="standard", no_color=True)
     with console.capture() as capture:
-        console.print(leaderboard.table(arrange(scores, facts), ties))
+        board = arrange(scores, facts)
+        for one in leaderboard.tables(board, ties, 200):
+            console.print(one)
+        for note in leaderboard.notes(board, ties):
+            console.print(note, highlight=False)
     return capture.get()
 
 
@@ -108,6 +112,42 @@ def test_the_terminal_shows_headlines_and_the_best_in_bold():
     assert "IDSW" not in text
     assert "(partial) ↑" in text
     assert "VFS" in text
+
+
+def test_models_stand_in_named_groups_the_best_first():
+    scores = [
+        *(score(name, value=value) for name, value in (("a", 0.1), ("b", 0.3), ("c", 0.2), ("d", 0.9))),
+        *(
+            score(name, task="sot/otb2015", metric="AUC", value=value)
+            for name, value in (("a", 0.1), ("b", 0.2))
+        ),
+    ]
+    facts = [fact(name, group=group) for name, group in (("a", "x"), ("b", "x"), ("c", "y"))]
+    lines = re.findall(r"^│ (?:\x1b\[3m)?(\w.*?) *(?:\x1b\[0m)? *│", _printed(scores, facts), re.MULTILINE)
+    assert lines == ["x", "B", "A", "y", "C", "without a card", "d"]
+    assert "│ x " not in _printed(scores[:2], facts)  # one group needs no name
+
+
+def test_tables_fit_the_terminal():
+    scores, facts = board_of(4)
+    board = arrange(scores, facts)
+    wide, narrow = leaderboard.tables(board, TIES, 160), leaderboard.tables(board, TIES, 60)
+    assert (len(wide), len(narrow)) == (1, 2)
+    console = Console(width=60)
+    with console.capture() as capture:
+        for one in narrow:
+            console.print(one)
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 60
+    rows = [line for line in lines if "layer3" in line]
+    assert [row.split("│")[1].strip() for row in rows] == 2 * [row.split("│")[1].strip() for row in rows[:4]]
+    numbers = [number for row in rows for number in re.findall(r"\d+\.\d\d", row)]
+    assert len(numbers) == 4 * 6  # with top-1; none is cut off, or stands twice
+
+
+def test_the_better_layer_is_said_to_be_chosen_on_the_test_clips():
+    assert leaderboard.BEST_NOTE in leaderboard.notes(arrange(SCORES, FACTS), {})
+    assert leaderboard.BEST_NOTE not in leaderboard.notes(arrange([score(), score("mae")], FACTS), {})
 
 
 def test_the_terminal_marks_what_is_tied_and_says_what_that_means():

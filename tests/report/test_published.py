@@ -14,7 +14,7 @@ from unibench.cli import main
 from unibench.errors import OutputError
 from unibench.models import cards
 from unibench.report import correlation, published, published_tables, radar
-from unibench.report.boards import arrange, headlines
+from unibench.report.boards import arrange, headlines, ranks
 from unibench.results import store
 from unibench.stats.correlation import correlate
 
@@ -114,12 +114,12 @@ def test_figure_1_ranks_sixteen_self_supervised_models_over_the_supervised_one()
     assert [setting.task for setting in board.settings] == [
         "sot/otb", "vos/davis2017", "mot/mot16", "mots/mots20", "posetrack/posetrack18"
     ]  # fmt: skip
-    ranks = dict(
-        zip((model.label for model in board.models), radar.ranks(board).astype(int).tolist(), strict=True)
+    places = dict(
+        zip((model.label for model in board.models), ranks(board).astype(int).tolist(), strict=True)
     )
-    assert ranks["VFS"] == [15, 1, 1, 1, 2]
-    assert ranks["BarLow"][4] == 1
-    assert ranks["SeLaV2"][0] == 1
+    assert places["VFS"] == [15, 1, 1, 1, 2]
+    assert places["BarLow"][4] == 1
+    assert places["SeLaV2"][0] == 1
     figure = radar.draw(arrange(numbers, facts))
     assert len(figure.axes) == 16
     assert any("as published" in text.get_text() for text in figure.texts)
@@ -129,6 +129,7 @@ def test_the_published_figures_are_drawn(tmp_path):
     assert [path.name for path in correlation.write(arrange(*published.figure("6")), tmp_path)] == [
         "correlation.csv",
         "correlation.svg",
+        "correlation.png",
     ]
     figure = correlation.draw(arrange(*published.figure("6")))
     panels = [axes for axes in figure.axes if axes.get_xlabel() == "ImageNet top-1"]

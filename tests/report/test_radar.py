@@ -6,7 +6,9 @@ import pytest
 from tests.report.fakes import TASKS, board_of, fact, score
 from unibench.errors import OutputError
 from unibench.report import radar
-from unibench.report.boards import arrange
+from unibench.report.boards import Setting, arrange, ranks
+from unibench.report.figures import GREY, INK
+from unibench.report.leaderboard import Standing
 
 
 def _polygons(figure):
@@ -28,7 +30,7 @@ def test_ranks_by_hand():
         score("b", task="sot/otb2015", metric="IDSW", value=1.0),
     ]  # fmt: skip
     nan = math.nan
-    np.testing.assert_array_equal(radar.ranks(arrange(scores, [])), [[2, 2], [1, 1], [nan, 2], [nan, nan]])
+    np.testing.assert_array_equal(ranks(arrange(scores, [])), [[2, 2], [1, 1], [nan, 2], [nan, nan]])
 
 
 def test_the_best_is_outermost():
@@ -86,7 +88,7 @@ def test_only_whole_polygons_are_filled(count):
 
 def test_the_reference_is_dashed_grey_in_every_panel():
     scores, facts = board_of(7)
-    outline = (8 - radar.ranks(arrange(scores, facts))[0]).tolist()
+    outline = (8 - ranks(arrange(scores, facts))[0]).tolist()
     for axes in radar.draw(arrange(scores, facts)).axes:
         grey = [line for line in axes.get_lines() if line.get_color() == "#7f7f7f"]
         assert len(grey) == 1
@@ -96,7 +98,80 @@ def test_the_reference_is_dashed_grey_in_every_panel():
 
 def test_axes_say_task_and_metric():
     words = _words(radar.draw(arrange(*board_of(3))))
-    assert words[:5] == ["SOT\nAUC", "VOS\nJ-mean", "MOT\nIDF1", "MOTS\nIDF1", "PoseTrack\nIDF1"]
+    assert [word.rpartition("\n")[0] for word in words[:5]] == [
+        "SOT\nAUC", "VOS\nJ-mean", "MOT\nIDF1", "MOTS\nIDF1", "PoseTrack\nIDF1"]  # fmt: skip
+    assert words[0] == "SOT\nAUC\n55.56 to 80.79"  # from the worst to the best
+
+
+def _marked(figure, kind):
+    """Model name -> numbers of the axes at which its dots are full (`model`) or hollow."""
+    lines = [
+        line
+        for axes in figure.axes
+        for line in axes.get_lines()
+        if (line.get_gid() or "").startswith(f"{kind}:")
+    ]
+    return {line.get_gid().partition(":")[2]: line.get_markevery() for line in lines}
+
+
+SOT, VOS = Setting("sot/otb2015", "unitrack", ""), Setting("vos/davis2017", "unitrack", "")
+
+
+def _two_tasks(**values):
+    return arrange(
+        [score(name, value=one) for name, (_, one) in values.items()]
+        + [score(name, task=SOT.task, metric="AUC", value=one) for name, (one, _) in values.items()]
+    )
+
+
+def test_a_dot_is_full_only_where_its_model_is_told_apart_from_the_best():
+    board = _two_tasks(a=(0.815, 0.9), b=(0.81, 0.5), c=(0.1, 0.4))
+    ties = {
+        ("a", "layer3", SOT): Standing.BEST, ("b", "layer3", SOT): Standing.TIED, ("c", "layer3", SOT): Standing.BEHIND,
+        ("a", "layer3", VOS): Standing.BEST, ("b", "layer3", VOS): Standing.TOO_FEW,
+        ("c", "layer3", VOS): Standing.TOO_FEW,
+    }  # fmt: skip
+    figure = radar.draw(board, ties)
+    assert _marked(figure, "model") == {"a": [0], "b": [], "c": [0]}
+    assert _marked(figure, "hollow") == {"a": [1], "b": [0, 1], "c": [1]}
+    sot, vos = figure.axes[0].texts
+    assert (sot.get_text(), sot.get_color()) == ("SOT\nAUC\n10.00 to 81.50", INK)
+    assert (vos.get_text(), vos.get_color()) == ("VOS\nJ-mean\n40.00 to 90.00\n(too few clips)", GREY)
+    assert any(word.startswith("Hollow: a paired permutation test") for word in _words(figure))
+    assert any(word.startswith("Grey axes: ") for word in _words(figure))
+    assert not any(word.startswith(("Hollow", "Grey")) for word in _words(radar.draw(board)))
+
+
+def test_equal_bests_are_no_better_than_one_another():
+    board = _two_tasks(a=(0.5, 0.9), b=(0.5, 0.5))
+    ties = {("a", "layer3", SOT): Standing.BEST, ("b", "layer3", SOT): Standing.TIED,
+            ("a", "layer3", VOS): Standing.BEST, ("b", "layer3", VOS): Standing.BEHIND}  # fmt: skip
+    assert _marked(radar.draw(board, ties), "hollow") == {"a": [0], "b": [0]}
+
+
+def test_dots_of_one_rank_do_not_hide_one_another():
+    lines = _polygons(radar.draw(_two_tasks(a=(0.5, 0.9), b=(0.5, 0.5), c=(0.5, 0.3), d=(0.1, 0.2))))
+    at = {name: (line.get_xdata()[0], line.get_ydata()[0]) for name, line in lines.items()}
+    assert {radius for _, radius in at.values()} == {4, 1}
+    apart = np.diff([at[name][0] for name in "abc"])
+    assert apart == pytest.approx([radar._APART] * 2)
+    assert at["b"][0] == at["d"][0] == 0.0  # on the axis
+    for line in lines.values():
+        assert line.get_xdata()[-1] == pytest.approx(line.get_xdata()[0] + 2 * math.pi)
+
+
+def test_an_axis_of_one_model_is_grey_and_has_no_dot():
+    scores, facts = board_of(3, missing={("m1", "sot/otb2015"), ("m2", "sot/otb2015")})
+    figure = radar.draw(arrange(scores, facts))
+    label = figure.axes[0].texts[0]
+    assert (label.get_text(), label.get_color()) == ("SOT\nAUC\n(1 model)", GREY)
+    assert np.isnan(_polygons(figure)["m0"].get_ydata()[0])
+
+
+def test_better_layers_are_said_to_be_chosen_on_the_test_clips():
+    chosen = "Every model with its better layer, chosen on the test clips. A line is broken where a model was not run."
+    assert chosen in _words(radar.draw(arrange(*board_of(3))))
+    assert chosen not in _words(radar.draw(_two_tasks(a=(0.5, 0.9), b=(0.5, 0.5))))
 
 
 @pytest.mark.parametrize("count", [3, 7])

@@ -1,11 +1,18 @@
 """Commands that write boards and figures from the stored scores."""
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from unibench.cli.options import DIRECTORY, OUT, OneLine
+from unibench.cli.options import DIRECTORY, JSON, OUT, OneLine, options
+
+if TYPE_CHECKING:
+    from unibench.records import Score
+    from unibench.report.boards import Board
+    from unibench.report.leaderboard import Ties
 
 PUBLISHED = click.option(
     "--published",
@@ -21,20 +28,24 @@ CLEAN = click.option(
 
 
 @click.command()
-@click.option("-o", "--out", type=DIRECTORY, help="Folder of the results.")
-@click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone.")
-@click.option("--latex", is_flag=True, help="Write leaderboard.tex too.")
-@click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number.")
-@CLEAN
-@click.option(
-    "-t",
-    "--family",
-    "families",
-    multiple=True,
-    help="Print this family alone (mot), with what papers printed.",
-)
+@options(
+    click.option("-o", "--out", type=DIRECTORY, help="Folder of the results."),
+    click.option("-t", "--task", "tasks", multiple=True,
+                 help="Task, or a pattern such as 'mot/*': print these alone, with what papers printed. Repeatable."),
+    click.option("--published", is_flag=True, help="Show what papers printed: below the board, or alone."),
+    click.option("--latex", is_flag=True, help="Write leaderboard.tex too."),
+    click.option("--intervals", is_flag=True, help="With --latex: print the 95 % interval below each number."),
+    CLEAN,
+    JSON,
+)  # fmt: skip
 def leaderboard(
-    out: Path | None, published: bool, latex: bool, intervals: bool, clean: bool, families: tuple[str, ...]
+    out: Path | None,
+    tasks: tuple[str, ...],
+    published: bool,
+    latex: bool,
+    intervals: bool,
+    clean: bool,
+    as_json: bool,
 ) -> None:
     """Write leaderboard.csv and long.csv from the stored scores, and print the table.
 
@@ -42,16 +53,20 @@ def leaderboard(
     published.csv. Without a folder that holds results, --published prints every table of the papers, and writes each
     as a CSV of its own where a folder is given.
 
-    With -t, own scores and published ones of a family stand in one table a task, line by line with their protocols;
-    nothing is written.
+    With -t, own scores and published ones stand in one table a task, line by line with their protocols; nothing is
+    written.
+
+    With --json, every metric is printed, as records, with how rows stand to the best; -t chooses tasks.
     """
-    if families:
-        _show_families(families, out)
+    if as_json and (published or latex):
+        raise OneLine("--json: goes with -o and -t alone; leave out --published and --latex")
+    if tasks and not as_json:
+        _show_tasks(tasks, out)
         return
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, published_tables, stored
     from unibench.report import latex as tex
     from unibench.report import leaderboard as report
+    from unibench.report import published_tables
     from unibench.results import store
 
     if published and not latex and not (out and store.result_files(out)):
@@ -59,38 +74,71 @@ def leaderboard(
         return
     if not out:
         raise click.UsageError("Missing option '-o' / '--out'.")
-    from unibench.report import compare  # pools tallies: slow to import
+    board, tied = _read(out, tasks, clean=clean)
+    if as_json:
+        from unibench.cli import documents
 
-    scores = card_facts.clean(stored.scores(out)) if clean else stored.scores(out)
-    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
-    tied = compare.ties(board, out)
+        documents.show_board(board, tied, report.notes(board, tied))
+        return
     paths = report.write(board, out, tied)
     if latex:
         paths.append(tex.write(board, out, tied, intervals=intervals))
-    tables.show(report.table(board, tied))
+    _show(board, tied)
     if published:
-        tasks = [score.task for score in scores]
-        for printed in published_tables.beside(tasks):
-            tables.show(published_tables.table(printed))
-        paths += published_tables.write_beside(tasks, out)
+        names = [setting.task for setting in board.settings]
+        for printed in published_tables.beside(names):
+            tables.show(*published_tables.tables(printed, tables.width()))
+        paths += published_tables.write_beside(names, out)
     tables.show_paths(paths)
 
 
-def _show_families(families: Sequence[str], out: Path | None) -> None:
-    from unibench.cli import tables
-    from unibench.models.cards import JOINT
-    from unibench.report import boards, card_facts, published_tables, stored
-    from unibench.tasks.registry import family_of
+def _read(out: Path, patterns: Sequence[str] = (), *, clean: bool = False) -> "tuple[Board, Ties]":
+    """The board of a folder, or of some of its tasks, and how its rows stand to the best."""
+    from unibench.report import boards, card_facts, compare, stored
 
-    for name in families:
-        family_of(name)
+    scores = _chosen(stored.scores(out), patterns)
+    scores = card_facts.clean(scores) if clean else scores
+    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
+    return board, compare.ties(board, out)
+
+
+def _chosen(scores: "list[Score]", patterns: Sequence[str]) -> "list[Score]":
+    """The scores of some tasks; no pattern: all."""
+    from unibench.cli.request import expand
+
+    tasks = list(dict.fromkeys(score.task for score in scores))
+    chosen = expand("task with results", patterns, tasks, "unibench tasks") if patterns else tasks
+    return [score for score in scores if score.task in chosen]
+
+
+def _show(board: "Board", tied: "Ties") -> None:
+    """Print a board, and what its signs mean."""
+    from unibench.cli import tables
+    from unibench.report import leaderboard
+
+    tables.show(*leaderboard.tables(board, tied, tables.width()))
+    for line in [leaderboard.ABOUT, *leaderboard.notes(board, tied)]:
+        tables.say(line)
+
+
+def _show_tasks(patterns: Sequence[str], out: Path | None) -> None:
+    """Print what is known of some tasks: own scores, and below them those of papers."""
+    from unibench.cli import tables
+    from unibench.errors import UnknownNameError
+    from unibench.models.cards import JOINT
+    from unibench.report import boards, card_facts, published, published_tables, stored
+
     found = stored.scores(out) if out else []
-    scores = [one for one in found if one.task.partition("/")[0] in families]
+    scores = [one for one in found if any(fnmatchcase(one.task, pattern) for pattern in patterns)]
     known = card_facts.collect(score.model for score in scores)
-    for one in published_tables.lines(families, boards.arrange(scores, known, out) if scores else None):
-        tables.show(published_tables.table(one))
+    laid = published_tables.lines(patterns, boards.arrange(scores, known, out) if scores else None)
+    if not laid:
+        there = {*(one.task for one in found), *published.TASKS.values()}
+        raise UnknownNameError("task with results or published numbers", patterns[0], there, "unibench tasks")
+    for one in laid:
+        tables.show(*published_tables.tables(one, tables.width()))
     if any(score.layer == JOINT for score in scores):
-        tables.show(boards.SIGN_NOTE)
+        tables.say(boards.SIGN_NOTE)
 
 
 def _show_papers(out: Path | None) -> None:
@@ -98,7 +146,7 @@ def _show_papers(out: Path | None) -> None:
     from unibench.report import published_tables
 
     for one in published_tables.papers():
-        tables.show(published_tables.table(one))
+        tables.show(*published_tables.tables(one, tables.width()))
     tables.show_paths(published_tables.write_papers(out) if out else [])
 
 
@@ -126,7 +174,9 @@ def plot_correlation(out: Path, published: bool, clean: bool) -> None:
     """Write correlation.csv and correlation.svg: task against ImageNet accuracy, task against task."""
     from unibench.report import correlation
 
-    _plot(out, correlation.write, "6" if published else "", clean=clean)
+    _plot(
+        out, lambda board, folder, _: correlation.write(board, folder), "6" if published else "", clean=clean
+    )
 
 
 @plot.command("series")
@@ -139,10 +189,11 @@ def plot_series(out: Path) -> None:
     tables.show_paths(series.write(boards.arrange(stored.scores(out), out=out), out))
 
 
-def _plot(out: Path, write: Callable[..., list[Path]], figure: str, *, clean: bool) -> None:
+def _plot(out: Path, write: "Callable[[Board, Path, Ties], list[Path]]", figure: str, *, clean: bool) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, published, stored
+    from unibench.report import boards, published
+    from unibench.report.leaderboard import NO_TIES
     from unibench.results import store
 
     if figure:
@@ -150,25 +201,22 @@ def _plot(out: Path, write: Callable[..., list[Path]], figure: str, *, clean: bo
             raise OneLine(
                 f"{out}: holds boards of runs, whose figure this would replace; choose another folder"
             )
-        tables.show_paths(write(boards.arrange(*published.figure(figure)), out))
+        tables.show_paths(write(boards.arrange(*published.figure(figure)), out, NO_TIES))
         return
-    scores = card_facts.clean(stored.scores(out)) if clean else stored.scores(out)
-    known = card_facts.collect(score.model for score in scores)
-    tables.show_paths(write(boards.arrange(scores, known, out), out))
+    board, tied = _read(out, clean=clean)
+    tables.show_paths(write(board, out, tied))
 
 
 def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
     from unibench.cli import tables
-    from unibench.report import boards, card_facts, compare, correlation, leaderboard, radar, stored
+    from unibench.report import correlation, leaderboard, radar
 
-    scores = stored.scores(out)
-    board = boards.arrange(scores, card_facts.collect(score.model for score in scores), out)
-    tied = compare.ties(board, out)
+    board, tied = _read(out)
     paths = [
         *leaderboard.write(board, out, tied),
-        *radar.write(board, out),
+        *radar.write(board, out, tied),
         *correlation.write(board, out),
     ]
-    tables.show(leaderboard.table(board, tied))
+    _show(board, tied)
     tables.show_paths(paths)

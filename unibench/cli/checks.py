@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unibench.cli.options import DIRECTORY, options
+from unibench.cli.options import DIRECTORY, JSON, options
 
 if TYPE_CHECKING:
     from unibench.evaluation.self_check import Outcome
 
 
 @click.command()
-def tasks() -> None:
+@JSON
+def tasks(as_json: bool) -> None:
     """List the tasks, their protocols and sources of detections."""
-    from unibench.cli import tables
     from unibench.datasets import BENCHMARKS
     from unibench.tasks import registry
 
-    tables.show_tasks(BENCHMARKS, registry.FAMILIES)
+    if as_json:
+        from unibench.cli import documents
+
+        documents.show_tasks(BENCHMARKS, registry.FAMILIES)
+    else:
+        from unibench.cli import tables
+
+        tables.show_tasks(BENCHMARKS, registry.FAMILIES)
 
 
 @click.group()

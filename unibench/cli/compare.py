@@ -31,4 +31,6 @@ def compare(first: str, second: str, out: Path, tasks: tuple[str, ...], metric: 
 
     found = comparing.compare(out, first, second, asked=tasks, metric=metric)
     tables.show(comparison.table(found))
+    for line in comparison.notes(found):
+        tables.say(line)
     tables.show_paths([comparison.write(found, out)])

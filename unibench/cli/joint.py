@@ -24,7 +24,7 @@ DATA = click.option(
     DATA,
     click.option("-o", "--out", type=DIRECTORY, required=True,
                  help="Folder of the checkpoint, the log, the weights and the card."),
-    click.option("--model", "model_name",
+    click.option("--name", "model_name",
                  help="Name of the model, one that no other model has. Default: NAME-CONFIG-trained."),
     DEVICE,
     click.option("--prepare", "only_prepare", is_flag=True,
@@ -106,10 +106,10 @@ def _refuse_known(name: str, out: Path) -> None:
     from unibench.models import cards
 
     if not cards.NAME.fullmatch(name):
-        raise OneLine(f"--model {name!r}: no name, expected letters, digits and _ . + -; choose another")
+        raise OneLine(f"--name {name!r}: no name, expected letters, digits and _ . + -; choose another")
     known = cards.paths().get(name)
     if known is not None and known.parent.resolve() != out.resolve():
-        raise OneLine(f"model {name!r}: a model of this name exists already; choose another with --model")
+        raise OneLine(f"model {name!r}: a model of this name exists already; choose another with --name")
 
 
 def _with_schedule(config: Any, seed: int | None, steps: int | None) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unibench.cli.options import ANY_PATH, DIRECTORY, OFFLINE, PLUGIN, options
+from unibench.cli.options import ANY_PATH, DIRECTORY, JSON, OFFLINE, PLUGIN, OneLine, options
 from unibench.cli.request import find_cards
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -13,15 +13,26 @@ WEIGHTS = click.option("--weights", type=ANY_PATH, help="Weights file, or the fo
 
 
 @click.group(invoke_without_command=True)
+@JSON
 @PLUGIN
 @click.pass_context
-def models(context: click.Context) -> None:
+def models(context: click.Context, as_json: bool) -> None:
     """List the model cards; show, check, download or convert one, or use a joint tracker's backbone as one."""
-    if context.invoked_subcommand is None:
-        from unibench.cli import tables
-        from unibench.models import cards
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise OneLine("--json: is for the list of all models; leave it out")
+        return
+    from unibench.models import cards
 
-        tables.show_models([cards.read(path) for path in cards.paths().values()])
+    found = [cards.read(path) for path in cards.paths().values()]
+    if as_json:
+        from unibench.cli import documents
+
+        documents.show_models(found)
+    else:
+        from unibench.cli import tables
+
+        tables.show_models(found)
 
 
 @models.command("show")
@@ -42,7 +53,7 @@ def show_model(name: str, weights: Path | None) -> None:
 @options(NAMES, WEIGHTS)
 def check_models(names: tuple[str, ...], weights: Path | None) -> None:
     """Say which models can run here, and why not the others; with names, load their weights as well."""
-    from unibench.cli import progress, tables
+    from unibench.cli import tables
     from unibench.evaluation import availability
 
     chosen = find_cards(names or ("*",))
@@ -50,7 +61,7 @@ def check_models(names: tuple[str, ...], weights: Path | None) -> None:
     tables.show_availability(found)
     for card, one in zip(chosen, found, strict=True):
         if names and one.runs:
-            progress.say(f"{card.name}: {availability.load(card, weights)}")
+            tables.say(f"{card.name}: {availability.load(card, weights)}")
 
 
 @models.command("download")
@@ -80,14 +91,14 @@ def download_models(names: tuple[str, ...], weights: Path | None) -> None:
 @options(click.argument("name"), WEIGHTS, OFFLINE)
 def freeze_backbone(name: str, weights: Path | None) -> None:
     """Write a card for the backbone of a joint tracker, which then runs all tasks as a frozen model."""
-    from unibench.cli import progress
+    from unibench.cli import tables
     from unibench.joint import backbone
     from unibench.models import cards, draft_card
 
     card = backbone.draft(cards.find(name), weights)
-    progress.say(f"card written: {draft_card.save(card)}")
+    tables.say(f"card written: {draft_card.save(card)}")
     layers = ", ".join(f"{layer} (stride {one.stride})" for layer, one in card.layers.items())
-    progress.say(f"layers: {layers}; default: {card.default_layer}")
+    tables.say(f"layers: {layers}; default: {card.default_layer}")
 
 
 @models.command("convert")

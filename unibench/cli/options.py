@@ -50,6 +50,9 @@ def size(text: str | int) -> int:
     return int(float(read[1]) * 1024 ** " KMGT".index(read[2].upper() or " "))
 
 
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else; write nothing."
+)
 OUT = click.option("-o", "--out", type=DIRECTORY, required=True, help="Folder of the results.")
 DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="A torch device: cpu, cuda, cuda:1, mps."

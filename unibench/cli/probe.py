@@ -13,7 +13,7 @@ from unibench.cli.options import ANY_PATH, DEVICE, DIRECTORY, options
     click.option("-m", "--model", "name", required=True, help="Model card."),
     click.option("--data", "folder", type=DIRECTORY, required=True, metavar="IMAGEFOLDER",
                  help="train/<class>/* and val/<class>/*, or just <class>/* (then leave-one-out)."),
-    click.option("--layer", help="Layer to probe. Default: the deepest."),
+    click.option("--layers", "layer", help="One layer, to be probed. Default: the deepest."),
     click.option("--weights", type=ANY_PATH, help="Weights file, or the folder that holds the files the cards name."),
     DEVICE,
     click.option("-o", "--out", type=DIRECTORY, help="Also write MODEL/probe-LAYER.json in this folder."),

@@ -65,7 +65,6 @@ def run(
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
     from unibench.cli import progress
-    from unibench.features.cache import FeatureCache
 
     if checkpoint and weights_path and weights_path.is_file():
         raise OneLine(f"--weights {weights_path}: the weights are those of --checkpoint; leave --weights out")
@@ -86,24 +85,26 @@ def run(
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),
-        features=FeatureCache(cache.resolve(), budget) if cache else None, keep_predictions=keep_predictions,
+        cache=(cache, budget) if cache else None, keep_predictions=keep_predictions,
     )  # fmt: skip
 
 
 def _show_derived(chosen: "Sequence[Card]", name: str | None) -> None:
     """Print the cards that were derived from a library, and save the one that is to be kept under a name."""
-    from unibench.cli import progress
-    from unibench.models import draft_card
-
     derived = [card for card in chosen if card.derived_from]
+    if not derived and name is None:
+        return
+    from unibench.cli import tables
+    from unibench.models import draft_card  # loads torch
+
     for card in derived:
-        progress.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
+        tables.say(f"# {card.name}, derived from {card.derived_from}\n{draft_card.dump(card)}")
     if name is None:
         return
     if len(derived) != 1:
         raise OneLine(f"--save-card {name}: {len(derived)} cards were derived, expected one; name one model of a "
                       "library with -m, or give --checkpoint")  # fmt: skip
-    progress.say(f"card written: {draft_card.save(replace(derived[0], name=name))}")
+    tables.say(f"card written: {draft_card.save(replace(derived[0], name=name))}")
 
 
 def _draft(
@@ -113,7 +114,7 @@ def _draft(
     allow_random: tuple[str, ...],
     name: str | None,
 ) -> "list[Card]":
-    from unibench.cli import progress
+    from unibench.cli import tables
     from unibench.models import cards, draft_card
 
     if not checkpoint or not (arch or like):
@@ -129,12 +130,12 @@ def _draft(
         card, report = draft_card.draft(
             path, arch, name, like=cards.find(like) if like else None, allow_random=allow_random
         )
-        progress.say(
+        tables.say(
             f"{card.name}: {report}" + (f"; epoch {series.epoch:g} of {series.name}" if series else "")
         )
         drafted.append(replace(card, path=path.resolve(), series=series))  # its weights lie there
     if name is not None:
-        progress.say(f"card written: {draft_card.save(drafted[0])}")
+        tables.say(f"card written: {draft_card.save(drafted[0])}")
     return drafted
 
 

@@ -26,6 +26,8 @@ def sensitivity(out: Path, names: tuple[str, ...]) -> None:
     kept = [score for score in scores if score.task in chosen]
     found = report.compute(boards.arrange(kept, card_facts.collect(score.model for score in kept), out))
     paths = report.write(found, out)
-    for table in report.tables(found):
+    for table in report.tables(found, tables.width()):
         tables.show(table)
+    for line in report.notes(found) if found else []:
+        tables.say(line)
     tables.show_paths(paths)

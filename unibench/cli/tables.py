@@ -13,20 +13,33 @@ from unibench.datasets import own_clips
 from unibench.datasets.benchmark import OWN, Benchmark, is_there
 from unibench.errors import DataError
 from unibench.evaluation.availability import Availability
-from unibench.models.cards import Card
+from unibench.models.cards import JOINT, Card
 from unibench.records import Clip
+from unibench.report import card_facts
+from unibench.report.boards import TRAINED
+from unibench.report.terminal import WIDTH
 from unibench.tasks.family import Family
 
-WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+NARROW = 120
+"""Below so many characters a line, the list of models leaves out what `models show` tells."""
 
 
-def show(thing: object) -> None:
-    """Print a table or a line."""
+def width() -> int:
+    """Characters of a line of what `show` prints to."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    console.print(thing)
+    return console.width if console.is_terminal else WIDTH
+
+
+def show(*tables: object) -> None:
+    """Print tables."""
+    console = Console(width=width())
+    for table in tables:
+        console.print(table)
+
+
+def say(line: str) -> None:
+    """Print one line as it is."""
+    Console(soft_wrap=True, highlight=False).print(line, markup=False)
 
 
 def show_paths(paths: Iterable[Path]) -> None:
@@ -37,23 +50,45 @@ def show_paths(paths: Iterable[Path]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
+    """A table whose first column is not broken."""
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=not index)
     return table
 
 
 def show_models(cards: Sequence[Card]) -> None:
-    """Print the cards, one a row; the default layer comes first."""
-    table = _table("Models", "model", "layers", "pretraining", "ImageNet top-1", "weights", "description")
+    """Print the cards in groups, that with the best ImageNet accuracy first; the default layer comes first."""
+    narrow = width() < NARROW
+    table = _table("Models", *MODEL_COLUMNS[: 4 if narrow else None])
+    groups: dict[str, list[Card]] = {group: [] for group in (*card_facts.GROUPS.values(), TRAINED)}
     for card in cards:
-        layers = sorted(card.layers, key=lambda name: name != card.default_layer) or [card.default_layer]
-        top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
-        weights = card.weights.source.partition(":")[0]
-        seen = card.pretraining.method if card.pretraining.data == "none" else (
-            f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
-        table.add_row(card.name, ", ".join(layers), seen, top1, weights, card.description)
+        group = TRAINED if card.kind == JOINT else card_facts.GROUPS[card.pretraining.supervision]
+        groups[group].append(card)
+    for group, found in groups.items():
+        if found:
+            table.add_section()
+            table.add_row(f"[italic]{group}")
+        for card in sorted(found, key=lambda card: -card.imagenet_top1.value if card.imagenet_top1 else 0):
+            table.add_row(*_model(card)[: 4 if narrow else None])
     show(table)
+    if narrow:
+        say(
+            "more of one: unibench models show NAME; more of all: a wider terminal, or unibench models --json"
+        )
+
+
+MODEL_COLUMNS = ("model", "ImageNet top-1", "weights", "pretraining", "layers", "description")
+
+
+def _model(card: Card) -> list[str]:
+    """What `MODEL_COLUMNS` name."""
+    layers = sorted(card.layers, key=lambda name: name != card.default_layer) or [card.default_layer]
+    top1 = f"{card.imagenet_top1.value:.1%}" if card.imagenet_top1 else ""
+    seen = card.pretraining.method if card.pretraining.data == "none" else (
+        f"{card.pretraining.method}, {card.pretraining.data}")  # fmt: skip
+    weights = card.weights.source.partition(":")[0]
+    return [card.name, top1, weights, seen, ", ".join(layers), card.description]
 
 
 def show_card(card: Card, path: Path | str, weights: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from unibench.cli.progress import say
+from unibench.cli.tables import say
 from unibench.datasets import video
 from unibench.datasets.exchange import saving
 from unibench.datasets.own_clips import Frames
@@ -40,7 +40,8 @@ def run(task: Task, model: Model, clip: Clip, frames: Frames, out: Path | None, 
     """
     start = time.perf_counter()
     times = frames.source.times if isinstance(frames.source, Video) else None
-    places: dict[int, int] = {}
+    colours: dict[int, str] = {}
+    before: list[int] = []
     with ExitStack() as stack:
         labels_of = stack.enter_context(closing(Writer()))
         size = (clip.height, clip.width)
@@ -48,16 +49,17 @@ def run(task: Task, model: Model, clip: Clip, frames: Frames, out: Path | None, 
         show = stack.enter_context(_shown(clip.length))
         for frame, labels in track(task, model, clip):
             labels_of.append(labels)
-            for identity in labels.ids.tolist():
-                places.setdefault(identity, len(places))
+            now = labels.ids.tolist()
+            overlay.colour_more(colours, before, now)
+            before = now
             if push:
                 at = frame.index / clip.fps if times is None else float(times[frame.index])
-                push(overlay.paint(frame.image, labels, places), at)
+                push(overlay.paint(frame.image, labels, colours), at)
             show(frame.index + 1)
         if save:
             saving.save(save, task.family.name, clip, labels_of.finish())
     seconds = time.perf_counter() - start
-    say(f"{model.name} {task.family.name}@{protocols.label(task.protocol)}: {clip.length} frames, {len(places)} ids, "
+    say(f"{model.name} {task.family.name}@{protocols.label(task.protocol)}: {clip.length} frames, {len(colours)} ids, "
         f"{seconds:.1f} s ({clip.length / seconds:.1f} frames a second)")  # fmt: skip
     for path in filter(None, (out, save)):
         say(f"written: {path}")

@@ -1,6 +1,7 @@
 """From models and tasks to scores: the loop, without a terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +13,14 @@ from unibench.errors import OutputError
 from unibench.evaluation import executors, pool_clips
 from unibench.evaluation.executors import Job
 from unibench.evaluation.fingerprints import unit_key
-from unibench.evaluation.run_clip import Done
+from unibench.evaluation.run_clip import Done, Step
 from unibench.evaluation.units import Unit, list_units
 from unibench.features.cache import FeatureCache
 from unibench.models import cards, draft_card
 from unibench.models.cards import Card
 from unibench.records import Score
 from unibench.results import provenance, store
-from unibench.results.store import UnitKey
+from unibench.results.store import ClipResult, RunKey, UnitKey
 from unibench.tasks import protocols, registry
 from unibench.tasks.family import Task
 
@@ -67,6 +68,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
     keep_predictions: bool = True,
     command: Sequence[str] = ("unibench.evaluate",),
     progress: Callable[[Done, int], None] = lambda done, total: None,
+    on_step: Callable[[Step, int], None] = lambda step, total: None,
 ) -> Evaluation:
     """Score models on tasks. What is finished already is not computed again; a clip that fails does not stop others.
 
@@ -87,6 +89,8 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         keep_predictions: Whether what trackers say is stored beside the scores, to be scored again or exported.
         command: Stands in the record of each result.
         progress: Called with what became of each clip, and the number of all clips.
+        on_step: Called with how far a clip is, frame by frame or every second, and the number of all clips; executors
+            whose workers are on other machines do not tell.
 
     Raises:
         UnibenchError: A name is unknown, data or weights are missing, nothing can be run, results cannot be written,
@@ -102,7 +106,7 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         frames=frames,
         features=features,
     )
-    _require_same_frames(units, out, overwrite=overwrite)
+    require_same_frames(units, out, overwrite=overwrite)
     keep_cards(units, out)
     job = Job(
         out.resolve(),
@@ -115,8 +119,12 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
         keep_predictions,
     )
     done = []
-    for one in executors.find(executor)([executors.absolute(unit) for unit in units], job):
-        progress(one, len(units))
+    total = len(units)
+    work = executors.find(executor)(
+        [executors.absolute(unit) for unit in units], job, lambda step: on_step(step, total)
+    )
+    for one in work:
+        progress(one, total)
         done.append(one)
     failed = {unit_key(one.unit, "") for one in done if one.error}
     good = [unit for unit in units if unit_key(unit, "") not in failed]
@@ -135,24 +143,42 @@ def keep_cards(units: Sequence[Unit], out: Path) -> None:
             draft_card.write(card, store.card_file(out, name, fingerprint))
 
 
-def _require_same_frames(units: Sequence[Unit], out: Path, *, overwrite: bool) -> None:
-    """Refuse to mix numbers of frames in one column of a board, before anything is computed."""
+def require_same_frames(units: Sequence[Unit], out: Path, *, overwrite: bool) -> None:
+    """Refuse to mix numbers of frames in one column of a board, before anything is computed.
+
+    Args:
+        units: What is to be computed.
+        out: Root folder of the results.
+        overwrite: Whether these units' own results are computed again.
+
+    Raises:
+        OutputError: A clip of another run, or of an earlier one that broke off, has another number of frames.
+    """
     replaced = {unit_key(unit, layer).run for unit in units for layer in unit.layers} if overwrite else set()
-    columns = {(unit.task.name, protocols.label(unit.task.protocol)): unit for unit in units}
-    for (task, protocol), unit in columns.items():
-        stored = [run for run in store.find_runs(out, task, protocol) if run not in replaced]
-        if not stored:
-            continue
-        length = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)[0].length
-        for run in stored:
-            try:
-                found = store.read_clip(out, UnitKey(**asdict(run), clip=unit.clip))
-            except OutputError:  # damaged: computed again, or named when boards are made
+    columns: dict[tuple[str, str], dict[str, Unit]] = {}
+    for unit in units:
+        columns.setdefault((unit.task.name, protocols.label(unit.task.protocol)), {})[unit.clip] = unit
+    for (task, protocol), clips in columns.items():
+        for run in store.find_runs(out, task, protocol):
+            found = None if run in replaced else _any_clip(out, run, clips)
+            if found is None:
                 continue
-            if found is not None and (found.frames, found.partial) != (length, unit.frames is not None):
+            unit = clips[found.key.clip]
+            length = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)[0].length
+            if (found.frames, found.partial) != (length, unit.frames is not None):
                 there = f"the first {found.frames} frames" if found.partial else f"all {found.frames} frames"
                 here = "all" if unit.frames is None else f"the first {unit.frames}"
                 raise OutputError(
                     f"{out}: holds {task}@{protocol} of {run.model!r} on {there} of each clip, expected {here} as "
                     "asked for; choose another folder with -o, or another --frames"
                 )
+
+
+def _any_clip(out: Path, run: RunKey, clips: Iterable[str]) -> ClipResult | None:
+    """The stored result of the first of some clips that has one."""
+    for clip in clips:
+        with suppress(OutputError):  # damaged: computed again, or named when boards are made
+            found = store.read_clip(out, UnitKey(**asdict(run), clip=clip))
+            if found is not None:
+                return found
+    return None

@@ -5,6 +5,7 @@ time, and running the same command again does only what is missing.
 """
 
 import hashlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -58,7 +59,25 @@ class Done:
     """Why it failed; empty: it did not."""
 
 
-def execute(
+@dataclass(frozen=True)
+class Step:
+    """How far a unit is."""
+
+    unit: Unit
+    frame: int
+    """Frames that are labelled."""
+    frames: int
+    """All of its clip."""
+
+
+OnStep = Callable[[Step], None]
+
+
+def untold(step: Step) -> None:
+    """Ignore how far a unit is."""
+
+
+def execute(  # noqa: PLR0913 - each says one thing of a run
     units: Sequence[Unit],
     out: Path,
     weights_path: Path | None = None,
@@ -67,6 +86,7 @@ def execute(
     overwrite: bool = False,
     features: FeatureCache | None = None,
     keep_predictions: bool = True,
+    on_step: OnStep = untold,
 ) -> Iterator[Done]:
     """Run units, clip by clip; a unit that fails does not stop the others.
 
@@ -78,6 +98,7 @@ def execute(
         overwrite: Compute again what is there.
         features: Where feature maps are kept; None: nowhere.
         keep_predictions: Whether what trackers say is stored beside the scores.
+        on_step: Called after each frame of each unit.
 
     Yields:
         What became of each unit, when its results are on disk.
@@ -89,11 +110,19 @@ def execute(
     frozen.find_device(device)
     for group in by_model(units):
         model = models.open(group[0].card, weights_path, device, features)
-        yield from run_model(group, model, out, overwrite=overwrite, keep_predictions=keep_predictions)
+        yield from run_model(
+            group, model, out, overwrite=overwrite, keep_predictions=keep_predictions, on_step=on_step
+        )
 
 
 def run_model(
-    units: Sequence[Unit], model: Model, out: Path, *, overwrite: bool = False, keep_predictions: bool = True
+    units: Sequence[Unit],
+    model: Model,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    keep_predictions: bool = True,
+    on_step: OnStep = untold,
 ) -> Iterator[Done]:
     """Run units of one model; one that fails does not stop the others.
 
@@ -106,6 +135,7 @@ def run_model(
         out: Root folder of the results.
         overwrite: Compute again what is there.
         keep_predictions: Whether what trackers say is stored beside the scores.
+        on_step: Called after each frame of each unit.
 
     Yields:
         What became of each unit, when its results are on disk.
@@ -126,7 +156,7 @@ def run_model(
         yield from (Done(job.unit, 0.0) for job in jobs if not job.fingerprints)
         if ready is not None:
             yield from _run_together(
-                [job for job in jobs if job.fingerprints], *ready, out, keep=keep_predictions
+                [job for job in jobs if job.fingerprints], *ready, out, keep=keep_predictions, on_step=on_step
             )
 
 
@@ -176,7 +206,13 @@ def _share_passes(model: Model, jobs: Sequence[_Job]) -> tuple[Model, Callable[[
 
 
 def _run_together(
-    jobs: Sequence[_Job], model: Model, forget: Callable[[], None], out: Path, *, keep: bool
+    jobs: Sequence[_Job],
+    model: Model,
+    forget: Callable[[], None],
+    out: Path,
+    *,
+    keep: bool,
+    on_step: OnStep,
 ) -> Iterator[Done]:
     """Run units of one clip, in turns frame by frame, so that each frame is decoded and passed to the network once.
 
@@ -191,13 +227,17 @@ def _run_together(
         turns = {
             number: _track(job, model, branches.pop(0), out, keep=keep) for number, job in enumerate(jobs)
         }
-        while turns:
+        for frame in itertools.count(1):
+            if not turns:
+                break
             forget()
             for number in list(turns):
                 start = time.perf_counter()
                 error = _take(turns[number])
                 seconds[number] += time.perf_counter() - start
-                if error is not None:
+                if error is None:
+                    on_step(Step(jobs[number].unit, frame, jobs[number].clip.length))
+                else:
                     del turns[number]
                     yield Done(jobs[number].unit, seconds[number], error)
 

@@ -28,6 +28,7 @@ from unibench.joint.training.train import train
 from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Labels, Tally, Truth
+from unibench.report import figures
 from unibench.results.atomic import replace_file
 from unibench.tasks import registry as tasks
 
@@ -81,9 +82,7 @@ def run(out: Path, *, quick: bool = False) -> None:
     replace_file(out / "retinatrack.csv", _table(rows))
     summary = summarise(rows)
     replace_file(out / "retinatrack_summary.csv", _summary_table(summary))
-    plot = io.BytesIO()
-    draw(rows).savefig(plot, format="png", dpi=150)
-    replace_file(out / "retinatrack.png", plot.getvalue())
+    figures.save(draw(rows), out / "retinatrack.png")
 
 
 def one_class(data: TrainingSet) -> TrainingSet:
@@ -121,15 +120,16 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Draw MOTA, IDF1 and ID switches: a bar is the mean, a dot one seed."""
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
     summary = summarise(rows)
     names = list(summary)
     for axes, metric in zip(figure.subplots(1, 3), ("MOTA", "IDF1", "IDSW"), strict=True):
         axes.barh(names, [summary[name][metric][0] for name in names], color="0.8")
         axes.plot([row.scores[metric] for row in rows], [row.tracker for row in rows], "k.", markersize=5)
-        axes.set_title(metric)
+        axes.set_title(f"{metric} ({figures.better(metric)})", fontsize=11)
         axes.invert_yaxis()
         axes.label_outer()
+    figures.say_dots(figure, len({row.seed for row in rows}))
     return figure
 
 

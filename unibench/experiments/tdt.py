@@ -271,7 +271,7 @@ def _mean_spread(values: Sequence[float]) -> tuple[float, float]:
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Draw MOTA and IDF1 of each comparison: a bar is the mean, a dot one seed."""
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
     summary = summarise(rows)
     comparisons = list(dict.fromkeys(row.comparison for row in rows))
     grid = figure.subplots(2, len(comparisons), sharey="row", squeeze=False)
@@ -282,11 +282,12 @@ def draw(rows: Sequence[Row]) -> Figure:
             axes = grid[line, column]
             axes.bar(names, [summary[comparison, name][metric][0] for name in names], color="0.8")
             axes.plot([row.tracker for row in some], [row.scores[metric] for row in some], "k.", markersize=5)
-            axes.set_ylabel(metric if column == 0 else "")
+            axes.set_ylabel(f"{metric}\n{figures.better(metric)}" if column == 0 else "")
             axes.set_xticks(
                 range(len(names)), [textwrap.fill(one, 12, break_long_words=False) for one in names]
             )
             axes.set_title(TITLES[comparison] if line == 0 else "")
+    figures.say_dots(figure, len({row.seed for row in rows}))
     return figure
 
 

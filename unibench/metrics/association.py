@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
-from trackeval.metrics import CLEAR, HOTA, Identity
 
 from unibench.metrics.counts import Number
 
@@ -39,6 +37,8 @@ def hota_counts(frames: Sequence[Pairing]) -> dict[str, float]:
     Reference:
         Luiten et al.: HOTA, IJCV 2021; trackeval.metrics.HOTA.
     """
+    from trackeval.metrics import HOTA  # here, so that the registry imports quickly
+
     result = HOTA().eval_sequence(_clip(frames))
     weighted = {name: result[name] * result["HOTA_TP"] for name in HOTA_MEANS}
     arrays = {name: result[name] for name in HOTA_COUNTS} | weighted
@@ -54,6 +54,8 @@ def clear_and_identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
         Bernardin, Stiefelhagen: CLEAR MOT, 2008; Ristani et al.: Performance Measures, ECCVW 2016;
         trackeval.metrics.CLEAR, trackeval.metrics.Identity.
     """
+    from trackeval.metrics import CLEAR, Identity
+
     clip, quiet = _clip(frames), {"PRINT_CONFIG": False}
     clear = CLEAR(dict(quiet)).eval_sequence(clip)
     identity = Identity(dict(quiet)).eval_sequence(clip)
@@ -79,6 +81,8 @@ def clear_events(frames: Sequence[Pairing]) -> list[FrameEvents]:
     Reference:
         trackeval.metrics.CLEAR, which gives the sums only.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     latest: dict[int, int] = {}  # true identity -> the predicted one that it last had
     just_now: dict[int, int] = {}  # the same of the last frame in which there was something to match
     found = []

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pycocotools import mask as coco
-from scipy.optimize import linear_sum_assignment
 
 from unibench.errors import TrackerError
 from unibench.geometry import boxes, masks
@@ -230,6 +229,8 @@ def _match(
     iou: Float[np.ndarray, "truth prediction"],
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
     """Rows and columns of the matching with the largest sum of IoUs of 0.5 or more."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     allowed = np.where(iou >= MATCH - EPSILON, iou, 0.0)
     rows, columns = linear_sum_assignment(allowed, maximize=True)
     matched = allowed[rows, columns] > 0

@@ -185,6 +185,23 @@ def headlines(board: Board) -> Float[np.ndarray, "model setting"]:
     return table
 
 
+def ranks(board: Board) -> Float[np.ndarray, "model setting"]:
+    """Rank the models on the headline of every setting, each with its better layer.
+
+    Args:
+        board: The table.
+
+    Returns:
+        1 is best, equal scores share the better rank; NaN where a model has no score, or the headline no good side.
+    """
+    signs = [
+        float(catalogue.find(board.metrics[setting][0]).direction) or math.nan for setting in board.settings
+    ]
+    values = headlines(board) * signs
+    better = (values[None] > values[:, None]).sum(axis=1)
+    return np.where(np.isnan(values), np.nan, 1.0 + better)
+
+
 def best_value(metric: str, values: Iterable[float]) -> float | None:
     """Find the best of some values of one metric.
 

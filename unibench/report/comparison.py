@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from unibench.metrics.catalogue import show
 from unibench.report.boards import Setting
-from unibench.report.leaderboard import no_interval
 from unibench.results.atomic import replace_file
-from unibench.stats.tests import Paired
+from unibench.stats.bootstrap import FEWEST_CLIPS
+from unibench.stats.tests import FEWEST_PAIRS, Paired
 
 if TYPE_CHECKING:
     import rich.table
@@ -70,42 +70,60 @@ def write(found: Sequence[Comparison], out: Path) -> Path:
 
 
 def table(found: Sequence[Comparison]) -> "rich.table.Table":
-    """Lay out a comparison for the terminal.
+    """Lay out a comparison for the terminal; 80 columns are enough.
 
     Args:
         found: What `compare` gave; at least one.
 
     Returns:
-        A table that `rich` prints: fractions times 100, counts as integers.
+        A table that `rich` prints: fractions times 100, counts as integers. Two models stand one below the other.
     """
     from rich.table import Table  # only a terminal needs it
     from rich.text import Text
 
-    first, second = found[0].names
-    laid = Table(
-        caption=f"{first} - {second} on the clips that both have; fractions x 100. Interval: paired bootstrap over "
-        "clips. p: permutation test that swaps the models clip by clip. The verdict goes by p, Holm-adjusted over the "
-        "tasks."
-    )
+    laid = Table(title=Text(" against ".join(found[0].names)), title_justify="left")
     laid.add_column("task", overflow="fold")
-    for head in (first, second, "difference", "95 % interval", "p", "p (Holm)", "clips"):
-        laid.add_column(Text(head), justify="right")
-    laid.add_column("verdict")
+    laid.add_column("scores", overflow="fold")
+    for head in ("difference\n95 % interval", "p\n(Holm)"):
+        laid.add_column(head, justify="right")
+    laid.add_column("verdict", overflow="fold")
     for one in found:
         paired, interval = one.paired, one.paired.interval
         ends = [signed(one.metric, end) for end in (interval.low, interval.high)] if interval else []
+        task, protocol = str(one.setting).split("@", 1)
+        scores = zip((paired.first, paired.second), one.layers, strict=True)
+        adjusted = _chance(one.p_holm)
         cells = [
-            f"{show(one.metric, paired.first)}\n{one.layers[0]}",
-            f"{show(one.metric, paired.second)}\n{one.layers[1]}",
-            signed(one.metric, paired.first - paired.second),
-            " to ".join(ends) or ("" if one.verdict.startswith(UNDEFINED) else no_interval(paired.clips)),
-            _chance(paired.p),
-            _chance(one.p_holm),
-            str(paired.clips),
+            f"{task}\n@{protocol}\n{one.metric}, {paired.clips} clips",
+            "\n".join(f"{show(one.metric, score)} {layer}" for score, layer in scores),
+            "\n".join([signed(one.metric, paired.first - paired.second), " to ".join(ends)]),
+            "\n".join([_chance(paired.p), adjusted and f"({adjusted})"]),
             one.verdict,
         ]
-        laid.add_row(Text(f"{one.setting}\n{one.metric}"), *map(Text, cells))
+        laid.add_row(*map(Text, cells))
+        laid.add_section()
     return laid
+
+
+def notes(found: Sequence[Comparison]) -> list[str]:
+    """Say what the numbers of a comparison are.
+
+    Args:
+        found: What `compare` gave.
+
+    Returns:
+        Lines of plain text.
+    """
+    lines = [
+        "On the clips that both have; fractions x 100. Interval: paired bootstrap over clips. p: permutation test that "
+        "swaps the models clip by clip. The verdict goes by p, Holm-adjusted over the tasks."
+    ]
+    if any(one.paired.interval is None and not one.verdict.startswith(UNDEFINED) for one in found):
+        lines.append(
+            f"Where no interval stands, fewer than {FEWEST_CLIPS} clips were compared, or clips too alike for one; p "
+            f"needs {FEWEST_PAIRS} clips."
+        )
+    return lines
 
 
 def signed(metric: str, value: float) -> str:

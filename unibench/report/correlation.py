@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from scipy.stats import linregress
 
 from unibench.metrics import catalogue
+from unibench.report import labels
 from unibench.report.boards import Board, headlines, titles
 from unibench.report.correlation_tests import (
     BoardCorrelations,
@@ -32,8 +33,23 @@ from unibench.stats.correlation import FEWEST_MODELS, Correlation
 
 TOP1 = "imagenet_top1"
 _NEED = f"a correlation needs at least {FEWEST_MODELS}."
-_COLUMNS = 4
-_WIDTH, _PANEL = 12.0, 3.1  # inches
+_COLUMNS = 3
+_WIDTH, _PANEL = 13.0, 3.9  # inches
+_NAME = 6.0
+"""Size of the names at the dots, points."""
+_BEHIND_NAMES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4}
+_LEADER = {
+    "arrowstyle": "-",
+    "color": GREY,
+    "linewidth": 0.5,
+    "shrinkA": 0,
+    "shrinkB": 2,
+    "relpos": (0.5, 0.5),
+}
+_PERFECT = (
+    "No interval: for a coefficient of +1 or -1 the formula (Fisher's) gives no width, which is no certainty; "
+    "with few models, p says how easily chance puts all in one order."
+)
 _PALE = 0.25  # opacity of what cannot be distinguished from 0
 _HEAD = [
     "x", "y", "n",
@@ -43,7 +59,7 @@ _HEAD = [
 
 
 def write(board: Board, out: Path) -> list[Path]:
-    """Write `correlation.csv` and `correlation.svg`.
+    """Write `correlation.csv`, `correlation.svg` and `correlation.png`.
 
     The CSV has one row for ImageNet top-1 against every task and for every pair of tasks. For Pearson's r and for
     Spearman's rho it has the 95 % interval, the permutation p, the same adjusted after Holm (over the rows with top-1,
@@ -55,7 +71,7 @@ def write(board: Board, out: Path) -> list[Path]:
         out: Folder to write to.
 
     Returns:
-        The two paths.
+        The three paths.
 
     Raises:
         OutputError: A file cannot be written.
@@ -66,9 +82,10 @@ def write(board: Board, out: Path) -> list[Path]:
     rows += [[names[x], names[y], *_cells(tested)] for (x, y), tested in found.pairs.items()]
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([_HEAD, *rows])
+    figure = _draw(found)
     return [
         replace_file(Path(out, "correlation.csv"), text.getvalue().encode()),
-        save(_draw(found), Path(out, "correlation.svg")),
+        *(save(figure, Path(out, name)) for name in ("correlation.svg", "correlation.png")),
     ]
 
 
@@ -106,25 +123,36 @@ def _draw(found: BoardCorrelations) -> Figure:
     known = int(np.isfinite(top1_of(board)).sum())
     any_pair = any(pair.correlation.spearman is not None for pair in pairs.values())
     # Inches. Placed by hand: constrained layout differs in the last digits from run to run, and so would the file.
-    upper = _PANEL * math.ceil(len(board.settings) / _COLUMNS) + 0.9 if known >= FEWEST_MODELS else 1.0
-    lower = _cell(board) * len(board.settings) + 2.8 if any_pair else 1.0
-    figure = Figure(figsize=(_WIDTH, upper + lower))
+    upper = _PANEL * math.ceil(len(board.settings) / _COLUMNS) + 1.1 if known >= FEWEST_MODELS else 0.6
+    lower = _cell(board) * len(board.settings) + 2.9 if any_pair else 0.6
+    figure = Figure(figsize=(_WIDTH, upper + lower + 0.3))
     if known >= FEWEST_MODELS:
-        _draw_scatter(figure, found, lower)
+        _draw_scatter(figure, found, lower + 0.3)
     else:
         _say(
-            figure, lower + 0.5, f"ImageNet top-1 is known for {known} of {len(board.models)} models; {_NEED}"
+            figure, lower + 0.6, f"ImageNet top-1 is known for {known} of {len(board.models)} models; {_NEED}"
         )
     if any_pair:
         _draw_heat(figure, found)
     elif pairs:
         most = max(pair.correlation.n for pair in pairs.values())
-        _say(figure, 0.5, f"No two tasks can be correlated: at most {most} models were run on both; {_NEED}")
+        _say(figure, 0.6, f"No two tasks can be correlated: at most {most} models were run on both; {_NEED}")
     else:
-        _say(figure, 0.5, "Only one task was run: there is no other to correlate it with.")
-    if board.published:
-        _say(figure, 0.2, "All numbers as published: nothing was measured here.")
+        _say(figure, 0.6, "Only one task was run: there is no other to correlate it with.")
+    every = [*found.panels, *pairs.values()]
+    notes = [
+        _PERFECT if any(_perfect(tested.correlation) for tested in every) else "",
+        "All numbers as published: nothing was measured here." if board.published else "",
+    ]
+    _say(figure, 0.2, "  ".join(filter(None, notes)), size=9)
     return figure
+
+
+def _perfect(found: Correlation) -> bool:
+    """Whether a coefficient is there that has no interval."""
+    return (found.pearson is not None and found.pearson_interval is None) or (
+        found.spearman is not None and found.spearman_interval is None
+    )
 
 
 def _draw_scatter(figure: Figure, found: BoardCorrelations, lowest: float) -> None:
@@ -133,46 +161,73 @@ def _draw_scatter(figure: Figure, found: BoardCorrelations, lowest: float) -> No
     rows = math.ceil(len(board.settings) / _COLUMNS)
     grid = figure.add_gridspec(
         rows, _COLUMNS, left=0.06, right=0.985, top=1 - 0.9 / height, bottom=(lowest + 1.2) / height,
-        wspace=0.32, hspace=0.85,
+        wspace=0.22, hspace=0.55,
     )  # fmt: skip
     panels = [figure.add_subplot(grid[divmod(index, _COLUMNS)]) for index in range(len(board.settings))]
+    unnamed = 0
     for axes, title, setting, y, tested in zip(
         panels, titles(board), board.settings, headlines(board).T, found.panels, strict=True
     ):
         scale = catalogue.scale(board.metrics[setting][0])
-        _draw_panel(axes, board, scale * y, tested)
+        unnamed += _draw_panel(axes, board, scale * y, tested)
         *name, metric = title.replace("\n(partial)", " (partial)").split("\n")
-        shade = INK if tested.linear or tested.ranked else GREY
-        axes.set_title(f"{' '.join(name)}\n{_words(tested)}", fontsize=8, color=shade)
+        axes.set_title(f"{' '.join(name)}\n{_words(tested)}", fontsize=8.5, color=INK)
         axes.set_ylabel(metric, fontsize=9)
     handles = group_handles(board.models, {"marker": "o", "linestyle": ""}, {"marker": "D", "linestyle": ""})
     anchor = (0.5, (lowest + 0.3) / height)
     figure.legend(
         handles=handles, loc="lower center", bbox_to_anchor=anchor, ncols=6, frameon=False, fontsize=9
     )
+    more = f" {unnamed} dots have no room for their names." if unnamed else ""
     _say(
         figure, lowest + 0.15,
-        "In brackets: 95 % interval of each panel alone. p: by permutation, adjusted over the panels. "
-        "Pale, dashed: cannot be distinguished from 0.",
+        "A dot is a model. In brackets: 95 % interval of a panel alone. p: by permutation, adjusted over the panels. "
+        f"Dashed: cannot be distinguished from 0.{more}",
         size=9,
     )  # fmt: skip
 
 
-def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested: TestedCorrelation) -> None:
-    """Every model, and the least-squares line where a correlation is defined."""
+def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested: TestedCorrelation) -> int:
+    """Every model with its name, and the least-squares line where a correlation is defined.
+
+    Returns:
+        How many names have no room.
+    """
     x, colour = 100 * top1_of(board), group_colours(board.models)
     for model, model_x, model_y in zip(board.models, x, y, strict=True):
-        marker, size = ("D", 36) if model.supervised_reference else ("o", 26)
+        marker, size = ("D", 30) if model.supervised_reference else ("o", 22)
         axes.scatter([model_x], [model_y], s=size, marker=marker, color=colour[model.name], zorder=3)
     if tested.correlation.pearson is not None:
         both = np.isfinite(x) & np.isfinite(y)
         line, ends = linregress(x[both], y[both]), np.array([x[both].min(), x[both].max()])
         style = {"color": INK} if tested.linear else {"color": GREY, "linestyle": "--", "alpha": 0.6}
         axes.plot(ends, line.intercept + line.slope * ends, linewidth=1.2, **style)
+    axes.margins(0.08)
     axes.set_xlabel("ImageNet top-1", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
+    return _name_dots(axes, [model.label for model in board.models], np.stack([x, y], axis=1))
+
+
+def _name_dots(axes: Axes, names: Sequence[str], at: Float[np.ndarray, "model 2"]) -> int:
+    """Write a name beside each dot, with a line to it where they are apart; returns how many find no room."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    area = figure.get_size_inches() * 72 * axes.get_position().size
+    low, high = np.stack([axes.get_xlim(), axes.get_ylim()], axis=1)
+    there = np.flatnonzero(np.isfinite(at).all(axis=1)).tolist()
+    dots = (at[there] - low) / (high - low) * area
+    found = labels.place(
+        dots, [labels.text_size(names[index], _NAME) for index in there], tuple(area.tolist())
+    )
+    for index, dot, centre in zip(there, dots, found, strict=True):
+        if centre is not None:
+            axes.annotate(
+                names[index], at[index], tuple(np.subtract(centre, dot)), textcoords="offset points", ha="center",
+                va="center", fontsize=_NAME, color=INK, zorder=4, bbox=_BEHIND_NAMES, arrowprops=_LEADER,
+            )  # fmt: skip
+    return sum(centre is None for centre in found)
 
 
 def _words(tested: TestedCorrelation) -> str:
@@ -195,7 +250,8 @@ def _words(tested: TestedCorrelation) -> str:
 
 
 def _estimate(value: float, interval: Interval | None) -> str:
-    return f"{value:+.2f}" + (f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "")
+    ends = f"{_two(interval.low)}, {_two(interval.high)}" if interval else "no interval"
+    return f"{_two(value)} [{ends}]"
 
 
 def _chance(p: float | None) -> str:
@@ -222,13 +278,13 @@ def _draw_heat(figure: Figure, found: BoardCorrelations) -> None:
         opacity[row, column] = opacity[column, row] = 1 if pair.ranked else _PALE
     height, side = figure.get_figheight(), _cell(board) * count
     left = max(3.0, (_WIDTH - side) / 2)
-    axes = figure.add_axes((left / _WIDTH, 1.9 / height, side / _WIDTH, side / height))
-    beside = figure.add_axes(((left + side + 0.3) / _WIDTH, 1.9 / height, 0.2 / _WIDTH, side / height))
+    axes = figure.add_axes((left / _WIDTH, 2.1 / height, side / _WIDTH, side / height))
+    beside = figure.add_axes(((left + side + 0.3) / _WIDTH, 2.1 / height, 0.2 / _WIDTH, side / height))
     image = axes.imshow(rho, cmap="RdBu", vmin=-1, vmax=1, alpha=opacity)
     for (row, column), pair in pairs.items():
         style: dict[str, Any] = {
             "ha": "center", "va": "center", "fontsize": 7, "weight": "bold" if pair.ranked else "normal",
-            "color": "white" if pair.ranked and abs(rho[row, column]) > 0.6 else INK if pair.ranked else GREY,
+            "color": "white" if pair.ranked and abs(rho[row, column]) > 0.6 else INK,
         }  # fmt: skip
         axes.text(row, column, _pair_words(pair.correlation), **style)
         axes.text(column, row, _pair_interval(pair.correlation), **style)
@@ -254,21 +310,28 @@ def _name_cells(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _pair_words(found: Correlation) -> str:
-    return f"n={found.n}" if found.spearman is None else f"{found.spearman:+.2f}\nn={found.n}"
+    return f"n={found.n}" if found.spearman is None else f"{_two(found.spearman)}\nn={found.n}"
 
 
 def _pair_interval(found: Correlation) -> str:
     interval = found.spearman_interval
-    return "" if interval is None else f"{interval.low:+.2f}\n{interval.high:+.2f}"
+    if interval is None:
+        return "" if found.spearman is None else "no\ninterval"
+    return f"{_two(interval.low)}\n{_two(interval.high)}"
 
 
 def _cell(board: Board) -> float:
     """Inches of one cell of the heat map; it never outgrows the page."""
-    return min(0.62, 8.0 / len(board.settings))
+    return min(0.72, 8.0 / len(board.settings))
 
 
 def _say(figure: Figure, y: float, what: str, size: int = 12) -> None:
     figure.text(0.5, y / figure.get_figheight(), what, ha="center", va="center", fontsize=size, color=INK)
+
+
+def _two(value: float) -> str:
+    """With a sign, but no -0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _decimals(value: float | None) -> str:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unibench.metrics import catalogue
 from unibench.report.boards import BoardModel
 from unibench.results.atomic import replace_file
 
@@ -66,6 +67,17 @@ def group_handles(
         label = f"{references[0]} (reference)" if len(references) == 1 else "supervised references"
         handles.append(Line2D([], [], color=GREY, label=label, **reference_style))
     return handles
+
+
+def better(metric: str) -> str:
+    """Say which direction of a metric is better; empty where neither is."""
+    return {1: "higher is better", -1: "lower is better", 0: ""}[catalogue.find(metric).direction]
+
+
+def say_dots(figure: Figure, seeds: int) -> None:
+    """Write below a figure with a bar for a tracker and a dot for each of its trainings what they are."""
+    many = f"a bar is the mean of {seeds}" if seeds > 1 else "so is a bar"
+    figure.supxlabel(f"A dot is one training, from its own seed; {many}.", fontsize=8.5, color=INK)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING
 from unibench.metrics import catalogue
 from unibench.metrics.catalogue import show
 from unibench.records import Score
+from unibench.report import terminal
 from unibench.report.boards import (
     SIGN_NOTE,
     Board,
     BoardModel,
     Setting,
     best_layer,
+    ranks,
     titles,
     trained,
     was_trained_on,
 )
+from unibench.report.terminal import Column
 from unibench.results.atomic import replace_file
 from unibench.stats.bootstrap import FEWEST_CLIPS
 
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 
 BEST = "best"
 """Layer of the row that takes, task by task, a model's better layer."""
-
+BEST_NOTE = f"Layer {BEST}: task by task the better layer, chosen on the test clips."
+OTHERS = "without a card"
+"""Group of models of which no group is known."""
 
 _FEW_NAMES = 5
 """So many missing clips of a row are named below the table; `leaderboard.csv` names all."""
@@ -54,6 +59,7 @@ class Standing(StrEnum):
 Ties = Mapping[tuple[str, str, Setting], Standing]
 """Model, layer, column -> standing; rows without clips of their own, as those of papers, are not there."""
 NO_TIES: Ties = MappingProxyType({})
+ABOUT = "Headline scores; fractions x 100. In each group the best model is first, by the mean of its ranks."
 MARK = "="
 """Follows a number that cannot be told apart from the best of its column."""
 
@@ -127,36 +133,60 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
     ]
 
 
-def table(board: Board, ties: Ties = NO_TIES) -> "rich.table.Table":
+def tables(board: Board, ties: Ties = NO_TIES, width: int = terminal.WIDTH) -> list["rich.table.Table"]:
     """Lay out the headline scores for the terminal: the best of each column bold, what ties with it marked.
+
+    Models stand in groups (untrained, self-supervised, ...), the best first: by the mean of their ranks on the columns
+    that they have.
 
     Args:
         board: Scores in order.
         ties: How rows stand to the best of their columns, where that was tested.
+        width: Characters of a line.
 
     Returns:
-        A table that `rich` prints: fractions times 100, counts as integers.
+        Tables that `rich` prints: fractions times 100, counts as integers. One where all columns fit into the width,
+        else several with the same rows.
     """
-    from rich.table import Table  # only a terminal needs it
-    from rich.text import Text
+    from rich.text import Text  # only a terminal needs it
 
-    laid = Table(caption=Text("\n".join(["Headline scores; fractions x 100.", *notes(board, ties)])))
-    laid.add_column("model", overflow="fold")  # a name cut short is another name
-    laid.add_column("layer")
-    laid.add_column("ImageNet\ntop-1", justify="right")
     tied = {setting for (_, _, setting), standing in ties.items() if standing == Standing.TIED}
-    for title, setting in zip(titles(board), board.settings, strict=True):
-        # numbers stay below each other: the mark has a place of its own, also in the rows that lack it
-        laid.add_column(Text(f"{title} {arrow(board.metrics[setting][0])}"), justify="right")
-    for (model, layer), cells in zip(rows(board), headline_cells(board, ties), strict=True):
-        styled = []
-        for cell, setting in zip(cells, board.settings, strict=True):
+    cells = dict(zip(rows(board), headline_cells(board, ties), strict=True))
+    groups = _groups(board)
+    lines = [row for group in groups.values() for row in group]
+    columns = []
+    if any(model.imagenet_top1 is not None for model in board.models):
+        top1 = [show("top-1", model.imagenet_top1) for model, _ in lines]
+        columns.append(Column("ImageNet\ntop-1", top1))
+    for place, (title, setting) in enumerate(zip(titles(board), board.settings, strict=True)):
+        found = []
+        for cell in (cells[row][place] for row in lines):
+            # numbers stay below each other: the mark has a place of its own, also in the rows that lack it
             mark = (MARK if cell.standing == Standing.TIED else " ") if setting in tied and cell.text else ""
-            styled.append(
-                Text(cell.text, style="bold" if cell.place == 1 else "").append(mark, style="not bold")
-            )
-        laid.add_row(Text(model.label), Text(layer), show("top-1", model.imagenet_top1), *styled)
-    return laid
+            style = "bold" if cell.place == 1 else ""
+            found.append(Text(cell.text, style=style).append(mark, style="not bold"))
+        columns.append(Column(f"{title} {arrow(board.metrics[setting][0])}".rstrip(), found))
+    names = [
+        Column("model", [model.label for model, _ in lines], "left"),
+        Column("layer", [layer for _, layer in lines], "left"),
+    ]
+    heads = {lines.index(found[0]): name for name, found in groups.items() if len(groups) > 1}
+    return terminal.fit(names, columns, width, groups=heads)
+
+
+def _groups(board: Board) -> dict[str, list[tuple[BoardModel, str]]]:
+    """Name of a group -> its rows, the best model first."""
+    places = dict(zip(board.models, map(_mean, ranks(board).tolist()), strict=True))
+    groups: dict[str, list[tuple[BoardModel, str]]] = {}
+    for model in board.models:
+        groups.setdefault(model.group or OTHERS, []).extend(row for row in rows(board) if row[0] == model)
+    return {name: sorted(found, key=lambda row: places[row[0]]) for name, found in groups.items()}
+
+
+def _mean(places: Sequence[float]) -> float:
+    """The mean of the ranks that there are; models without any come last."""
+    there = [place for place in places if not math.isnan(place)]
+    return sum(there) / len(there) if there else math.inf
 
 
 def notes(board: Board, ties: Ties) -> list[str]:
@@ -170,6 +200,8 @@ def notes(board: Board, ties: Ties) -> list[str]:
         Lines of plain text; none where there are no signs and nothing was tested.
     """
     found = [SIGN_NOTE] if any(trained(board, model.name) for model in board.models) else []
+    if any(layer == BEST for _, layer in rows(board)):
+        found.append(BEST_NOTE)
     if Standing.TIED in ties.values():
         found.append(
             f"{MARK} cannot be told apart from the best of its column: in a paired permutation test over clips, "

@@ -1,28 +1,30 @@
 """What a tracker says, drawn over the frames: boxes, masks and joints with their track ids.
 
-An id has one colour in all frames, and no other id has it.
+An id has one colour in all frames and rows; ids that are seen together, or one frame apart, have others.
 """
 
-from collections.abc import Mapping, Sequence
-from colorsys import hsv_to_rgb
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFont
 
 from unibench.geometry import masks
 from unibench.records import Labels
-from unibench.report.figures import COLOURS
 
 INCHES = 2.0
 """Side of a frame."""
 _OPACITY = 0.5
 _LINE = 1 / 400
 """Width of a line, as a share of the frame's longer side."""
-_GOLDEN = (5**0.5 - 1) / 2
+TRACKS = ("#0072b2", "#ff0000", "#00bf00", "#0000ff", "#ff00aa", "#00e5ff", "#ad73ff", "#990033", "#f0f000", "#ff9500",
+          "#ffc0b5", "#7fffbf")  # fmt: skip
+"""Colours of ids: no two are nearer than 45 in CIELAB, so that no three of them are all called orange."""
 
 
 def strips(
@@ -38,13 +40,12 @@ def strips(
         shown: Indices of the frames that are drawn, from left to right.
 
     Returns:
-        A figure in which an id has one colour in every frame and every row, and no other id has it.
+        A figure in which an id has one colour in every frame and every row.
     """
     size = (INCHES * len(shown), INCHES * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), len(shown), squeeze=False)
-    ids = sorted({int(one) for _, labels in rows for frame in labels for one in frame.ids})
-    colour = {identity: _shade(place) for place, identity in enumerate(ids)}
+    colour = colour_ids([[frame.ids.tolist() for frame in labels] for _, labels in rows])
     for (name, labels), line in zip(rows, grid, strict=True):
         for index, axes in zip(shown, line, strict=True):
             axes.imshow(frames[index])
@@ -59,7 +60,7 @@ def strips(
                 axes.add_patch(
                     Rectangle((left, top), right - left, bottom - top, fill=False, color=shade, linewidth=2)
                 )
-                axes.text(left + 1, top + 1, str(identity), fontsize=6, color="white", va="top",
+                axes.text(left + 1, top + 1, str(identity), fontsize=6, color=_on(shade), va="top",
                           bbox={"facecolor": shade, "edgecolor": "none", "pad": 0.8}, clip_on=True)  # fmt: skip
             for points, shade in zip(labels[index].keypoints, shades, strict=False):
                 seen = points[points[:, 2] > 0]
@@ -76,27 +77,71 @@ def _boxes(labels: Labels) -> Float[np.ndarray, "object 4"]:
     return np.array([masks.box(one) for one in labels.masks]).reshape(-1, 4)
 
 
-def _shade(place: int) -> str:
-    """The colours of the figures as far as they go, then hues a golden ratio apart, which never repeat."""
-    if place < len(COLOURS):
-        return COLOURS[place]
-    return to_hex(hsv_to_rgb((place - len(COLOURS)) * _GOLDEN % 1, 0.75, 0.85))
+def colour_ids(rows: Sequence[Sequence[Sequence[int]]]) -> dict[int, str]:
+    """Give every id one colour, another than all ids have with which it is seen.
+
+    Args:
+        rows: For each tracker the ids of each frame; all of one clip.
+
+    Returns:
+        Id -> one of TRACKS. Where an id is seen with more others than there are colours, one of them shares its own.
+    """
+    beside: dict[int, set[int]] = {}
+    for frames in rows:
+        for before, now in pairwise([(), *frames]):
+            together = {*before, *now}
+            for identity in now:
+                beside.setdefault(identity, set()).update(together - {identity})
+    for identity, others in beside.items():
+        for other in others:
+            beside[other].add(identity)
+    colours: dict[int, str] = {}
+    for identity, others in beside.items():
+        colours[identity] = _free(colours, others)
+    return colours
+
+
+def colour_more(colours: dict[int, str], before: Iterable[int], now: Iterable[int]) -> None:
+    """Give the new ids of a frame colours, while later frames are not known.
+
+    Args:
+        colours: Id -> colour, of all ids up to this frame; the new ones are added.
+        before: Ids of the frame before.
+        now: Ids of this one.
+    """
+    together = {*before, *now}
+    for identity in now:
+        if identity not in colours:
+            colours[identity] = _free(colours, together)
+
+
+def _free(colours: Mapping[int, str], others: Iterable[int]) -> str:
+    """The colour that the fewest of some ids have, and of these the one that the fewest of all ids have."""
+    near = Counter(colours[other] for other in others if other in colours)
+    every = Counter(colours.values())
+    return min(TRACKS, key=lambda colour: (near[colour], every[colour]))
+
+
+def _on(colour: str) -> str:
+    """Black or white: what is readable on a colour."""
+    red, green, blue = to_rgb(colour)
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.35 else "white"
 
 
 def paint(
-    image: UInt8[np.ndarray, "height width 3"], labels: Labels, places: Mapping[int, int]
+    image: UInt8[np.ndarray, "height width 3"], labels: Labels, colours: Mapping[int, str]
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw the labels of one frame over it.
 
     Args:
         image: RGB, 0 to 255; is not changed.
         labels: Boxes, masks or joints, with ids.
-        places: Id -> place in the order of the colours, the same in all frames of a clip.
+        colours: Id -> colour, the same in all frames of a clip.
 
     Returns:
         RGB, 0 to 255.
     """
-    shades = [np.array(to_rgb(_shade(places[int(one)]))) * 255 for one in labels.ids]
+    shades = [np.array(to_rgb(colours[int(one)])) * 255 for one in labels.ids]
     blended = image.copy()
     for mask, shade in zip(labels.masks, shades, strict=False):
         visible = masks.decode(mask)
@@ -120,7 +165,7 @@ def paint(
             )
         corner = (min(max(left, 0.0), image.shape[1] - 2.0), min(max(top, 0.0), image.shape[0] - 2.0))
         draw.rectangle(draw.textbbox(corner, str(identity), font=font), fill=colour)
-        draw.text(corner, str(identity), fill="white", font=font)
+        draw.text(corner, str(identity), fill=_on(colours[identity]), font=font)
     return np.asarray(picture)
 
 

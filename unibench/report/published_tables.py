@@ -4,12 +4,15 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unibench.metrics import catalogue
+from unibench.report import terminal
 from unibench.report.boards import PUBLISHED, Board
 from unibench.report.published import TASKS, Row, family, rows
+from unibench.report.terminal import Column
 from unibench.results.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ class PublishedTable:
     lines: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]]
     """Line and column of the numbers that are the best of their column."""
+    labels: int
+    """The first so many columns say what a line is."""
 
 
 def papers() -> list[PublishedTable]:
@@ -63,18 +68,18 @@ def beside(tasks: Iterable[str]) -> list[PublishedTable]:
     return [replace(one, about=_REFERENCE) for one in found]
 
 
-def lines(families: Sequence[str], board: Board | None) -> list[PublishedTable]:
+def lines(patterns: Sequence[str], board: Board | None) -> list[PublishedTable]:
     """Lay out own scores and what was published in one table a task, a line for each model and protocol.
 
     Args:
-        families: Of tasks, `mot`. What the papers on joint trackers printed of them on benchmarks without own scores
+        patterns: Of tasks, `mot/*`. What the papers on joint trackers printed of them on benchmarks without own scores
             stands in further tables.
-        board: What runs have given on tasks of these families; None: nothing.
+        board: What runs have given on these tasks; None: nothing.
 
     Returns:
-        The tables; nothing is ranked.
+        The tables; nothing is ranked. None where nothing is known of these tasks.
     """
-    record = [row for row in rows() if family(row) in families]
+    record = [row for row in rows() if any(fnmatchcase(_task(row), pattern) for pattern in patterns)]
     own = _own(board, {row.metric for row in record}) if board else {}
     others: dict[str, list[Row]] = {}
     for row in record:
@@ -93,6 +98,11 @@ def lines(families: Sequence[str], board: Board | None) -> list[PublishedTable]:
     return laid + [
         replace(_lay(name, found, _LABELS, ranked=False), about=_REFERENCE) for name, found in others.items()
     ]
+
+
+def _task(row: Row) -> str:
+    """The task that a number is of; one of our making where we have no such benchmark."""
+    return TASKS.get(row.benchmark, f"{family(row)}/{row.benchmark}")
 
 
 def _own(board: Board, printed: set[str]) -> dict[str, list[Row]]:
@@ -153,25 +163,32 @@ def write_beside(tasks: Iterable[str], out: Path) -> list[Path]:
     return [replace_file(Path(out, "published.csv"), _csv([head, *lines]))] if lines else []
 
 
-def table(published: PublishedTable) -> "rich.table.Table":
+def tables(published: PublishedTable, width: int = terminal.WIDTH) -> list["rich.table.Table"]:
     """Lay out a published table for the terminal, the best of each column in bold.
 
     Args:
         published: What the papers printed.
+        width: Characters of a line.
 
     Returns:
-        A table that `rich` prints; numbers stand as the paper has them.
+        Tables that `rich` prints, with the same rows where one has no room for all columns; numbers stand as the paper
+        has them.
     """
-    from rich.table import Table  # only a terminal needs it
-    from rich.text import Text
+    from rich.text import Text  # only a terminal needs it
 
-    laid = Table(title=Text(f"{published.name}: {published.about}".removesuffix(": ")), title_justify="left")
-    for words in published.head:
-        laid.add_column(Text("\n".join(words)), overflow="fold", no_wrap=words == ("system",))
-    for index, line in enumerate(published.lines):
-        bold = ["bold" if (index, column) in published.best else "" for column in range(len(line))]
-        laid.add_row(*(Text(cell, style=style) for cell, style in zip(line, bold, strict=True)))
-    return laid
+    columns = [
+        Column(
+            "\n".join(words),
+            [
+                Text(line[place], style="bold" if (index, place) in published.best else "")
+                for index, line in enumerate(published.lines)
+            ],
+            "left",
+        )
+        for place, words in enumerate(published.head)
+    ]
+    title = f"{published.name}: {published.about}".removesuffix(": ")
+    return terminal.fit(columns[: published.labels], columns[published.labels :], width, title=title)
 
 
 def _lay(name: str, found: Sequence[Row], labels: Sequence[str], *, ranked: bool) -> PublishedTable:
@@ -196,7 +213,7 @@ def _lay(name: str, found: Sequence[Row], labels: Sequence[str], *, ranked: bool
     }
     about = ", ".join(getattr(found[0], part) for part in _SETTING if part not in (*labels, *varying))
     return PublishedTable(
-        name, about, (*((label,) for label in kept), *columns), tuple(lines), frozenset(best)
+        name, about, (*((label,) for label in kept), *columns), tuple(lines), frozenset(best), len(kept)
     )
 
 

@@ -17,7 +17,9 @@ from unibench.errors import OutputError
 from unibench.metrics import catalogue
 from unibench.metrics.catalogue import show
 from unibench.records import Score
+from unibench.report import terminal
 from unibench.report.boards import Board, Setting
+from unibench.report.terminal import Column
 from unibench.results.atomic import replace_file
 from unibench.tasks.registry import family_of
 
@@ -152,52 +154,67 @@ def write(found: Sequence[Sensitivity], out: Path) -> list[Path]:
     ]
 
 
-def tables(found: Sequence[Sensitivity]) -> list["rich.table.Table"]:
+def tables(found: Sequence[Sensitivity], width: int = terminal.WIDTH) -> list["rich.table.Table"]:
     """Lay out each task for the terminal: score and rank under each protocol, how far they move, the tau of any two.
 
     Args:
         found: What `compute` gave.
+        width: Characters of a line.
     """
     return [
-        table for one in found for table in (_scores_table(one), *([_taus_table(one)] if one.taus() else []))
+        table
+        for one in found
+        for table in [*_scores_tables(one, width), *(_taus_tables(one, width) if one.taus() else [])]
     ]
 
 
-def _scores_table(one: Sensitivity) -> "rich.table.Table":
-    from rich.table import Table
+def notes(found: Sequence[Sensitivity]) -> list[str]:
+    """Say what the numbers are, and of which tasks there is no tau.
 
-    title = " ".join(filter(None, [one.task, one.detections, one.metric, "(partial)" if one.partial else ""]))
-    few = "" if one.taus() else f" Kendall's tau: {TOO_FEW}, expected {FEWEST} or more."
-    laid = Table(title=title, title_justify="left", caption=f"Score (rank); fractions x 100.{few}")
-    laid.add_column("model", overflow="fold")
-    laid.add_column("layer")
-    for name in (*one.protocols, "range", "rank moves by"):
-        laid.add_column(name, justify="right")
-    for row, (model, layer) in enumerate(one.rows):
-        cells = [
-            show(one.metric, value) + ("" if math.isnan(rank) else f" ({rank:.0f})")
-            for value, rank in zip(one.values[row].tolist(), one.ranks[row].tolist(), strict=True)
-        ]
-        move = one.moves[row]
-        moved = "" if math.isnan(move) else f"{move:.0f}"
-        laid.add_row(model, layer, *cells, show(one.metric, float(one.ranges[row])), moved)
-    return laid
-
-
-def _taus_table(one: Sensitivity) -> "rich.table.Table":
-    from rich.table import Table
-
-    laid = Table(
-        title=f"{one.task}: Kendall's tau of the orders of {one.models} models under two protocols",
-        title_justify="left",
+    Args:
+        found: What `compute` gave.
+    """
+    few = [one.task for one in found if not one.taus()]
+    lines = ["Score (rank); fractions x 100."]
+    return lines + (
+        [f"No Kendall's tau of {', '.join(few)}: {TOO_FEW}, expected {FEWEST} or more."] if few else []
     )
-    for name in ("", *one.protocols):
-        laid.add_column(name, justify="right")
+
+
+def _scores_tables(one: Sensitivity, width: int) -> list["rich.table.Table"]:
+    title = " ".join(filter(None, [one.task, one.detections, one.metric, "(partial)" if one.partial else ""]))
+    names = [
+        Column("model", [model for model, _ in one.rows], "left"),
+        Column("layer", [layer for _, layer in one.rows], "left"),
+    ]
+    columns = [
+        Column(
+            protocol,
+            [
+                show(one.metric, value) + ("" if math.isnan(rank) else f" ({rank:.0f})")
+                for value, rank in zip(values, ranks, strict=True)
+            ],
+        )
+        for protocol, values, ranks in zip(
+            one.protocols, one.values.T.tolist(), one.ranks.T.tolist(), strict=True
+        )
+    ]
+    moves = ["" if math.isnan(move) else f"{move:.0f}" for move in one.moves]
+    columns += [
+        Column("range", [show(one.metric, float(value)) for value in one.ranges]),
+        Column("rank moves by", moves),
+    ]
+    return terminal.fit(names, columns, width, title=title)
+
+
+def _taus_tables(one: Sensitivity, width: int) -> list["rich.table.Table"]:
     taus = one.taus()
-    for row in one.protocols:
-        cells = [taus.get((row, column), taus.get((column, row), 1.0)) for column in one.protocols]
-        laid.add_row(row, *("all equal" if math.isnan(tau) else f"{tau:.2f}" for tau in cells))
-    return laid
+    columns = []
+    for column in one.protocols:
+        found = [taus.get((row, column), taus.get((column, row), 1.0)) for row in one.protocols]
+        columns.append(Column(column, ["all equal" if math.isnan(tau) else f"{tau:.2f}" for tau in found]))
+    title = f"{one.task}: Kendall's tau of the orders of {one.models} models under two protocols"
+    return terminal.fit([Column("", one.protocols, "left")], columns, width, title=title)
 
 
 def _sensitivity(board: Board, group: Sequence[Setting], marks: tuple[tuple[str, str], ...]) -> Sensitivity:

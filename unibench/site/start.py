@@ -5,12 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from unibench.metrics import catalogue
 from unibench.report import boards, leaderboard, published_tables, radar
-from unibench.report.boards import Setting
-from unibench.report.leaderboard import BEST, Cell, Standing
+from unibench.report.leaderboard import BEST, Cell
 from unibench.site import contents as reading
 from unibench.site.contents import Contents
 from unibench.site.tasks import Head, list_heads
@@ -57,7 +54,6 @@ def page(site: Contents) -> dict[str, Any]:
         "published": _published(heads),
         "notes": leaderboard.notes(board, site.ties),
         "fewest": FEWEST_CLIPS,
-        "any_best": any(row.layer == BEST for row in rows),
         "filters": _filters(heads, rows),
     }
 
@@ -65,24 +61,20 @@ def page(site: Contents) -> dict[str, Any]:
 def _radar(site: Contents) -> dict[str, Any]:
     """Ranks of every model on every setting, and whether it can be told apart from the best there."""
     board = site.board
-    places = radar.ranks(board)
-
-    def sure(model: str, setting: Setting, rank: float) -> bool:
-        standing = site.ties.get((model, boards.best_layer(board, model, setting) or "", setting))
-        return standing == Standing.BEHIND or (standing == Standing.BEST and rank == 1)
-
+    places, told = boards.ranks(board), radar.told_apart(board, site.ties)
+    weak = radar.weaknesses(board, site.ties)
     return {
         "axes": [
-            {"title": title.split("\n"), "weak": int(np.isfinite(places[:, column]).sum()) < 2}
-            for column, title in enumerate(boards.titles(board))
+            {"title": title.split("\n"), "weak": bool(why)}
+            for title, why in zip(boards.titles(board), weak, strict=True)
         ],
         "models": [
             {
                 "name": model.label,
                 "ranks": [None if math.isnan(rank) else int(rank) for rank in row],
-                "sure": [sure(model.name, *one) for one in zip(board.settings, row, strict=True)],
+                "sure": sure,
             }
-            for model, row in zip(board.models, places.tolist(), strict=True)
+            for model, row, sure in zip(board.models, places.tolist(), told.tolist(), strict=True)
         ],
     }
 

@@ -13,6 +13,7 @@ from unibench.cli import main
 from unibench.errors import UnibenchError
 from unibench.evaluation import run_clip
 from unibench.evaluation.executors import Job, local
+from unibench.evaluation.run_clip import Step, untold
 from unibench.evaluation.units import Unit
 
 __all__ = ["plugin"]
@@ -31,7 +32,7 @@ def whole(units: list[Unit], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def test_one_worker_is_this_process(units: list[Unit], whole: dict[str, bytes], tmp_path: Path) -> None:
-    for _ in local.run(units, Job(tmp_path)):
+    for _ in local.run(units, Job(tmp_path), untold):
         assert not multiprocessing.active_children()
     assert sweeps.left(tmp_path) == whole
 
@@ -41,7 +42,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(
 ) -> None:
     done = []
     with caplog.at_level(logging.WARNING):
-        for one in local.run(units, Job(tmp_path, workers=2)):
+        for one in local.run(units, Job(tmp_path, workers=2), untold):
             if not done:
                 for process in multiprocessing.active_children():
                     process.kill()
@@ -55,10 +56,18 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_processes_tell_how_far_they_are(units: list[Unit], tmp_path: Path) -> None:
+    steps: list[Step] = []
+    assert not any(one.error for one in local.run(units, Job(tmp_path, workers=2), steps.append))
+    assert {step.unit.clip for step in steps} <= {unit.clip for unit in units}
+    assert {(step.frame, step.frames) for step in steps if step.frame == 1} == {(1, 3)}
+
+
 def test_units_that_kill_every_worker_are_given_up(units: list[Unit], tmp_path: Path) -> None:
     (tmp_path / "deadly.py").write_text("import os\nos._exit(3)\n")
     job = Job(tmp_path, workers=2, plugins=(str(tmp_path / "deadly.py"),))
-    done = list(local.run(units[:2], job))
+    done = list(local.run(units[:2], job, untold))
     assert [one.error for one in done] == ["its worker was lost 2 times (exit code 3)"] * 2
     assert not list(tmp_path.rglob("clips"))
 
@@ -66,7 +75,7 @@ def test_units_that_kill_every_worker_are_given_up(units: list[Unit], tmp_path: 
 @pytest.mark.slow
 def test_what_no_clip_would_survive_ends_the_run(units: list[Unit], tmp_path: Path) -> None:
     with pytest.raises(UnibenchError, match="no device 'nono'; there are: cpu"):
-        list(local.run(units, Job(tmp_path, device="nono,nono")))
+        list(local.run(units, Job(tmp_path, device="nono,nono"), untold))
     assert not multiprocessing.active_children()
 
 

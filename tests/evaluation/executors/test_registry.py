@@ -16,7 +16,7 @@ from unibench.evaluation import executors, run_clip
 from unibench.evaluation.evaluate import evaluate
 from unibench.evaluation.executors import Batches, Job, Worker
 from unibench.evaluation.fingerprints import unit_key
-from unibench.evaluation.run_clip import Done
+from unibench.evaluation.run_clip import Done, OnStep
 from unibench.evaluation.units import Unit
 from unibench.models import frozen
 from unibench.results import store
@@ -40,7 +40,7 @@ def test_ours_are_there_and_others_may_come(monkeypatch: pytest.MonkeyPatch) -> 
     assert executors.find("mine") is mine_found()
 
 
-def mine(units: list[Unit], job: Job) -> Iterator[Done]:
+def mine(units: list[Unit], job: Job, on_step: OnStep) -> Iterator[Done]:
     yield from ()
 
 
@@ -51,7 +51,7 @@ def mine_found() -> object:
 def test_boards_do_not_depend_on_who_is_first(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def backwards(units: list[Unit], job: Job) -> Iterator[Done]:
+    def backwards(units: list[Unit], job: Job, on_step: OnStep) -> Iterator[Done]:
         yield from list(run_clip.execute(units, job.out))[::-1]
 
     def run(out: Path) -> None:

@@ -21,7 +21,9 @@ def test_mean_and_spread_are_over_the_seeds():
 def test_the_plot_has_a_bar_a_tracker_and_a_dot_a_seed():
     figure = draw([row("a", 0, 1.0), row("b", 0, 7.0), row("a", 1, 3.0)])
     axes = figure.axes[0]
-    assert [one.get_title() for one in figure.axes] == ["MOTA", "IDF1", "IDSW"]
+    assert [one.get_title() for one in figure.axes] == [
+        "MOTA (higher is better)", "IDF1 (higher is better)", "IDSW (lower is better)"]  # fmt: skip
+    assert figure.get_supxlabel() == "A dot is one training, from its own seed; a bar is the mean of 2."
     assert [bar.get_width() for bar in axes.patches] == [2.0, 7.0]
     assert sorted(axes.lines[0].get_xdata()) == [1.0, 3.0, 7.0]
 

@@ -2,7 +2,8 @@
 
 An executor is a function from units and a `Job` to what became of each unit, in any order. It is found by its name
 among the entry points `unibench.executors`, so another package can bring one. Results are on disk when they are
-reported, so what travels is small: units one way, seconds and errors the other.
+reported, so what travels is small: units one way, seconds and errors the other. Where work is done nearby, it also
+tells how far each clip is.
 """
 
 import logging
@@ -15,7 +16,7 @@ from pathlib import Path
 from unibench import models, plugins
 from unibench.errors import UnibenchError, UnknownNameError
 from unibench.evaluation import run_clip
-from unibench.evaluation.run_clip import Done
+from unibench.evaluation.run_clip import Done, OnStep, untold
 from unibench.evaluation.units import Unit, share_a_clip
 from unibench.features.cache import FeatureCache
 from unibench.models import frozen
@@ -51,7 +52,7 @@ class Job:
     """Whether what trackers say is stored beside the scores."""
 
 
-Executor = Callable[[Sequence[Unit], Job], Iterator[Done]]
+Executor = Callable[[Sequence[Unit], Job, OnStep], Iterator[Done]]
 Outcome = tuple[float, str]
 """Seconds and error of one unit, as `Done` has them."""
 Answer = list[Outcome] | str
@@ -88,7 +89,7 @@ class Worker:
         except UnibenchError as error:
             self.trouble = str(error)
 
-    def run(self, units: Sequence[Unit]) -> Answer:
+    def run(self, units: Sequence[Unit], on_step: OnStep = untold) -> Answer:
         """Run units of one model; their results are on disk when this returns."""
         if self.trouble:
             return self.trouble
@@ -99,6 +100,7 @@ class Worker:
                 self.job.out,
                 overwrite=self.job.overwrite,
                 keep_predictions=self.job.keep_predictions,
+                on_step=on_step,
             )
             outcomes = {id(one.unit): (one.seconds, one.error) for one in done}
         except UnibenchError as error:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from multiprocessing.process import BaseProcess
 
 from unibench.evaluation import run_clip as runner
 from unibench.evaluation.executors import THREADS, Batches, Job, Worker, done
-from unibench.evaluation.run_clip import Done
+from unibench.evaluation.run_clip import Done, OnStep, Step
 from unibench.evaluation.units import Unit
+
+PAUSE = 1.0
+"""Seconds between two messages of a worker that say how far it is."""
 
 
 @dataclass(eq=False)
@@ -24,7 +28,7 @@ class _WorkerProcess:
     batch: list[Unit]
 
 
-def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
+def run(units: Sequence[Unit], job: Job, on_step: OnStep) -> Iterator[Done]:
     """Run units in processes of one thread each, or in this process where one worker is enough.
 
     A process that dies is replaced, and its units are run once more.
@@ -40,6 +44,7 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             overwrite=job.overwrite,
             features=job.features,
             keep_predictions=job.keep_predictions,
+            on_step=on_step,
         )
         return
     batches, processes = Batches(units), dict[Connection, _WorkerProcess]()
@@ -50,7 +55,7 @@ def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
             while processes:
                 ready = wait(list(processes))
                 for line in [one for one in processes if one in ready]:
-                    yield from _listen(processes, batches, job, line)
+                    yield from _listen(processes, batches, job, line, on_step)
     finally:
         for worker in processes.values():
             worker.process.kill()
@@ -72,7 +77,11 @@ def _start(processes: dict[Connection, _WorkerProcess], batches: Batches, job: J
 
 
 def _listen(
-    processes: dict[Connection, _WorkerProcess], batches: Batches, job: Job, line: Connection
+    processes: dict[Connection, _WorkerProcess],
+    batches: Batches,
+    job: Job,
+    line: Connection,
+    on_step: OnStep,
 ) -> Iterator[Done]:
     worker = processes[line]
     try:
@@ -82,6 +91,9 @@ def _listen(
         worker.process.join()
         yield from batches.lost(worker.batch, f"exit code {worker.process.exitcode}")
         _start(processes, batches, job, worker.device)
+        return
+    if isinstance(answer, Step):
+        on_step(answer)
         return
     yield from done(worker.batch, answer)
     batch = batches.take(worker.batch[0].model)
@@ -101,7 +113,20 @@ def _work(line: Connection, job: Job, device: str) -> None:
     worker = Worker(job, device)
     with suppress(EOFError, OSError):
         while True:
-            line.send(worker.run(line.recv()))
+            line.send(worker.run(line.recv(), _now_and_then(line.send)))
+
+
+def _now_and_then(tell: OnStep) -> OnStep:
+    """Tell the first step, and then one every PAUSE seconds."""
+    told = -PAUSE
+
+    def on_step(step: Step) -> None:
+        nonlocal told
+        if time.monotonic() - told >= PAUSE:
+            told = time.monotonic()
+            tell(step)
+
+    return on_step
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from unibench.errors import UnibenchError
 from unibench.evaluation.executors import Batches, Job, Worker, done
-from unibench.evaluation.run_clip import Done
+from unibench.evaluation.run_clip import Done, OnStep
 from unibench.evaluation.units import Unit
 
 
@@ -22,8 +22,8 @@ class _Actor:
     """None: it is still starting."""
 
 
-def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
-    """Run units on the actors of a Ray cluster.
+def run(units: Sequence[Unit], job: Job, on_step: OnStep) -> Iterator[Done]:
+    """Run units on the actors of a Ray cluster, which tell what is done, not how far they are.
 
     Raises:
         UnibenchError: Ray is not installed, or the cluster cannot be reached.

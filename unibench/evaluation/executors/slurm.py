@@ -16,7 +16,7 @@ from typing import Any
 
 from unibench.errors import UnibenchError
 from unibench.evaluation.executors import ATTEMPTS, THREADS, Answer, Job, Worker, batches, done
-from unibench.evaluation.run_clip import Done
+from unibench.evaluation.run_clip import Done, OnStep
 from unibench.evaluation.units import Unit
 
 LOGS = "slurm"
@@ -55,8 +55,10 @@ class Shard:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def run(units: Sequence[Unit], job: Job) -> Iterator[Done]:
+def run(units: Sequence[Unit], job: Job, on_step: OnStep) -> Iterator[Done]:
     """Run units in jobs of an array, at most `job.workers` at a time; those of a job that fails are run once more.
+
+    Jobs tell what is done, not how far they are.
 
     Raises:
         UnibenchError: submitit or Slurm is not here, no number of workers is set, or a job met an error that
