@@ -109,6 +109,15 @@
     }
   }
 
+  function drawPoint(context, [x, y], hidden, stroke, unit) {
+    if (x === null || y === null) return;
+    context.strokeStyle = context.fillStyle = stroke;
+    context.setLineDash([]);
+    context.beginPath();
+    context.arc(x + 0.5, y + 0.5, 3 * unit, 0, 7);
+    if (hidden) context.stroke(); else context.fill();
+  }
+
   function corner(text) {  // of the box around a mask, upper left; null: it is empty
     let at = 0, inked = false, left = null, top = clip.height;
     for (const run of runs(text)) {
@@ -139,6 +148,7 @@
       if (drawBox(context, box, shade(index)) && !labels.masks && !labels.joints) name(index, box[0], box[1]);
     });
     labels.joints?.forEach((flat, index) => {
+      if (labels.hidden) return drawPoint(context, flat, labels.hidden.includes(index), shade(index), unit);
       drawPose(context, flat, shade(index), unit);
       const known = (rest) => flat.filter((one, place) => place % 2 === rest && one !== null);
       if (known(0).length) name(index, Math.min(...known(0)), Math.min(...known(1)) - 6 * unit);
