@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,9 @@ def test_check_names_damage_and_cards_that_do_not_build(tmp_path: Path) -> None:
 
 
 def test_every_shipped_card_builds() -> None:
-    found = [availability.check(cards.read(path), None) for path in cards.paths().values()]
+    every = [cards.read(path) for path in cards.paths().values()]
+    lack = set() if find_spec("transformers") else {"transformers"}  # an extra
+    found = [availability.check(card, None) for card in every if card.architecture.loader not in lack]
     assert [one.model for one in found if one.architecture_problem] == []
 
 
@@ -162,7 +165,7 @@ def test_a_run_offline_says_the_same() -> None:
     done = unibench("run", "--offline", "-m", "mine", "-t", "vos/synthetic-easy", "-o", "out")
     assert done.exit_code == 2
     assert "the network is off" in done.output
-    assert done.output.count("\n") == 1
+    assert done.output.count("\n") == 2  # the first says what the run does
 
 
 def test_convert_refuses_what_is_not_byols(tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_a_converted_file_is_found_by_the_cards_name(tmp_path: Path) -> None:
 def test_no_run_ignores_a_weights_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "bad.pth").write_bytes(b"no weights")
     done = unibench("run", "-m", name, "-t", "sot/shapes", "--weights", "bad.pth", "-o", "out")
-    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert (done.exit_code, done.output.count("\n")) == (2, 2)  # the first says what the run does
     assert "bad.pth: " in done.output
     assert not (tmp_path / "out").exists()
 
