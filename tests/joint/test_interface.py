@@ -113,7 +113,7 @@ def test_a_run_scores_what_can_be_done_and_says_what_is_left_out(
     }
     assert caplog.messages == ["left out: toy vos/synthetic-easy@unitrack: it draws no masks"]
     assert "toy† " in done.output
-    assert " † trained for tracking; the other models are frozen" in done.output
+    assert "† trained for tracking; the other models are frozen" in done.output
     head, *rows = Path("out/leaderboard.csv").read_text().splitlines()
     assert head.startswith("model,kind,layer,imagenet_top1,")
     assert [row.split(",")[:3] for row in rows] == [

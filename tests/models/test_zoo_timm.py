@@ -81,7 +81,7 @@ def test_only_timm_has_a_final_normalisation(tmp_path: Path) -> None:
     path.write_text(
         cards.paths()["random-resnet18"].read_text().replace("stride = 8", "stride = 8\nnorm = true")
     )
-    with pytest.raises(CardError, match="norm is for the loader timm, found 'torchvision'"):
+    with pytest.raises(CardError, match="norm is for the loaders timm and transformers, found 'torchvision'"):
         cards.read(path)
 
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from tests.joint.training.toy import SQUARES, TOY, ToyConfig, options
 from unibench.errors import TrainingError
 from unibench.joint import systems
-from unibench.joint.data.prefetch import prefetch
 from unibench.joint.system import Batch
 from unibench.joint.training import distributed, export
 from unibench.joint.training import log as training_log
@@ -292,14 +291,6 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"checkpoint\.pt: cannot be written \(.+\); make room"):
         learn(tmp_path)
-
-
-def test_prefetched_batches_come_in_order() -> None:
-    def make(step: int) -> int:
-        time.sleep(0.01 if step % 3 == 0 else 0)
-        return step
-
-    assert list(prefetch(make, range(5, 40), 3)) == list(range(5, 40))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

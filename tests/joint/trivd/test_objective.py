@@ -263,15 +263,15 @@ def test_of_a_region_that_is_not_asked_for_no_name_is_right() -> None:
     network = network_of().eval()
     given = replace(batch([1]), objective="det", classes=("disc", "square"))  # the shape is a disc
     without = replace(WHOLE, losses=replace(WHOLE.losses, fewer_names=1.0))
-    seen = set()
+    seen = []
     for seed in range(12):
         torch.manual_seed(seed)
-        seen.add(round(losses(network, given, without, "regions")["regions"].item(), 4))
+        seen.append(losses(network, given, without, "regions")["regions"].item())
     images = given.images[:, 0]
     shares = torch.tensor([[(4 + 24) / 2, (4 + 24) / 2, 20, 20]]) / SIDE
     logits = network.name_regions(network.see(images), [shares] * 2, network.read(["square"]))
     wanted = -logits.log_softmax(dim=-1)[..., -1].sum().item() / 2  # of two, so that it is the binary one
-    assert round(wanted, 4) in seen
+    assert min(abs(one - wanted) for one in seen) < 1e-4
 
 
 def test_data_sets_with_vocabularies_of_their_own_learn_in_one_run() -> None:
