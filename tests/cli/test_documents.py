@@ -99,6 +99,6 @@ def test_json_loads_no_torch() -> None:
 def test_what_has_no_json_is_refused(tmp_path: Path, more: tuple[str, ...]) -> None:
     done = CliRunner().invoke(main, ["leaderboard", "--json", *more, "-o", str(tmp_path)])
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith("unibench: --json: goes with -o and -t alone")
+    assert done.stderr.startswith("unibench: --json: goes with -o, -t and --clean alone")
     shown = CliRunner().invoke(main, ["models", "--json", "show", "hog"])
     assert (shown.exit_code, shown.stdout) == (2, "")

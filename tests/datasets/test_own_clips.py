@@ -201,6 +201,15 @@ def test_what_does_not_fit_is_named(tmp_path: Path, family: str, name: str, cont
 TRACK, SEEN = np.full((1, COUNT, 2), 0.5), np.zeros((1, COUNT), dtype=bool)
 
 
+def test_what_is_no_archive_is_not_called_a_pickle_to_be_trusted(tmp_path: Path) -> None:
+    root = put(tmp_path, "video inside", "points")
+    (root / "a/points.npz").write_bytes(b"junk")
+    with pytest.raises(
+        DataError, match=r"points\.npz: no NumPy archive; expected a \.npz with points and occluded"
+    ):
+        load(root, "points")
+
+
 @pytest.mark.parametrize(
     ("arrays", "told"),
     [

@@ -58,13 +58,19 @@ def test_clean_leaves_such_pairs_out_and_no_other() -> None:
 
 def test_a_best_layer_is_called_best_on_test() -> None:
     board = boards.arrange([score(1, "layer3", 0.5, 0.1), score(1, "layer4", 0.6, 0.1)])
-    assert any(
-        line.startswith("best: best on test") for line in leaderboard.notes(board, leaderboard.NO_TIES)
-    )
+    assert leaderboard.notes(board, leaderboard.NO_TIES) == [leaderboard.BEST_NOTE]
+    assert "(best on test)" in leaderboard.BEST_NOTE
 
 
-@pytest.mark.parametrize("command", [["leaderboard"], ["plot", "radar"], ["plot", "correlation"]])
+@pytest.mark.parametrize(
+    "command", [["leaderboard"], ["leaderboard", "-t", "vos/*"], ["plot", "radar"], ["plot", "correlation"]]
+)
 def test_commands_take_clean(tmp_path: Path, command: list[str]) -> None:
     store.write_result(tmp_path, [one for one in rows() if one.model == TRAINED and ":" in one.task])
     result = CliRunner().invoke(main, [*command, "-o", str(tmp_path), "--clean"])
     assert (result.exit_code, "--clean: every model was trained on" in result.output) == (2, True)
+
+
+def test_a_board_of_some_tasks_is_not_written_in_latex(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["leaderboard", "-o", str(tmp_path), "-t", "vos/*", "--latex"])
+    assert (result.exit_code, result.output) == (2, "unibench: --latex: writes whole boards; leave out -t\n")

@@ -59,9 +59,11 @@ def leaderboard(
     With --json, every metric is printed, as records, with how rows stand to the best; -t chooses tasks.
     """
     if as_json and (published or latex):
-        raise OneLine("--json: goes with -o and -t alone; leave out --published and --latex")
+        raise OneLine("--json: goes with -o, -t and --clean alone; leave out --published and --latex")
     if tasks and not as_json:
-        _show_tasks(tasks, out)
+        if latex:
+            raise OneLine("--latex: writes whole boards; leave out -t")
+        _show_tasks(tasks, out, clean=clean)
         return
     from unibench.cli import tables
     from unibench.report import latex as tex
@@ -121,7 +123,7 @@ def _show(board: "Board", tied: "Ties") -> None:
         tables.say(line)
 
 
-def _show_tasks(patterns: Sequence[str], out: Path | None) -> None:
+def _show_tasks(patterns: Sequence[str], out: Path | None, *, clean: bool) -> None:
     """Print what is known of some tasks: own scores, and below them those of papers."""
     from unibench.cli import tables
     from unibench.errors import UnknownNameError
@@ -130,6 +132,7 @@ def _show_tasks(patterns: Sequence[str], out: Path | None) -> None:
 
     found = stored.scores(out) if out else []
     scores = [one for one in found if any(fnmatchcase(one.task, pattern) for pattern in patterns)]
+    scores = card_facts.clean(scores) if clean else scores
     known = card_facts.collect(score.model for score in scores)
     laid = published_tables.lines(patterns, boards.arrange(scores, known, out) if scores else None)
     if not laid:

@@ -1,7 +1,8 @@
 """Pickles of arrays read as data, without the pickle machinery: nothing is looked up or called that is not here.
 
 A file is mapped, not read: a small interpreter goes through its instructions, and arrays are views of the mapped bytes,
-so that the names in a file of gigabytes cost as little as its names. What may come out is numbers, text, bytes, lists,
+so that the names in a file of gigabytes cost as little as its names (`models.pickles`, of Python's own machinery, holds
+the whole file). What may come out is numbers, text, bytes, lists,
 tuples, dicts and arrays of numbers; any other name in the file is refused.
 """
 

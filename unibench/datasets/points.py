@@ -84,8 +84,11 @@ def read_npz(file: Path, names: Sequence[str]) -> list[np.ndarray]:
         DataError: It is missing or damaged, or an array is not there or holds more than numbers.
     """
     expected = f"expected a .npz with {' and '.join(names)}"
+    content = io.BytesIO(read_bytes(file))
+    if not zipfile.is_zipfile(content):  # NumPy would take it for a pickle, and advise to trust it
+        fail(file, "no NumPy archive", expected)
     try:
-        with np.load(io.BytesIO(read_bytes(file)), allow_pickle=False) as archive:
+        with np.load(content, allow_pickle=False) as archive:
             return [archive[name] for name in names]
     except _BROKEN as error:
         fail(file, f"no points can be read ({' '.join(str(error).split())[:80]})", expected)

@@ -159,12 +159,16 @@ def require_same_frames(units: Sequence[Unit], out: Path, *, overwrite: bool) ->
     for unit in units:
         columns.setdefault((unit.task.name, protocols.label(unit.task.protocol)), {})[unit.clip] = unit
     for (task, protocol), clips in columns.items():
+        lengths: dict[str, int] = {}
         for run in store.find_runs(out, task, protocol):
             found = None if run in replaced else _any_clip(out, run, clips)
             if found is None:
                 continue
             unit = clips[found.key.clip]
-            length = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)[0].length
+            if unit.clip not in lengths:
+                loaded, _ = registry.load_clip(unit.task, unit.root, unit.clip, unit.frames)
+                lengths[unit.clip] = loaded.length
+            length = lengths[unit.clip]
             if (found.frames, found.partial) != (length, unit.frames is not None):
                 there = f"the first {found.frames} frames" if found.partial else f"all {found.frames} frames"
                 here = "all" if unit.frames is None else f"the first {unit.frames}"

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 BEST = "best"
 """Layer of the row that takes, task by task, a model's better layer."""
-BEST_NOTE = f"Layer {BEST}: task by task the better layer, chosen on the test clips."
+BEST_NOTE = (
+    f"Layer {BEST}: task by task the layer that is best on these very clips (best on test), which is optimistic; "
+    "chosen on other clips: unibench select."
+)
 OTHERS = "without a card"
 """Group of models of which no group is known."""
 
@@ -239,13 +242,8 @@ def notes(board: Board, ties: Ties) -> list[str]:
 
 
 def _cautions(board: Board) -> list[str]:
-    """Say which numbers are optimistic: of the best layer on these very clips, of clips that were trained on."""
+    """Say which models were trained on clips that they are scored on."""
     found = []
-    if any(len(layers) > 1 for layers in board.layers.values()):
-        found.append(
-            f"{BEST}: best on test: the layer that is best on these very clips, which is optimistic; "
-            "chosen on other clips: unibench select."
-        )
     for model in board.models:
         columns = ", ".join(str(one) for one in board.settings if _trained_on(board, model, one))
         if columns:

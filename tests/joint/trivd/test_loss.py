@@ -32,7 +32,7 @@ def test_the_losses_are_those_of_mdetrs_code(known) -> None:
     shares, sums = token_map(spans(known), 256), torch.zeros(4)
     for image in range(2):
         tokens, matched = shares[known[f"labels{image}"]], pairs(known, image)
-        sums[0] += soft_token_loss(known["logits"][image], tokens, matched)
+        sums[0] += soft_token_loss(known["logits"][image], tokens, matched, 0.1)
         sums[1:3] += torch.stack(box_losses(known["boxes"][image], known[f"true_boxes{image}"], matched))
         sums[3] += contrastive_loss(
             known["proj_queries"][image][None], known["proj_tokens"][image], tokens[:, :12] > 0, matched
@@ -49,8 +49,8 @@ def test_the_soft_token_loss_by_hand() -> None:
     logits = torch.log(torch.tensor([[1.0, 1, 2], [2.0, 1, 1]]))
     tokens = torch.tensor([[0.5, 0.5, 0.0]])
     half, quarter = torch.tensor([0.5, 0.25]).log()
-    close(soft_token_loss(logits, tokens, ONE), -0.1 * half - (half + quarter) / 2)
-    close(soft_token_loss(logits, tokens[:0], NONE), -0.1 * (half + quarter))
+    close(soft_token_loss(logits, tokens, ONE, 0.1), -0.1 * half - (half + quarter) / 2)
+    close(soft_token_loss(logits, tokens[:0], NONE, 0.1), -0.1 * (half + quarter))
 
 
 def test_without_objects_boxes_and_words_cost_nothing_and_have_a_gradient() -> None:
@@ -101,4 +101,4 @@ def test_images_that_stand_one_after_the_other_are_scored_apart(known) -> None:
 
 def test_losses_compute_in_single_precision() -> None:
     logits = torch.full((2, 3), 2.0, dtype=torch.bfloat16)
-    assert soft_token_loss(logits, torch.tensor([[0.5, 0.5, 0.0]]), ONE).dtype == torch.float32
+    assert soft_token_loss(logits, torch.tensor([[0.5, 0.5, 0.0]]), ONE, 0.1).dtype == torch.float32

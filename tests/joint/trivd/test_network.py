@@ -127,6 +127,7 @@ def test_the_paper_s_network_has_the_paper_s_size() -> None:
     config = configs.read("paper", SYSTEM)
     with torch.device("meta"):
         network = SYSTEM.build(replace(config, text=replace(config.text, folder="")))
+    assert not hasattr(network, "region_embed")  # taught by no paper
     counts = {
         name: sum(one.numel() for one in module.parameters()) for name, module in network.named_children()
     }

@@ -18,6 +18,10 @@ What neither paper nor code says is our choice [G]:
   one of the same meaning (`person` for `pedestrian`); for images it is the config's classes.
 - The whole canvas is looked at, without a mask of what lies beside the frame. Regions that are ignored are background.
 - Pairs of frames for tracking are as far apart as the config says, where TrackFormer draws the distance.
+- A backbone without weights may have four 3 x 3 convolutions before its first stage in place of one of 7 x 7 (`tiny`).
+- In place of a backbone that has learnt to classify, a stage `regions` teaches it the names of true boxes from the maps
+  alone, GLIP's way without its focal weights; the loss stays beside the others (`tiny`). A query without an object
+  weighs .4 in `tiny`, MDETR's .1 in `paper`.
 - The rate falls by a cosine; the authors' drops by .1 or, of the text encoder, falls linearly.
 
 Reference: Liu et al., "TrIVD: A Unified Model for Tracking and Image-Video Detection Has More Power".

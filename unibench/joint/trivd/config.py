@@ -133,7 +133,7 @@ class DetectionOptions:
 
 @dataclass(frozen=True)
 class TrivdConfig:
-    """Fills from `paper.toml`, `toy.toml`, or any other file."""
+    """Fills from `paper.toml`, `tiny.toml`, or any other file."""
 
     classes: Classes
     """The prompt for images; a training set has a prompt of its own, its classes, and a clip its vocabulary."""

@@ -44,7 +44,7 @@ def soft_token_loss(
     logits: Float[Tensor, "query token"],
     tokens: Float[Tensor, "object token"],
     pairs: Pairs,
-    no_object: float = 0.1,
+    no_object: float,
 ) -> Float[Tensor, ""]:
     """Sum the cross-entropy between the tokens that queries are about and those of their objects' names.
 

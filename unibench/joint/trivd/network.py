@@ -97,7 +97,8 @@ class Trivd(nn.Module):
         self.text = _encoder(config.text)
         self.resizer = Resizer(self.text.width, dim, config.text.dropout)
         self.class_embed = nn.ModuleList(nn.Linear(dim, dim + 1) for _ in range(layers))
-        self.region_embed = nn.Linear(CELLS * CELLS * dim, dim)
+        if config.losses.regions:  # no part of the network at work
+            self.region_embed = nn.Linear(CELLS * CELLS * dim, dim)
         self.contrastive_align_projection_image = nn.Linear(dim, options.contrast)
         self.contrastive_align_projection_text = nn.Linear(dim, options.contrast)
 
