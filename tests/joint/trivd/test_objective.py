@@ -132,16 +132,35 @@ def test_kept_queries_must_match_their_identity_and_others_nothing() -> None:
     assert (0, 0) in seen
 
 
-def test_each_image_has_as_many_track_queries_as_the_one_with_fewest_objects() -> None:
+def test_an_image_with_few_objects_does_not_lower_the_number_of_track_queries_of_another() -> None:
+    """With as many in each as the one with fewest has, batches of clips with few objects would teach no tracking."""
     network = network_of().eval()
     counts = set()
+    for seed in range(60):
+        all_images = [targets([1, 2, 3]), targets([4]), targets([])]
+        content, fixed = asked(network, all_images, all_images, share=0.0, seed=seed)
+        tracks = fixed[:, : fixed.shape[1] - TINY.network.queries]
+        followed = tuple((tracks >= 0).sum(dim=1).tolist())
+        counts.add(followed)
+        assert tracks.shape[1] == max(followed), "filled up with what stands for nothing"
+        assert content is None or content.shape[:2] == tracks.shape
+        for row, (one, many) in enumerate(zip(tracks, followed, strict=True)):
+            assert sorted(set(one.tolist()) - {NOTHING}) == sorted(one[one >= 0].tolist()), row
+            assert int((one == NOTHING).sum()) == tracks.shape[1] - many
+    assert counts == {(three, one, 0) for three in range(4) for one in range(2)}
+
+
+def test_images_are_filled_up_as_far_as_their_queries_go() -> None:
+    """An image whose queries all stand for objects has none to spare."""
+    network = network_of(replace(TINY, network=replace(TINY.network, queries=3))).eval()
+    unknown = targets([UNKNOWN, UNKNOWN])
     for seed in range(20):
-        both = [targets([1, 2, 3]), targets([4])]
-        content, fixed = asked(network, both, both, share=0.0, seed=seed)
-        counts.add(fixed.shape[1] - TINY.network.queries)
-        assert content is None or content.shape[:2] == (2, 1)
-        assert not (fixed == NOTHING).any()
-    assert counts == {0, 1}
+        content, fixed = asked(
+            network, [targets([1, 2, 3]), unknown], [targets([1, 2, 3]), unknown], seed=seed
+        )
+        tracks = fixed.shape[1] - 3
+        assert tracks <= 1
+        assert content is None or content.shape[1] == tracks
 
 
 def test_objects_without_identity_are_not_followed() -> None:

@@ -17,6 +17,8 @@ What neither paper nor code says is our choice [G]:
   that what is not asked for is no object. At work it is the clip's vocabulary, in which the config's word stands for
   one of the same meaning (`person` for `pedestrian`); for images it is the config's classes.
 - The whole canvas is looked at, without a mask of what lies beside the frame. Regions that are ignored are background.
+- Each image of a batch has track queries of its own number, and is filled up with queries that stand for no object.
+  TrackFormer takes as many as the image with the fewest objects has, which is none in most batches of the toy's clips.
 - Pairs of frames for tracking are as far apart as the config says, where TrackFormer draws the distance.
 - A backbone without weights may have four 3 x 3 convolutions before its first stage in place of one of 7 x 7 (`tiny`).
 - In place of a backbone that has learnt to classify, a stage `regions` teaches it the names of true boxes from the maps

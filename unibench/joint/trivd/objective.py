@@ -113,10 +113,11 @@ def _regions(
 def track_queries(
     seen: Outputs, first: Sequence[Targets], second: Sequence[Targets], false_positives: float
 ) -> tuple[TrackQueries | None, Int[Tensor, "image query"]]:
-    """Choose queries of the previous frame that are asked again, as many of each image.
+    """Choose queries of the previous frame that are asked again.
 
-    A random number of those that stand for an object with an identity is kept: the others are objects that have to be
-    found anew. A few that stand for no object join them, preferably ones beside an object.
+    Of each image a random number of those that stand for an object with an identity is kept: the others are objects
+    that have to be found anew. A few that stand for no object join them, preferably ones beside an object, and then any
+    until all images of the batch have as many.
 
     Args:
         seen: What the queries have found in the previous frames.
@@ -137,18 +138,20 @@ def track_queries(
     able = [
         (one.ids[pairs.objects] != UNKNOWN).nonzero()[:, 0] for pairs, one in zip(matches, first, strict=True)
     ]
-    kept = _random(min(map(len, able)) + 1)
-    wrong = _random(math.ceil(false_positives * kept) + 1)
-    wrong = min([wrong, *(queries - len(pairs.queries) for pairs in matches)])
+    kept = [_random(len(one) + 1) for one in able]
+    wrong = [_random(math.ceil(false_positives * count) + 1) for count in kept]
+    possible = (count + queries - len(pairs.queries) for count, pairs in zip(kept, matches, strict=True))
+    total = min(max(map(sum, zip(kept, wrong, strict=True))), *possible)
     chosen, fixed = [], []
     for image, (pairs, before, after) in enumerate(zip(matches, first, second, strict=True)):
-        rows = able[image][torch.randperm(len(able[image]))[:kept].to(able[image].device)]
+        rows = _shuffled(able[image])[: min(kept[image], total)]
         asked = pairs.queries[rows]
-        others = _others(seen.boxes[-1, image], pairs.queries, asked, wrong)
-        chosen.append(torch.cat([asked, others]))
+        others = total - len(asked)
+        beside = asked[: min(wrong[image], others)]
+        chosen.append(torch.cat([asked, _others(seen.boxes[-1, image], pairs.queries, beside, others)]))
         again = _again(before.ids[pairs.objects[rows]], after.ids)
-        fixed.append(torch.cat([again, again.new_full((wrong,), NOTHING), again.new_full((queries,), FREE)]))
-    if kept == 0:
+        fixed.append(torch.cat([again, again.new_full((others,), NOTHING), again.new_full((queries,), FREE)]))
+    if total == 0:
         return None, torch.stack(fixed)
     index = torch.stack(chosen)[..., None]
     content = seen.hidden.take_along_dim(index, dim=1)
@@ -166,15 +169,18 @@ def _again(before: Int[Tensor, " track"], after: Int[Tensor, " object"]) -> Int[
 def _others(
     boxes: Float[Tensor, "query 4"], taken: Int[Tensor, " pair"], beside: Int[Tensor, " track"], count: int
 ) -> Int[Tensor, " other"]:
-    """Draw queries that stand for no object: each by its horizontal distance from a track, as TrackFormer does."""
+    """Draw queries that stand for no object: one for each track, by its horizontal distance from it as TrackFormer
+    does, and then any.
+    """
     free = torch.ones(len(boxes), dtype=torch.bool)
     free[taken.cpu()] = False
     x = boxes[:, 0].float().cpu()
     drawn = []
-    for track in beside[:count].tolist():
+    for track in beside.tolist():
         weights = ((x - x[track]).abs() + torch.finfo().eps) * free
         drawn.append(int(torch.multinomial(weights, 1)))
         free[drawn[-1]] = False
+    drawn += _shuffled(free.nonzero()[:, 0])[: count - len(drawn)].tolist()
     return torch.tensor(drawn, dtype=torch.int64, device=taken.device)
 
 
@@ -234,6 +240,10 @@ def _in_shares(targets: Targets, batch: Batch) -> Targets:
     low, high = targets.boxes[:, :2], targets.boxes[:, 2:]
     sides = targets.boxes.new_tensor([width, height])
     return replace(targets, boxes=torch.cat([(low + high) / 2 / sides, (high - low) / sides], dim=1))
+
+
+def _shuffled(values: Int[Tensor, " value"]) -> Int[Tensor, " value"]:
+    return values[torch.randperm(len(values)).to(values.device)]
 
 
 def _random(count: int) -> int:
