@@ -8,11 +8,14 @@ Each call is a process of its own, so that the peak is that of one task.
 import argparse
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from tests.benchmarks.sections import peak, wait
 from unibench.joint import systems
@@ -39,6 +42,8 @@ class Tracked:
     """MiB of tensors on the device, the network's included; None on a CPU."""
     resident: int
     """KiB that the process had at most before it tracked."""
+    parts: Mapping[str, float]
+    """Seconds of all frames in each part of the network, what it calls included; those below .1 % are left out."""
 
 
 def clip(height: int, width: int, frames: int, prompt: Labels, classes: Sequence[str]) -> Clip:
@@ -96,12 +101,48 @@ def track(
 
     precision = getattr(torch, dtype)
     with (
+        _timed(network, device) as parts,
         frozen.exact(),
         torch.autocast(torch.device(device).type, precision, enabled=precision != torch.float32),
     ):
         most = peak(run, device)
     parameters = sum(one.numel() for one in network.parameters())
-    return Tracked((view.height, view.width), parameters, seconds, objects, most, resident)
+    shares = {part: taken for part, taken in parts.items() if taken > 1e-3 * sum(seconds)}
+    return Tracked((view.height, view.width), parameters, seconds, objects, most, resident, shares)
+
+
+@contextmanager
+def _timed(network: nn.Module, device: str) -> Iterator[dict[str, float]]:
+    """Add up the seconds of the network's modules and of theirs; lists of modules are taken apart."""
+    seconds: dict[str, float] = {}
+
+    def hooks(part: str, module: nn.Module) -> list[RemovableHandle]:
+        began: list[float] = []
+
+        def before(*_: object) -> None:
+            wait(device)
+            began.append(time.perf_counter())
+
+        def after(*_: object) -> None:
+            wait(device)
+            seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - began.pop()
+
+        return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+    handles = [handle for name, module in _parts(network) for handle in hooks(name, module)]
+    try:
+        yield seconds
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a network and, of each, its own ones."""
+    for name, child in network.named_children():
+        for module in child if isinstance(child, nn.ModuleList) else [child]:
+            yield name, module
+            yield from ((f"{name}.{part}", one) for part, one in module.named_children())
 
 
 def main() -> None:
@@ -122,6 +163,8 @@ def main() -> None:
         f"{', '.join(f'{one:.3f}' for one in found.seconds)} s; peak {most / 2**10:.0f} MiB, "
         f"{(most - found.resident) / 2**10:.0f} MiB above the network{on_device}"
     )  # fmt: skip
+    for part, seconds in sorted(found.parts.items(), key=lambda one: -one[1]):
+        print(f"  {part}: {seconds / given.frames * 1e3:.0f} ms a frame")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Training batches: the same for everyone, boxes where the pixels are, pairs of one video."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -281,3 +282,39 @@ def test_without_ratios_prompted_batches_follow_the_numbers_of_images():
     ]
     assert set(names) <= {("a",), ("b",)}
     assert names.count(("a",)) > 50
+
+
+def test_a_still_moves_from_frame_to_frame_and_a_video_only_as_it_does():
+    options = SampleOptions(time=3, stills=True, shift=0.1, flip=0.0)
+    batch = draw([registry.read("synthetic:stills")], options, 0, 6)
+    height, width = batch.images.shape[-2:]
+    moves = []
+    for images, clip in zip(batch.images, batch.targets, strict=True):
+        for time in (1, 2):
+            pairs = torch.nonzero(clip[0].ids[:, None] == clip[time].ids)
+            inside = [
+                (clip[0].boxes[one], clip[time].boxes[other])
+                for one, other in pairs.tolist()
+                if whole(clip[0].boxes[one], height, width) and whole(clip[time].boxes[other], height, width)
+            ]
+            steps = {tuple((after - before).round().int().tolist()) for before, after in inside}
+            assert len(steps) <= 1, "all objects of a frame move alike"
+            moves += [step[:2] for step in steps]
+            for x, y, right, low in steps:
+                assert (x, y) == (right, low), "nothing is scaled"
+                left, top = max(0, x), max(0, y)
+                rows, columns = height - abs(y), width - abs(x)
+                before = images[0, :, top - y : top - y + rows, left - x : left - x + columns]
+                after = images[time, :, top : top + rows, left : left + columns]
+                assert torch.equal(before, after), "pixels move with the boxes"
+    assert len(set(moves)) > 6
+    assert max(max(map(abs, move)) for move in moves) <= 2 * 0.1 * max(height, width)
+
+    videos = [registry.read("synthetic:clips")]
+    one, other = (draw(videos, replace(options, shift=shift), 0, 4) for shift in (0.0, 0.1))
+    assert torch.equal(one.images, other.images)
+
+
+def whole(box: torch.Tensor, height: int, width: int) -> bool:
+    """Whether no side of a box was cut off."""
+    return bool((box > 0.5).all() and box[2] < width - 0.5 and box[3] < height - 0.5)

@@ -1,7 +1,7 @@
 """Training sets become batches: sample i of a training is the same on any number of processes.
 
 A sample is a still, or a few frames of one video some frames apart. All frames of a sample are scaled, moved on the
-canvas and mirrored alike, so that motion stays as it is.
+canvas and mirrored alike, so that motion stays as it is; a still may stand for a clip, and is then moved.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,9 @@ class SampleOptions:
     """Most that hue (of a turn), saturation and value (of their ranges) of a frame change, each in every second
     frame on average; each frame of a clip changes on its own."""
     stills: bool = False
-    """Whether a still is a clip as well, of equal frames; otherwise clips are of videos only."""
+    """Whether a still is a clip as well, its objects with identities; otherwise clips are of videos only."""
+    shift: Share = 0.0
+    """Most that a still moves from one frame of its clip to the next, as a share of the canvas's sides."""
     ratios: Ratios = field(default_factory=Ratios)
 
     def __post_init__(self) -> None:
@@ -167,17 +169,38 @@ def _sample(
             int(np.rint(rng.random() * (room - round(side * scale))))
             for room, side in ((canvas.width, width), (canvas.height, height))
         )
-        warp = _Warp(scale, left, top, bool(rng.random() < options.flip))
-        targets = [_targets(frame, warp, canvas, options, masks) for frame in frames]
+        first = _Warp(scale, left, top, bool(rng.random() < options.flip))
+        still = not frames[0].video
+        warps = [first, *(_moves(first, canvas, options.shift if still else 0.0, len(frames) - 1, rng))]
+        targets = [
+            _targets(frame, warp, canvas, options, masks) for frame, warp in zip(frames, warps, strict=True)
+        ]
         if objective == "sot":
             targets = _one_object(targets, rng)
         if targets:
             jittered = [_jittered(image, options.hsv, rng) for image in images]
-            return [(_image(image, warp, canvas), one) for image, one in zip(jittered, targets, strict=True)]
+            return [
+                (_image(image, warp, canvas), one)
+                for image, warp, one in zip(jittered, warps, targets, strict=True)
+            ]
     raise TrainingError(
         f"training data: hardly any object that can be followed in {_names(training_sets)}, expected one in the first "
         "frame; give data with identities, or let the stages alternate = ['mot']"
     )
+
+
+def _moves(
+    first: _Warp, canvas: ViewOptions, shift: float, frames: int, rng: np.random.Generator
+) -> list[_Warp]:
+    """Where a still lies in the frames after the first, a step of its own before each.
+
+    Reference:
+        Meinhardt et al., "TrackFormer", CVPR 2022, section 4: tracking is learnt from stills that are moved.
+    """
+    if not shift:
+        return [first] * frames
+    steps = np.rint(rng.uniform(-shift, shift, (frames, 2)) * [canvas.width, canvas.height]).astype(int)
+    return [replace(first, left=first.left + int(x), top=first.top + int(y)) for x, y in steps.cumsum(axis=0)]
 
 
 def _one_object(targets: Sequence[Targets], rng: np.random.Generator) -> list[Targets]:
