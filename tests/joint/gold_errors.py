@@ -23,12 +23,13 @@ class Differences:
         self._test = ""
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self._test = item.nodeid.partition("tests/joint/")[2]
+        known_answer = "gold" in getattr(item, "fixturenames", ())
+        self._test = item.nodeid.partition("tests/joint/")[2] if known_answer else ""
 
     def close(self, found: Tensor, expected: Tensor) -> None:
         """Note the difference, then compare as the tests do."""
         compare(found, expected)
-        if expected.numel():
+        if self._test and expected.numel():
             before = self.of.get(self._test, (0.0, 0.0))
             now = (found - expected).abs().max().item(), expected.abs().max().item()
             self.of[self._test] = (max(before[0], now[0]), max(before[1], now[1]))
