@@ -43,12 +43,18 @@ def digest(clip: Clip, frames: int) -> str:
     return total.hexdigest()
 
 
+def test_a_fresh_process_has_as_many_clips_as_an_interval_needs():
+    code = "from unibench.datasets.synthetic import benchmark as b; print(len(b.benchmarks()['mot/synthetic'].names(None)))"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(told.stdout) == FEWEST_CLIPS
+
+
 def test_every_task_at_every_level():
     assert sorted(benchmarks()) == sorted(KEYS)
     for key, row in benchmarks().items():
         assert row.task == key
         assert row.folder == ""
-        assert len(row.names(ROOT)) >= FEWEST_CLIPS
+        assert len(row.names(ROOT)) == FEWEST_CLIPS
 
 
 @pytest.mark.parametrize("key", KEYS)
