@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unibench.datasets.synthetic import paint, photos
 from unibench.datasets.synthetic import benchmark as rendered
+from unibench.datasets.synthetic import paint, photos
 from unibench.datasets.synthetic.benchmark import benchmarks, scene
 from unibench.datasets.synthetic.figure import JOINTS, walk_cycle
 from unibench.datasets.synthetic.levels import DIFFICULTIES
@@ -44,7 +44,10 @@ def digest(clip: Clip, frames: int) -> str:
 
 
 def test_a_fresh_process_has_as_many_clips_as_an_interval_needs():
-    code = "from unibench.datasets.synthetic import benchmark as b; print(len(b.benchmarks()['mot/synthetic'].names(None)))"
+    code = (
+        "from unibench.datasets.synthetic.benchmark import benchmarks;"
+        "print(len(benchmarks()['mot/synthetic'].names(None)))"
+    )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert int(told.stdout) == FEWEST_CLIPS
 
@@ -244,7 +247,9 @@ def test_another_version_has_other_clips(monkeypatch):
     assert before.shape != other.shape or not np.allclose(before, other)
 
 
-@pytest.mark.parametrize(("level", "least", "most"), [("synthetic-easy", 50, 100), ("synthetic", 0, 30), ("synthetic-hard", 0, 30)])
+@pytest.mark.parametrize(
+    ("level", "least", "most"), [("synthetic-easy", 50, 100), ("synthetic", 0, 30), ("synthetic-hard", 0, 30)]
+)
 def test_clothes_of_a_crowd_differ_less_in_colour_at_harder_levels(level, least, most):
     """Largest difference between mean colours of two shirts of a crowd, grey levels, the median over clips."""
     apart = []

@@ -31,6 +31,6 @@ PRESETS = by_name(
     Protocol("as-coded", "2.0", "UniTrack's DCF head as in the 2021 code: windows one pixel off", _DCF_2021),
     Protocol("xcorr", "2.0", "UniTrack's XCorr head with the peak decoded correctly", _XCORR),
     Protocol("xcorr-as-coded", "2.0", "UniTrack's XCorr head as in the 2021 code", _XCORR_2021),
-    Protocol("small", "1.0", "for small frames: the study with windows of 255 pixels, at one scale", _SMALL),
+    Protocol("small", "2.0", "for small frames: the study with windows of 255 pixels, at one scale", _SMALL),
     Protocol("box", "1.0", "joint trackers: the tracker follows the box of frame 0", {}, kinds=("joint",)),
 )
