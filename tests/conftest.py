@@ -19,7 +19,12 @@ install_import_hook(["heads", "unibench"] if everything else CHECKED, "beartype.
 import pytest
 import torch
 
+from unibench.datasets.synthetic import benchmark as rendered
+
 torch.set_num_threads(1)
+rendered.CLIPS = (
+    2  # of each task, in this process; tests/datasets/synthetic/conftest.py gives all of them back
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -67,10 +67,12 @@ def test_costs_grow_with_frames_pixels_and_parameters(tmp_path: Path) -> None:
 NATIVE = 480 * 854
 SHOWN = {
     "sot": 3 * 520**2,  # three scales of a window
+    "sot@small": 255**2,
     "sot@box": NATIVE,
     "vos@dinov3-m": NATIVE * (960 / 480) ** 2,
     "vos@dinov3-l": NATIVE * (1440 / 480) ** 2,
     "mot": 608 * 1088,  # the letter-box
+    "mot@small": NATIVE,
     "mot@private": NATIVE,
     "mot@bytetrack": 0,
     "pose": 320**2,

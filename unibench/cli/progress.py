@@ -3,6 +3,7 @@
 What is slow to import is imported when something has been said.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from unibench.evaluation.run_clip import Done
 
 QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
-QUICK_TASKS = tuple(task for family in FAMILIES if (task := f"{family}/synthetic") in BENCHMARKS)
+"""What the quick start ranks."""
+QUICK_TASKS = tuple(
+    f"{task}@small" if "small" in family.presets else task
+    for name, family in FAMILIES.items()
+    if (task := f"{name}/synthetic") in BENCHMARKS
+)
+"""Each on the rendered clips, under the protocol for small frames where there is one."""
+QUICK_WORKERS = 4
+"""At most so many processes, one a core."""
 
 
 def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
@@ -33,7 +42,8 @@ def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
     chosen = Selection(
         [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
     )
-    run(chosen, out, device=device, overwrite=overwrite)
+    workers = min(QUICK_WORKERS, os.cpu_count() or 1) if device == "cpu" else None
+    run(chosen, out, device=device, overwrite=overwrite, workers=workers)
     from unibench.site.build import build  # loads matplotlib, which a run needs at its end only
 
     here = out.resolve()

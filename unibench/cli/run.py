@@ -147,7 +147,7 @@ def _draft(
     OVERWRITE,
 )  # fmt: skip
 def quickstart(out: Path, device: str, overwrite: str) -> None:
-    """Run five models through all tasks on rendered clips: no data set, no download of weights."""
+    """Run a few models through all tasks on rendered clips: no data set, no download of weights."""
     from unibench.cli import progress
 
     progress.quickstart(out, device=device, overwrite=overwrite == "always")

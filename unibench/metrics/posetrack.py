@@ -15,6 +15,8 @@ joint that the truth never labels enters its mean of the precision as 0; here it
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -166,16 +168,22 @@ def _head_sizes(
     return np.where(needed, scales, np.nan)
 
 
-def _joint_counts(frames: Sequence[_Joint]) -> dict[str, float]:
+@cache
+def _metrics_host() -> Any:
+    """What computes motmetrics' numbers: making it takes longer than a short clip's joint does."""
     import motmetrics  # it loads pandas, of which boards that pool stored tallies need nothing
+
+    return motmetrics.metrics.create()
+
+
+def _joint_counts(frames: Sequence[_Joint]) -> dict[str, float]:
+    import motmetrics  # as above
 
     accumulator = motmetrics.MOTAccumulator(auto_id=True)
     for frame in frames:
         reachable = np.where(frame.distance <= MATCH, frame.distance, np.nan)
         accumulator.update(frame.truth_ids, frame.prediction_ids, reachable)
-    counts = motmetrics.metrics.create().compute(
-        accumulator, metrics=[*COUNTS, "idf1"], return_dataframe=False
-    )
+    counts = _metrics_host().compute(accumulator, metrics=[*COUNTS, "idf1"], return_dataframe=False)
     events = accumulator.mot_events
     matches = events[events.Type.isin(["MATCH", "SWITCH"])]
     defined = bool(np.isfinite(counts["idf1"]))  # not where the joint is neither labelled nor predicted

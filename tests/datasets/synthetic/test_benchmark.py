@@ -3,20 +3,24 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unibench.datasets.synthetic import benchmark as rendered
 from unibench.datasets.synthetic import paint, photos
 from unibench.datasets.synthetic.benchmark import benchmarks, scene
 from unibench.datasets.synthetic.figure import JOINTS, walk_cycle
 from unibench.datasets.synthetic.levels import DIFFICULTIES
 from unibench.datasets.synthetic.photos import Window
+from unibench.datasets.synthetic.scene import HEIGHT, WIDTH
 from unibench.errors import DataError, UnknownNameError
 from unibench.geometry import masks as rle
 from unibench.geometry.boxes import iou
 from unibench.records import Clip, Truth
+from unibench.stats.bootstrap import FEWEST_CLIPS
 
 ROOT = Path()
 TASKS = ("sot", "vos", "mot", "mots", "posetrack", "pose", "points")
@@ -39,12 +43,21 @@ def digest(clip: Clip, frames: int) -> str:
     return total.hexdigest()
 
 
+def test_a_fresh_process_has_as_many_clips_as_an_interval_needs():
+    code = (
+        "from unibench.datasets.synthetic.benchmark import benchmarks;"
+        "print(len(benchmarks()['mot/synthetic'].names(None)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(told.stdout) == FEWEST_CLIPS
+
+
 def test_every_task_at_every_level():
     assert sorted(benchmarks()) == sorted(KEYS)
     for key, row in benchmarks().items():
         assert row.task == key
         assert row.folder == ""
-        assert len(row.names(ROOT)) == 2
+        assert len(row.names(ROOT)) == FEWEST_CLIPS
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -82,16 +95,15 @@ def test_another_process_gives_the_same_bytes():
 
 
 def test_a_frame_does_not_depend_on_those_before():
-    plan = scene("mot", "synthetic", "crowd-1")
-    short = scene("mots", "synthetic", "crowd-1")
-    assert short.length < plan.length
+    plan = scene("crowd", "synthetic", "crowd-1")
+    short = replace(plan, length=2)
     for whole, part in zip(paint.images(plan), paint.images(short), strict=False):
         np.testing.assert_array_equal(whole, part)
 
 
 def test_images_show_what_the_truth_says():
     """Painting the actors changes the pixels of their silhouettes and no others."""
-    plan = scene("mot", "synthetic-easy", "crowd-1")
+    plan = scene("crowd", "synthetic-easy", "crowd-1")
     clip, _ = load("mot/synthetic-easy")
     bare = paint.images(type(plan)(plan.seed, plan.length, plan.background, plan.camera, (), plan.difficulty))
     painted = np.zeros((clip.height, clip.width), dtype=np.int64)
@@ -139,13 +151,13 @@ def test_joints_mark_the_body():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", range(0, 20, 4))
 def test_prompts_show_every_target_and_targets_stay(level, number):
     clip, truth = load(f"vos/{level}", number)
     first = next(clip.frames())
     assert first.prompt is truth.labels[0]
     assert first.prompt.ids.tolist() == [1, 2, 3]
-    assert min(map(rle.area, first.prompt.masks)) > 400
+    assert min(map(rle.area, first.prompt.masks)) > 100
     _, sot = load(f"sot/{level}", number)
     sides = np.concatenate([labels.boxes[:, 2:] - labels.boxes[:, :2] for labels in sot.labels])
     assert sides.min() > 20
@@ -174,7 +186,7 @@ def test_boxes_of_later_frames_overlap_less_at_harder_levels():
     means = []
     for level in LEVELS:
         overlaps = []
-        for number in (0, 1):
+        for number in range(rendered.CLIPS):
             _, truth = load(f"mot/{level}", number)
             for before, after in zip(truth.labels, truth.labels[1:], strict=False):
                 same = before.ids[:, None] == after.ids[None]
@@ -184,20 +196,21 @@ def test_boxes_of_later_frames_overlap_less_at_harder_levels():
 
 
 @pytest.mark.parametrize("level", ["synthetic", "synthetic-hard"])
-def test_people_leave_and_come_back(level):
-    came_back = 0
-    for number in (0, 1):
+def test_people_leave_and_come_in(level):
+    changes = list[int]()
+    for number in range(rendered.CLIPS):
         _, truth = load(f"mot/{level}", number)
         for identity in range(1, DIFFICULTIES[level].people + 1):
             seen = np.array([identity in labels.ids for labels in truth.labels])
-            came_back += int((np.diff(seen.astype(int)) == 1).sum())
-    assert came_back >= 3
+            changes.extend(np.diff(seen.astype(int)).tolist())
+    assert min(changes.count(1), changes.count(-1)) >= 3
 
 
 def test_nothing_is_painted_before_it_is_asked_for(monkeypatch):
     painted = []
     real = paint._photograph
     monkeypatch.setattr(paint, "_photograph", lambda *given: painted.append(given[1]) or real(*given))
+    rendered._film.cache_clear()
     clip, _ = load("mot/synthetic")
     frames = clip.frames()
     assert painted == []
@@ -206,11 +219,52 @@ def test_nothing_is_painted_before_it_is_asked_for(monkeypatch):
     assert painted == [0, 1]
 
 
+def test_tasks_and_models_share_the_frames_of_a_clip(monkeypatch):
+    """What is painted once is not painted again; who writes on a frame spoils no other's."""
+    painted = []
+    real = paint._photograph
+    monkeypatch.setattr(paint, "_photograph", lambda *given: painted.append(given[1]) or real(*given))
+    rendered._film.cache_clear()
+    first = [frame.image for frame in load("mot/synthetic")[0].frames()]
+    kept = first[0].copy()
+    first[0][:] = 0
+    for task in ("mots", "posetrack", "mot"):
+        np.testing.assert_array_equal(next(load(f"{task}/synthetic")[0].frames()).image, kept)
+    assert painted == list(range(rendered.LENGTH))
+
+
+def test_another_version_has_other_clips(monkeypatch):
+    """Its results have another fingerprint, so that old ones are computed again."""
+    before = load("mot/synthetic")[1].labels[0].boxes
+    monkeypatch.setattr(rendered, "VERSION", rendered.VERSION + 1)
+    for cached in (rendered.scene, rendered._views_of, rendered._truth):
+        cached.cache_clear()
+    try:
+        other = load("mot/synthetic")[1].labels[0].boxes
+    finally:
+        for cached in (rendered.scene, rendered._views_of, rendered._truth):
+            cached.cache_clear()
+    assert before.shape != other.shape or not np.allclose(before, other)
+
+
+@pytest.mark.parametrize(
+    ("level", "least", "most"), [("synthetic-easy", 50, 100), ("synthetic", 0, 30), ("synthetic-hard", 0, 30)]
+)
+def test_clothes_of_a_crowd_differ_less_in_colour_at_harder_levels(level, least, most):
+    """Largest difference between mean colours of two shirts of a crowd, grey levels, the median over clips."""
+    apart = []
+    for name in benchmarks()[f"mot/{level}"].names(ROOT):
+        shirts = [actor.textures["body"] for actor in scene("crowd", level, name).actors if actor.identity]
+        means = np.array([np.asarray(photos.cut(shirt, (40, 60))).mean(axis=(0, 1)) for shirt in shirts])
+        apart.append(np.abs(means[:, None] - means).max())
+    assert least < np.median(apart) < most
+
+
 def test_the_view_never_leaves_the_background():
-    corners = np.array([[0, 0, 1], [320, 0, 1], [0, 240, 1], [320, 240, 1]], dtype=float)
+    corners = np.array([(x, y, 1) for x in (0, WIDTH) for y in (0, HEIGHT)], dtype=float)
     for key in KEYS:
         for name in benchmarks()[key].names(ROOT):
-            plan = scene(*key.split("/"), name)
+            plan = scene(name.partition("-")[0], key.partition("/")[2], name)
             reach = np.abs(plan.camera @ corners.T).max(axis=(0, 2))
             size = np.array(paint._background_size(plan))
             assert (reach < size / 2).all(), key
@@ -227,8 +281,8 @@ def test_listing_imports_no_heavy_library():
 
 
 def test_unknown_clip_and_missing_photograph():
-    with pytest.raises(UnknownNameError, match=r"no clip of mot/synthetic 'crowd-7'; did you mean"):
-        benchmarks()["mot/synthetic"].load(ROOT, "crowd-7")
+    with pytest.raises(UnknownNameError, match=r"no clip of mot/synthetic 'crowd-70'; did you mean"):
+        benchmarks()["mot/synthetic"].load(ROOT, "crowd-70")
     with pytest.raises(DataError, match=r"scikit-image has no 'nobody.png'.*reinstall"):
         photos.cut(Window("nobody", (0, 0, 1, 1)), (2, 2))
 

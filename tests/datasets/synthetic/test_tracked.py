@@ -10,7 +10,7 @@ from unibench.datasets.synthetic import paint, tracked
 from unibench.datasets.synthetic.benchmark import benchmarks, scene
 
 CLIPS = [
-    (level, f"surfaces-{number}")
+    (level, f"objects-{number}")
     for level in ("synthetic-easy", "synthetic", "synthetic-hard")
     for number in (1, 2)
 ]
@@ -19,7 +19,7 @@ CLIPS = [
 @pytest.mark.parametrize(("level", "name"), CLIPS)
 def test_a_visible_point_keeps_its_colour(level, name):
     """Without light, blur and noise, the pixel of a point is that of its texture, whatever moves."""
-    plan = scene("points", level, name)
+    plan = scene("objects", level, name)
     plan = replace(plan, difficulty=replace(plan.difficulty, light=0.0, tint=0.0, noise=0.0, blur=0.0))
     frames = np.stack(list(paint.images(plan))).astype(float)
     places, visible = tracked.follow(plan)
@@ -37,7 +37,7 @@ def test_a_visible_point_keeps_its_colour(level, name):
 
 @pytest.mark.parametrize(("level", "name"), CLIPS)
 def test_points_lie_on_the_background_and_on_what_is_followed(level, name):
-    plan = scene("points", level, name)
+    plan = scene("objects", level, name)
     _, visible = tracked.follow(plan)
     assert visible.shape == (tracked.POINTS, plan.length)
     assert visible.any(axis=1).all()
@@ -47,7 +47,7 @@ def test_points_lie_on_the_background_and_on_what_is_followed(level, name):
 
 
 def test_a_point_of_the_background_moves_with_the_camera():
-    plan = scene("points", "synthetic", "surfaces-1")
+    plan = scene("objects", "synthetic", "objects-1")
     for frame in (0, 9):
         to_frame = paint.surfaces(plan, frame).to_frame[0]
         back = plan.camera[frame]
@@ -57,16 +57,16 @@ def test_a_point_of_the_background_moves_with_the_camera():
 
 
 def test_surfaces_agree_with_the_masks_of_the_benchmark():
-    plan = scene("points", "synthetic", "surfaces-2")
-    one = paint.surfaces(plan, 5)
+    plan = scene("objects", "synthetic", "objects-2")
+    one = paint.surfaces(plan, 4)
     owner = np.zeros_like(one.owner)
-    for number in paint.back_to_front(plan, 5):
-        paint.silhouette(plan.actors[number], 5).claim(owner, number + 1)
+    for number in paint.back_to_front(plan, 4):
+        paint.silhouette(plan.actors[number], 4).claim(owner, number + 1)
     np.testing.assert_array_equal(one.actors[one.owner] + 1, owner)
 
 
 def test_the_prompts_are_the_points_where_they_are_first_visible():
-    clip, truth = benchmarks()["points/synthetic"].load(Path(), "surfaces-1")
+    clip, truth = benchmarks()["points/synthetic"].load(Path(), "objects-1")
     prompts = {frame.index: frame.prompt for frame in clip.frames()}
     visible = np.stack([labels.keypoints[:, 0, 2] > 0 for labels in truth.labels], axis=1)
     for point, first in enumerate(visible.argmax(axis=1), start=1):

@@ -3,6 +3,8 @@
 Textures and backgrounds are windows of real photographs (scikit-image's own). Walking figures and rigid objects
 cross in front of them under camera motion, changing size and light, hiding each other, leaving and re-entering.
 The same name gives the same clip everywhere (but for single grey levels where Pillow was compiled otherwise).
+MOT, MOTS and PoseTrack see the same clips, and so do VOS and points. Clips are many and short: with 20 of them a
+score has an interval, and a paired test can tell models apart.
 
 The truth is exact:
 
@@ -14,13 +16,14 @@ The truth is exact:
 - Points are fixed to surfaces: see `tracked`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from unibench.datasets import points
 from unibench.datasets.benchmark import SOURCES, Benchmark
@@ -32,12 +35,25 @@ from unibench.datasets.synthetic.paint import back_to_front, images, silhouette
 from unibench.datasets.synthetic.scene import FPS, HEIGHT, WIDTH, Actor, Scene, crowd, objects, solo
 from unibench.errors import UnknownNameError
 from unibench.geometry import masks as rle
-from unibench.records import EXCUSED, Clip, Frame, Labels, Truth
+from unibench.records import EXCUSED, Clip, Frame, Labels, Rle, Truth
 
-CLIPS = 2
-"""Clips of each task."""
+VERSION = 2
+"""Stands in the seed of every clip: results on the clips of another version are computed again."""
+CLIPS = 20
+"""Clips of each task: as many as an interval needs."""
+LENGTH = 5
+"""Frames of a clip."""
 VISIBLE = 0.25
 """Least visible share of a person in the truth."""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What clips show."""
+
+    make: Callable[[str, int, float, Difficulty], Scene]
+    pace: float
+    """Multiplies the difficulty's speed."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +61,28 @@ class _Family:
     """What a task shows and what its truth holds."""
 
     subject: str
-    make: Callable[[str, int, float, Difficulty], Scene]
-    length: int
-    """Frames of a clip."""
-    pace: float
-    """Multiplies the difficulty's speed."""
     fields: tuple[str, ...]
     """Of `Labels`: what the truth says."""
     prompted: bool
 
 
-_FAMILIES = {
-    "sot": _Family("object", partial(objects, targets=1, figures=0), 16, 0.7, ("boxes",), True),
-    "vos": _Family("objects", partial(objects, targets=2, figures=1), 16, 0.5, ("masks",), True),
-    "mot": _Family("crowd", crowd, 20, 1.0, ("boxes", "classes"), False),
-    "mots": _Family("crowd", crowd, 16, 1.0, ("masks", "classes"), False),
-    "posetrack": _Family("crowd", crowd, 20, 1.0, ("keypoints",), False),
-    "pose": _Family("figure", solo, 20, 0.3, ("keypoints",), True),
-    "points": _Family("surfaces", partial(objects, targets=2, figures=1), 24, 0.4, ("keypoints",), True),
+_SUBJECTS = {
+    "object": _Subject(partial(objects, targets=1, figures=0), 1.0),
+    "objects": _Subject(partial(objects, targets=2, figures=1), 0.8),
+    "crowd": _Subject(crowd, 1.0),
+    "figure": _Subject(solo, 0.6),
 }
+_FAMILIES = {
+    "sot": _Family("object", ("boxes",), True),
+    "vos": _Family("objects", ("masks",), True),
+    "mot": _Family("crowd", ("boxes", "classes"), False),
+    "mots": _Family("crowd", ("masks", "classes"), False),
+    "posetrack": _Family("crowd", ("keypoints",), False),
+    "pose": _Family("figure", ("keypoints",), True),
+    "points": _Family("objects", ("keypoints",), True),
+}
+_KEPT = len(_SUBJECTS) * CLIPS
+"""Clips whose frames and truth are kept in memory, about 1 MB each: every model and task sees the same ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +90,7 @@ class _View:
     """What is seen of one actor in one frame."""
 
     identity: int
-    visible: Bool[np.ndarray, "height width"]
+    visible: Rle
     inside: Float[np.ndarray, " 4"]
     """Box of the silhouette inside the frame, hidden or not: xyxy, pixels."""
     share: float
@@ -98,16 +117,17 @@ def benchmarks() -> dict[str, Benchmark]:
     return {row.task: row for row in rows}
 
 
-def scene(task: str, level: str, name: str) -> Scene:
+@lru_cache(maxsize=_KEPT)
+def scene(subject: str, level: str, name: str) -> Scene:
     """Plan one clip: everything as numbers, no pixel.
 
     Args:
-        task: `sot`, `vos`, ...
+        subject: `object` (SOT), `objects` (VOS, points), `crowd` (MOT, MOTS, PoseTrack) or `figure` (pose).
         level: `synthetic`, `synthetic-easy` or `synthetic-hard`.
         name: The clip's name.
     """
-    family = _FAMILIES[task]
-    return family.make(f"{level}/{name}", family.length, family.pace, DIFFICULTIES[level])
+    shown = _SUBJECTS[subject]
+    return shown.make(f"{VERSION}/{level}/{name}", LENGTH, shown.pace, DIFFICULTIES[level])
 
 
 def _names(task: str, root: Path) -> list[str]:
@@ -118,18 +138,15 @@ def _load(task: str, level: str, root: Path, name: str) -> tuple[Clip, Truth]:
     known = _names(task, root)
     if name not in known:
         raise UnknownNameError(f"clip of {task}/{level}", name, known)
-    family, plan = _FAMILIES[task], scene(task, level, name)
+    family, truth = _FAMILIES[task], _truth(task, level, name)
     if task == "points":
-        truth = points.make_truth(*tracked.follow(plan), (HEIGHT, WIDTH))
-        clip = Clip(name, HEIGHT, WIDTH, FPS, plan.length, partial(_frames, plan, Labels()))
-        return points.with_queries(clip, truth), truth
-    views = [_views(plan, index) for index in range(plan.length)]
-    truth = _truth(family, views)
-    frames = partial(_frames, plan, truth.labels[0] if family.prompted else Labels())
-    clip = Clip(name, HEIGHT, WIDTH, FPS, plan.length, frames, () if family.prompted else ("person",))
+        frames = partial(_frames, family.subject, level, name, Labels())
+        return points.with_queries(Clip(name, HEIGHT, WIDTH, FPS, LENGTH, frames), truth), truth
+    frames = partial(_frames, family.subject, level, name, truth.labels[0] if family.prompted else Labels())
+    clip = Clip(name, HEIGHT, WIDTH, FPS, LENGTH, frames, () if family.prompted else ("person",))
     if family.prompted:
         return clip, truth
-    knobs = plan.difficulty
+    knobs = DIFFICULTIES[level]
     noise = Noise(
         shift=knobs.jitter,
         joint=knobs.jitter / 2,
@@ -140,16 +157,43 @@ def _load(task: str, level: str, root: Path, name: str) -> tuple[Clip, Truth]:
     return with_detections(clip, truth, "oracle+noise", noise), truth
 
 
-def _frames(plan: Scene, prompt: Labels) -> Iterator[Frame]:
-    for index, image in enumerate(images(plan)):
-        yield Frame(index, image, prompt=Labels() if index else prompt)
+def _frames(subject: str, level: str, name: str, prompt: Labels) -> Iterator[Frame]:
+    film = _film(subject, level, name)
+    for index in range(LENGTH):
+        yield Frame(index, film.frame(index), prompt=Labels() if index else prompt)
 
 
-def _truth(family: _Family, views: list[list[_View]]) -> Truth:
+class _Film:
+    """The frames of a clip: each is painted when it is first asked for."""
+
+    def __init__(self, plan: Scene) -> None:
+        self._left = images(plan)
+        self._painted: list[UInt8[np.ndarray, "height width 3"]] = []
+        self._lock = Lock()  # clips are read ahead in threads
+
+    def frame(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+        """Copy one frame: who gets it may write on it."""
+        with self._lock:
+            while len(self._painted) <= index:
+                self._painted.append(next(self._left))
+            return self._painted[index].copy()
+
+
+@lru_cache(maxsize=_KEPT)
+def _film(subject: str, level: str, name: str) -> _Film:
+    return _Film(scene(subject, level, name))
+
+
+@lru_cache(maxsize=len(_FAMILIES) * CLIPS)
+def _truth(task: str, level: str, name: str) -> Truth:
+    family = _FAMILIES[task]
+    if task == "points":
+        return points.make_truth(*tracked.follow(scene(family.subject, level, name)), (HEIGHT, WIDTH))
+    views = _views_of(family.subject, level, name)
     if family.prompted:
         return Truth(tuple(_labels(family, frame) for frame in views))
     seen = [[view for view in frame if view.share >= VISIBLE] for frame in views]
-    slivers = [[view for view in frame if view.share < VISIBLE and view.visible.any()] for frame in views]
+    slivers = [[view for view in frame if view.share < VISIBLE and rle.area(view.visible)] for frame in views]
     scales = [np.array([view.head for view in frame]) for frame in seen]
     return Truth(
         tuple(_labels(family, frame) for frame in seen),
@@ -158,9 +202,9 @@ def _truth(family: _Family, views: list[list[_View]]) -> Truth:
     )
 
 
-def _labels(family: _Family, views: list[_View]) -> Labels:
+def _labels(family: _Family, views: Sequence[_View]) -> Labels:
     empty = Labels()
-    masks = tuple(rle.encode(view.visible) for view in views)
+    masks = tuple(view.visible for view in views)
     boxes = [
         view.inside if family.prompted else rle.box(mask) for view, mask in zip(views, masks, strict=True)
     ]
@@ -174,10 +218,16 @@ def _labels(family: _Family, views: list[_View]) -> Labels:
     )
 
 
-def _excused(views: list[_View]) -> Labels:
-    masks = tuple(rle.encode(view.visible) for view in views)
+def _excused(views: Sequence[_View]) -> Labels:
+    masks = tuple(view.visible for view in views)
     boxes = np.reshape([rle.box(mask) for mask in masks], (-1, 4))
     return Labels(boxes=boxes, masks=masks, classes=np.full(len(masks), EXCUSED))
+
+
+@lru_cache(maxsize=_KEPT)
+def _views_of(subject: str, level: str, name: str) -> tuple[list[_View], ...]:
+    plan = scene(subject, level, name)
+    return tuple(_views(plan, index) for index in range(plan.length))
 
 
 def _views(plan: Scene, index: int) -> list[_View]:
@@ -196,7 +246,7 @@ def _views(plan: Scene, index: int) -> list[_View]:
         share = float(visible.sum()) / max(1, shape.area())
         keypoints, head = _pose(actor, index, visible)
         inside = rle.box(rle.encode(alone > 0))
-        views.append(_View(actor.identity, visible, inside, share, keypoints, head))
+        views.append(_View(actor.identity, rle.encode(visible), inside, share, keypoints, head))
     return views
 
 

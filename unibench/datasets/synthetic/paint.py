@@ -139,7 +139,7 @@ def _inverse(affine: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
 def _background_size(scene: Scene) -> tuple[int, int]:
     """The photograph, just large enough for every view of the camera."""
     left, top, right, bottom = scene.background.box
-    scale = max(480 / (right - left), 340 / (bottom - top))
+    scale = max(384 / (right - left), 272 / (bottom - top))
     return round(scale * (right - left)), round(scale * (bottom - top))
 
 

@@ -1,6 +1,7 @@
 """The photographs of the `synthetic` benchmark: windows of images that come inside scikit-image's wheel."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from io import BytesIO
 
@@ -21,6 +22,10 @@ class Window:
     """xyxy, pixels of the photograph."""
     dye: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Factors of red, green, blue."""
+    common: tuple[float, float, float] | None = None
+    """Mean colour towards which the dyed window's own is moved, 0 to 255; None: it keeps its own."""
+    share: float = 0.0
+    """How far it is moved: 0 not at all, 1 all the way."""
 
 
 BACKGROUNDS = (
@@ -75,8 +80,17 @@ OBJECTS = (
 
 def tinted(window: Window, dye: Float[np.ndarray, " 3"]) -> Window:
     """The same window in another colour: `dye` multiplies red, green, blue."""
-    red, green, blue = (old * float(new) for old, new in zip(window.dye, dye, strict=True))
-    return replace(window, dye=(red, green, blue))
+    red, green, blue = (np.array(window.dye) * dye).tolist()
+    if window.common is None:
+        return replace(window, dye=(red, green, blue))
+    common = (np.array(window.common) * dye).tolist()
+    return replace(window, dye=(red, green, blue), common=(common[0], common[1], common[2]))
+
+
+def alike(window: Window, common: Float[np.ndarray, " 3"], share: float) -> Window:
+    """The same window with its mean colour moved towards a common one, by `share` of the way."""
+    red, green, blue = common.tolist()
+    return replace(window, common=(red, green, blue), share=share)
 
 
 def beside(window: Window, shift: float, rng: np.random.Generator) -> Window:
@@ -109,10 +123,20 @@ def read(photo: str) -> Image.Image:
 
 def cut(window: Window, size: tuple[int, int]) -> Image.Image:
     """The window as an RGB image of (width, height) pixels."""
-    with read(window.photo) as photo:
-        piece = photo.convert("RGB").crop(window.box)
+    piece = _decoded(window.photo).crop(window.box)
+    factors = np.array(window.dye)
+    if window.common is not None:
+        mean = np.maximum(1.0, factors * np.asarray(piece).mean(axis=(0, 1)))
+        factors *= 1 + window.share * (np.array(window.common) / mean - 1)
     piece = piece.resize(size, Image.Resampling.BICUBIC)
-    if window.dye == (1.0, 1.0, 1.0):
+    if (factors == 1.0).all():
         return piece
-    table = [min(255, round(level * factor)) for factor in window.dye for level in range(256)]
+    table = [min(255, round(level * factor)) for factor in factors.tolist() for level in range(256)]
     return piece.point(table)
+
+
+@cache
+def _decoded(photo: str) -> Image.Image:
+    """The pixels of a photograph, RGB: it is decoded once, for there are ten and each clip cuts a dozen pieces."""
+    with read(photo) as image:
+        return image.convert("RGB")

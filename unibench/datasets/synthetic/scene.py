@@ -21,13 +21,16 @@ from unibench.datasets.synthetic.photos import (
     POST,
     TROUSERS,
     Window,
+    alike,
     beside,
     tinted,
 )
 
-WIDTH, HEIGHT, FPS = 320, 240, 10.0
-PLANNED = 32
+WIDTH, HEIGHT, FPS = 256, 192, 10.0
+PLANNED = 16
 """Frames that are planned of every scene: a shorter clip is the beginning of a longer one."""
+_COLOURS = 70, 140
+"""Range of the levels of red, green and blue of a colour that is common to a clip's clothes or objects."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +95,8 @@ def crowd(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
     """
     stage = _stage(seed, pace, difficulty)
     clothes = _wardrobe(stage, difficulty.people)
-    starts = stage.rng("starts").permutation(np.linspace(-115, 115, difficulty.people))
-    feet = np.linspace(25, 95, difficulty.people)
+    starts = stage.rng("starts").permutation(np.linspace(-92, 92, difficulty.people))
+    feet = np.linspace(20, 76, difficulty.people)
     actors = [
         _figure(stage, number + 1, clothes[number], (starts[number], feet[number]), 78 + 0.5 * feet[number])
         for number in range(difficulty.people)
@@ -102,7 +105,7 @@ def crowd(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
 
 
 def objects(seed: str, length: int, pace: float, difficulty: Difficulty, targets: int, figures: int) -> Scene:
-    """Rigid objects cut from photographs, and figures, among look-alikes; the targets stay in view.
+    """Rigid objects cut from photographs, and figures, among look-alikes; the targets stay in view, others may not.
 
     Args:
         seed: Words that determine everything random.
@@ -121,16 +124,18 @@ def objects(seed: str, length: int, pace: float, difficulty: Difficulty, targets
         model = windows[number % targets]
         other = OBJECTS[order[targets + number]]
         windows.append(beside(model, 1 - likeness, rng) if likeness else other)
+    common = stage.rng("colour").uniform(*_COLOURS, 3)
+    windows = [alike(window, common, difficulty.alike) for window in windows]
     count = len(windows) + figures
-    starts = stage.rng("starts").permutation(np.linspace(-100, 100, count))
+    starts = stage.rng("starts").permutation(np.linspace(-96, 96, count))
     actors = [
         _object(stage, number + 1 if number < targets else 0, number, window, starts[number])
         for number, window in enumerate(windows)
     ]
     clothes = _wardrobe(stage, figures)
     for number in range(figures):
-        start = (starts[len(windows) + number], 75.0)
-        actors.append(_figure(stage, targets + number + 1, clothes[number], start, 110.0))
+        start = (starts[len(windows) + number], 60.0)
+        actors.append(_figure(stage, targets + number + 1, clothes[number], start, 100.0))
     return _scene(stage, length, actors)
 
 
@@ -145,10 +150,10 @@ def solo(seed: str, length: int, pace: float, difficulty: Difficulty) -> Scene:
     """
     stage = _stage(seed, pace, replace(difficulty, leaves=-1.4, pan=difficulty.pan / 2, posts=0))
     clothes = _wardrobe(stage, 1 + difficulty.distractors)
-    actors = [_figure(stage, 1, clothes[0], (stage.rng("start").uniform(-40, 40), 82.0), 165.0)]
+    actors = [_figure(stage, 1, clothes[0], (stage.rng("start").uniform(-32, 32), 64.0), 130.0)]
     for number in range(difficulty.distractors):
-        start = (stage.rng("start", number).uniform(-110, 110), 30.0 + 8 * number)
-        actors.append(_figure(stage, 0, clothes[number + 1], start, 90.0))
+        start = (stage.rng("start", number).uniform(-88, 88), 26.0 + 7 * number)
+        actors.append(_figure(stage, 0, clothes[number + 1], start, 78.0))
     return _scene(stage, length, actors)
 
 
@@ -178,15 +183,19 @@ def _scene(stage: _Stage, length: int, actors: Sequence[Actor]) -> Scene:
 
 
 def _wardrobe(stage: _Stage, people: int) -> list[dict[str, Window]]:
-    """Clothes for each: people share as few kinds of fabric as the difficulty says, but no two the same piece."""
+    """Clothes for each: people share as few kinds of fabric as the difficulty says, but no two the same piece.
+
+    All shirts are moved towards one colour, and all trousers towards another.
+    """
     rng, kinds = stage.rng("wardrobe"), stage.difficulty.fabrics
     shirts, trousers = rng.permutation(len(FABRICS)), rng.permutation(len(TROUSERS))
+    common, share = stage.rng("colours").uniform(*_COLOURS, (2, 3)), stage.difficulty.alike
     clothes = []
     for number in range(people):
         pieces = FABRICS[shirts[number % kinds]]
-        shirt = pieces[(number // kinds) % len(pieces)]
-        legs = TROUSERS[trousers[number % kinds]]
-        dye = 1 + stage.difficulty.tint * rng.uniform(-1, 1, (3, 3))
+        shirt = alike(pieces[(number // kinds) % len(pieces)], common[0], share)
+        legs = alike(TROUSERS[trousers[number % kinds]], common[1], share)
+        dye = 1 + stage.difficulty.tint / 2 * rng.uniform(-1, 1, (3, 3))
         clothes.append(
             {"body": tinted(shirt, dye[0]), "legs": tinted(legs, dye[1]), "head": tinted(FACE, dye[2])}
         )
@@ -211,11 +220,12 @@ def _figure(
 
 
 def _object(stage: _Stage, identity: int, number: int, window: Window, start: float) -> Actor:
-    knobs, rng, time = stage.difficulty, stage.rng("object", number), np.arange(PLANNED)
-    radius = rng.uniform(26, 34)
+    knobs = stage.difficulty if identity else replace(stage.difficulty, leaves=-0.2)
+    rng, time = stage.rng("object", number), np.arange(PLANNED)
+    radius = rng.uniform(22, 27)
     x = _path(rng, stage, start, 2 * radius, WIDTH / 2 - knobs.pan + 2 * radius * knobs.leaves)
     y = _path(
-        rng, stage, rng.uniform(-45, 45), radius, HEIGHT / 2 - 0.3 * knobs.pan + 2 * radius * knobs.leaves
+        rng, stage, rng.uniform(-36, 36), radius, HEIGHT / 2 - 0.3 * knobs.pan + 2 * radius * knobs.leaves
     )
     wave = np.sin(rng.uniform(0.1, 0.25, (4, 1)) * time + rng.uniform(0, 6, (4, 1)))
     spin = _similarity(np.ones(PLANNED), 2.0 * knobs.warp * wave[0])
@@ -229,9 +239,9 @@ def _object(stage: _Stage, identity: int, number: int, window: Window, start: fl
 
 
 def _post(stage: _Stage, number: int) -> Actor:
-    x = stage.rng("post", number).uniform(-50, 50) + 110 * (number - (stage.difficulty.posts - 1) / 2)
-    ends = np.tile(np.array([[x, 260.0], [x, -260.0]]), (PLANNED, 1, 1))
-    part = Part("whole", ends, np.full((PLANNED, 2), 8.0), np.zeros(PLANNED))
+    x = stage.rng("post", number).uniform(-40, 40) + 88 * (number - (stage.difficulty.posts - 1) / 2)
+    ends = np.tile(np.array([[x, 210.0], [x, -210.0]]), (PLANNED, 1, 1))
+    part = Part("whole", ends, np.full((PLANNED, 2), 7.0), np.zeros(PLANNED))
     places = _seen(stage, np.zeros((PLANNED, 2)), np.tile(np.diag([1.0, -1.0]), (PLANNED, 1, 1)))
     return Actor(0, {"whole": POST}, np.full(PLANNED, 1000.0), places, parts=(part,))
 

@@ -128,6 +128,7 @@ _PAIRWISE: Knobs = {
 }
 _QDTRACK: Knobs = {**_ASSOCIATION, "qdtrack": _PAIRWISE}
 _QDTRACK_MASKS: Knobs = {**_MASKS, "qdtrack": _PAIRWISE}
+_SMALL: Knobs = {**_ASSOCIATION, "letterbox": None}
 _MOTION_BOXES: Knobs = {"motion_weight": 0.98, "gate": True}
 _MOTION_MASKS: Knobs = {"motion_weight": 0.98}
 _MOTION_POSES: Knobs = {"motion_weight": 0.9999}
@@ -160,6 +161,7 @@ MOT = {
             _BYTETRACK,
         ),
         Protocol("qdtrack", "1.0", "QDTrack's bi-soft-max over pooled features; no motion", _QDTRACK),
+        Protocol("small", "1.0", "for small frames: the study on frames as they are, no canvas", _SMALL),
     ),
 }
 MOTS = {

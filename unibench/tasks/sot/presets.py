@@ -21,6 +21,7 @@ _DCF: Knobs = {
     "head": "dcf",
     "head_options": {"regularisation": 1e-4, "label_sigma": 0.1, "learning_rate": 0.01},
 }
+_SMALL: Knobs = {**_DCF, "crop_size": 255, "scales": 1}
 _XCORR: Knobs = {**_SEARCH, "head": "xcorr", "head_options": {"gain": 0.1, "decode": "corrected"}}
 _DCF_2021: Knobs = {**_DCF, "aim": -1.0}
 _XCORR_2021: Knobs = {**_XCORR, "aim": -1.0, "head_options": {"gain": 0.1, "decode": "as-coded"}}
@@ -30,5 +31,6 @@ PRESETS = by_name(
     Protocol("as-coded", "2.0", "UniTrack's DCF head as in the 2021 code: windows one pixel off", _DCF_2021),
     Protocol("xcorr", "2.0", "UniTrack's XCorr head with the peak decoded correctly", _XCORR),
     Protocol("xcorr-as-coded", "2.0", "UniTrack's XCorr head as in the 2021 code", _XCORR_2021),
+    Protocol("small", "2.0", "for small frames: the study with windows of 255 pixels, at one scale", _SMALL),
     Protocol("box", "1.0", "joint trackers: the tracker follows the box of frame 0", {}, kinds=("joint",)),
 )
