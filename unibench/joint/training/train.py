@@ -8,7 +8,7 @@ change of its stages.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -65,36 +65,110 @@ def train(  # noqa: PLR0913 - all that a training depends on
     Raises:
         TrainingError: The loss is not finite, or the folder holds another training or cannot be written.
     """
-    _check(system, config, training_sets, out)
+    _check(system, config, training_sets)
+
+    def batches(stage: Stage, numbers: range, group: ProcessGroup) -> Iterator[Batch]:
+        return prefetch.batches(
+            training_sets, config, stage, numbers, device=group.device, prompted=system.prompted,
+            rank=group.rank, world_size=group.world_size,
+        )  # fmt: skip
+
+    def score(network: nn.Module) -> Mapping[str, float]:
+        assert validation is not None, "the trainer is told that there is something to score on"
+        return evaluate.score(system, config, network, validation).scores
+
+    learner = Learner(
+        build=system.build,
+        losses=system.losses,
+        batches=batches,
+        write=lambda network: export.write(system, config, network, training_sets, out, name, half=half),
+        made_with={
+            "system": system.name,
+            "data": {one.name: len(one.images) for one in training_sets},
+            "validation": {validation.name: len(validation.images)} if validation else None,
+        },
+        score=score if validation is not None else None,
+    )
+    card = learn(learner, config, out, device=device, pretrained=pretrained, best=best)
+    return card or out / f"{name}.toml"
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What the trainer asks of whatever learns: plain functions, no state."""
+
+    build: Callable[[Any], nn.Module]
+    """Config -> network with random parameters."""
+    losses: Callable[[nn.Module, Any, Any, str], dict[str, Tensor]]
+    """Network, batch, config, name of the stage -> named terms, weighted; their sum is minimised."""
+    batches: Callable[[Stage, range, ProcessGroup], Iterator[Any]]
+    """Stage, numbers of the batches, processes -> this process's batches in order, on its device; each depends on
+    nothing but its number."""
+    write: Callable[[nn.Module], Path]
+    """Writes the weights and the card of a trained network; the card."""
+    made_with: Mapping[str, object]
+    """Plain data: what the result depends on beside the config."""
+    score: Callable[[nn.Module], Mapping[str, float]] | None = None
+    """Network in evaluation mode -> scores, `AP` among them; None: there is nothing to score on."""
+
+
+def learn(
+    learner: Learner,
+    config: Any,
+    out: Path,
+    *,
+    device: str = "cpu",
+    pretrained: Path | None = None,
+    best: bool = False,
+) -> Path | None:
+    """Do the steps of a training that are not done yet, and write what was learnt.
+
+    Args:
+        learner: What learns.
+        config: Of the learner; `train` (`TrainOptions`) is used here.
+        out: Folder of the checkpoint, the log, the weights and the card.
+        device: A torch device; under torchrun `cuda` is the GPU of the process's local rank.
+        pretrained: Weights to begin with.
+        best: Whether the weights that scored best are written in place of the last ones.
+
+    Returns:
+        The card; None in processes that write no files.
+
+    Raises:
+        TrainingError: The loss is not finite, or the folder holds another training or cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"{out}: cannot be made ({error.strerror}); choose another folder with -o"
+        ) from error
     with distributed.process_group(device) as group, _own_randomness(group.device):
         if config.train.batch % group.world_size:
             raise TrainingError(
                 f"train.batch is {config.train.batch}, expected a multiple of the {group.world_size} processes"
             )
-        network = _network(system, config, group, pretrained)
-        made_with = _made_with(system, config, training_sets, group, pretrained, validation)
-        job = _Job(system, config, training_sets, out, group, made_with, validation)
-        saved = checkpoint.read(out / checkpoint.FILE, made_with)
+        network = _network(learner, config, group, pretrained)
+        job = _Job(learner, config, out, group, _made_with(learner, config, group, pretrained))
+        saved = checkpoint.read(out / checkpoint.FILE, job.made_with)
         _go(job, network, saved)
         if not group.writes_files:
-            return out / f"{name}.toml"
+            return None
         if best:
             _take_best(job, network)
-        return export.write(system, config, network, training_sets, out, name, half=half)
+        return learner.write(network)
 
 
 @dataclass(frozen=True)
 class _Job:
     """What stays the same in all stages."""
 
-    system: System
+    learner: Learner
     config: Any
-    training_sets: Sequence[TrainingSet]
     out: Path
     group: ProcessGroup
     made_with: str
     """JSON of all that the result depends on."""
-    validation: TrainingSet | None
 
 
 @dataclass(frozen=True)
@@ -127,18 +201,18 @@ class _Run:
 class _Objective(nn.Module):
     """The losses as a forward pass, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, system: System, network: nn.Module, config: Any, stage: str) -> None:
+    def __init__(self, learner: Learner, network: nn.Module, config: Any, stage: str) -> None:
         super().__init__()
         self.network = network
-        self._of = system.losses
+        self._of = learner.losses
         self._config = config
         self._stage = stage
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Any) -> dict[str, Tensor]:
         return self._of(self.network, batch, self._config, self._stage)
 
 
-def _check(system: System, config: Any, training_sets: Sequence[TrainingSet], out: Path) -> None:
+def _check(system: System, config: Any, training_sets: Sequence[TrainingSet]) -> None:
     for one in training_sets:
         if not system.prompted and tuple(one.classes) != tuple(config.classes):
             raise TrainingError(
@@ -147,12 +221,6 @@ def _check(system: System, config: Any, training_sets: Sequence[TrainingSet], ou
             )
     if not any(len(one.images) for one in training_sets):
         raise TrainingError("no annotated image to learn from; give data that have some")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(
-            f"{out}: cannot be made ({error.strerror}); choose another folder with -o"
-        ) from error
 
 
 @contextmanager
@@ -166,10 +234,10 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _network(system: System, config: Any, group: ProcessGroup, pretrained: Path | None) -> nn.Module:
+def _network(learner: Learner, config: Any, group: ProcessGroup, pretrained: Path | None) -> nn.Module:
     """The network before the first step."""
     torch.manual_seed(config.train.seed)
-    network = system.build(config)
+    network = learner.build(config)
     schedule.check(network, config.train.stages)
     if pretrained is not None:
         _load_pretrained(network, pretrained, show=group.writes_files)
@@ -181,7 +249,7 @@ def _start(job: _Job, network: nn.Module, number: int) -> _Run:
     options = job.config.train
     stage = options.stages[number]
     schedule.enter(network, stage)
-    objective = job.group.wrap(_Objective(job.system, network, job.config, stage.name))
+    objective = job.group.wrap(_Objective(job.learner, network, job.config, stage.name))
     return _Run(
         job=job,
         stage=stage,
@@ -204,21 +272,12 @@ def _load_pretrained(network: nn.Module, path: Path, *, show: bool) -> None:
         Console(stderr=True).print(str(report), highlight=False, markup=False)
 
 
-def _made_with(
-    system: System,
-    config: Any,
-    training_sets: Sequence[TrainingSet],
-    group: ProcessGroup,
-    pretrained: Path | None,
-    validation: TrainingSet | None,
-) -> str:
+def _made_with(learner: Learner, config: Any, group: ProcessGroup, pretrained: Path | None) -> str:
     return json.dumps({
-        "system": system.name,
+        **learner.made_with,
         "config": json.loads(configs.as_json(config)),
-        "data": {one.name: len(one.images) for one in training_sets},
         "processes": group.world_size,
         "pretrained": sha256(pretrained) if pretrained else None,
-        "validation": {validation.name: len(validation.images)} if validation else None,
     })  # fmt: skip
 
 
@@ -228,7 +287,7 @@ def _go(job: _Job, network: nn.Module, saved: Checkpoint | None) -> None:
     done = saved.step if saved else 0
     log = training_log.writing(job.out, done) if group.writes_files else nullcontext()
     scores = None
-    if group.writes_files and job.validation is not None:
+    if group.writes_files and job.learner.score is not None:
         scores = training_log.Table(job.out / training_log.VALIDATION, done)
     with log as add, _progress(done, options.steps, shown=group.writes_files) as show:
         if saved:
@@ -251,16 +310,8 @@ def _do(
 ) -> None:
     """Do the steps of a stage that are left."""
     options, group = run.job.config.train, run.job.group
-    batches = prefetch.batches(
-        run.job.training_sets,
-        run.job.config,
-        run.stage,
-        range(start * options.accumulate, run.end * options.accumulate),
-        device=group.device,
-        prompted=run.job.system.prompted,
-        rank=group.rank,
-        world_size=group.world_size,
-    )
+    numbers = range(start * options.accumulate, run.end * options.accumulate)
+    batches = run.job.learner.batches(run.stage, numbers, group)
     began = time.perf_counter()
     for step in range(start, run.end):
         values = _step(run, islice(batches, options.accumulate), step)
@@ -280,7 +331,7 @@ def _do(
             checkpoint.save(run.job.out / checkpoint.FILE, step + 1, run.job.made_with, states)
 
 
-def _step(run: _Run, batches: Iterator[Batch], step: int) -> dict[str, float]:
+def _step(run: _Run, batches: Iterator[Any], step: int) -> dict[str, float]:
     """Change the parameters once.
 
     Returns:
@@ -307,7 +358,7 @@ def _step(run: _Run, batches: Iterator[Batch], step: int) -> dict[str, float]:
     return {"lr": rate, **means, "gradient": norm}
 
 
-def _backward(run: _Run, batch: Batch, step: int) -> dict[str, float]:
+def _backward(run: _Run, batch: Any, step: int) -> dict[str, float]:
     """Add the gradient of a batch's part of the loss; the loss and its terms."""
     options, group = run.job.config.train, run.job.group
     dtype = getattr(torch, options.precision)
@@ -324,9 +375,9 @@ def _backward(run: _Run, batch: Batch, step: int) -> dict[str, float]:
 def _evaluate(run: _Run, step: int, scores: training_log.Table) -> None:
     """Score the weights of a step; keep them if none of this stage before had a better AP."""
     job, network = run.job, run.network if run.mean is None else run.mean
-    assert job.validation is not None, "there are scores"
+    assert job.learner.score is not None, "there are scores"
     network.eval()
-    found = evaluate.score(job.system, job.config, network, job.validation).scores
+    found = job.learner.score(network)
     state = network.state_dict()
     schedule.enter_mode(run.network, run.stage)
     known = training_log.read(job.out, training_log.VALIDATION)
