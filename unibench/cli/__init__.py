@@ -25,6 +25,7 @@ from unibench.cli import (
     select_layer,
     sensitivity,
     site,
+    ssl,
     threads,
     track,
 )
@@ -103,5 +104,6 @@ for command in (
     joint.train,
     joint.detect,
     joint.experiment,
+    ssl.train_ssl,
 ):
     main.add_command(command)

@@ -75,7 +75,7 @@ def train(
     system = systems.find(system_name)
     config_name = config_name or configs.smallest(system)
     name = model_name or f"{system_name}-{Path(config_name).stem}-trained"
-    _refuse_known(name, out)
+    refuse_known(name, out)
     config = _with_schedule(configs.read(config_name, system), seed, steps)
     if teacher or teacher_weights:
         config = _with_teacher(config, teacher, teacher_weights)
@@ -101,12 +101,12 @@ def train(
         click.echo(f"written: {card}\nto score it: unibench run -m {card} -t mot/... --data ... -o ...")
 
 
-def _refuse_known(name: str, out: Path) -> None:
+def refuse_known(name: str, out: Path) -> None:
     """A model that has the name of another one would look like it on a board."""
     from unibench.models import cards
 
     if not cards.NAME.fullmatch(name):
-        raise OneLine(f"--name {name!r}: no name, expected letters, digits and _ . + -; choose another")
+        raise OneLine(f"model {name!r}: no name, expected letters, digits and _ . + -; choose another")
     known = cards.paths().get(name)
     if known is not None and known.parent.resolve() != out.resolve():
         raise OneLine(f"model {name!r}: a model of this name exists already; choose another with --name")

@@ -1,0 +1,1 @@
+"""A zoo of our own: one small network and one diet of images, trained in minutes by many objectives."""
