@@ -84,7 +84,7 @@ def test_no_model_gets_the_name_of_another_one(tmp_path: Path, monkeypatch: pyte
     done = unibench(*command, "-o", "out", "--name", "tdt-tiny")
     assert done.exit_code == 2
     assert done.output == (
-        "unibench: model 'tdt-tiny': a model of this name exists already; choose another with --name\n"
+        "unibench: model 'tdt-tiny': a model of this name exists already; choose another name\n"
     )
     assert not Path("out").exists()
     own = (*command, "-o", "model_cards")

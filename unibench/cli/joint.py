@@ -109,7 +109,7 @@ def refuse_known(name: str, out: Path) -> None:
         raise OneLine(f"model {name!r}: no name, expected letters, digits and _ . + -; choose another")
     known = cards.paths().get(name)
     if known is not None and known.parent.resolve() != out.resolve():
-        raise OneLine(f"model {name!r}: a model of this name exists already; choose another with --name")
+        raise OneLine(f"model {name!r}: a model of this name exists already; choose another name")
 
 
 def _with_schedule(config: Any, seed: int | None, steps: int | None) -> Any:

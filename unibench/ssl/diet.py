@@ -3,6 +3,7 @@
 No benchmark shows any of it: its clips have other words, and its photographs come from scikit-image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ TRIES, FLAT = 4, 10.0
 """A window whose grey levels have no larger standard deviation, of sky or blur, is drawn again, so many times."""
 RENDERED = 0.25
 """Share of windows that show a rendered frame."""
-CLIPS, FRAMES = 150, 12
+WINDOWS, CLIPS, FRAMES = 4096, 80, 12
 BACKGROUND = 192
 """Side of a rendered clip's background, pixels."""
 LOOK = shapes.Look(speeds=(2.0, 8.0))
@@ -52,26 +53,47 @@ class RenderedClip:
 class Diet:
     """Images in memory."""
 
-    photographs: tuple[UInt8[np.ndarray, "_height _width 3"], ...]
+    windows: UInt8[np.ndarray, "window 96 96 3"]
+    """Of photographs and of rendered frames."""
     clips: tuple[RenderedClip, ...]
 
 
-def prepare(split: Split = "train", clips: int = CLIPS) -> Diet:
-    """Read the photographs of a split, and render clips in front of them.
+def prepare(split: Split = "train", *, windows: int = WINDOWS, clips: int = CLIPS) -> Diet:
+    """Read the photographs of a split, render clips in front of them, and cut windows out of both.
 
     Args:
         split: No photograph and no clip is in both.
+        windows: How many.
         clips: How many.
 
     Raises:
         DataError: A photograph is not installed, or another file.
     """
-    photos = tuple(photographs.read(one, SIDE) for one in photographs.manifest(split))
-    words = [f"ssl/{split}/{number}" for number in range(clips)]
-    return Diet(photos, tuple(_render(word, photos) for word in words))
+    photos = [photographs.read(one, SIDE) for one in photographs.manifest(split)]
+    rendered = tuple(_render(f"ssl/{split}/{number}", photos) for number in range(clips))
+    rng = draws("ssl", split, "windows")
+    return Diet(np.stack([_window(photos, rendered, rng) for _ in range(windows)]), rendered)
 
 
-def _render(word: str, photos: tuple[UInt8[np.ndarray, "_height _width 3"], ...]) -> RenderedClip:
+def _window(
+    photos: Sequence[UInt8[np.ndarray, "_height _width 3"]],
+    clips: Sequence[RenderedClip],
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "96 96 3"]:
+    """A window of a photograph or of a rendered frame, one that shows something if it can."""
+    for _ in range(TRIES):
+        if rng.random() < RENDERED:
+            frames = clips[rng.integers(len(clips))].frames
+            source = frames[rng.integers(len(frames))]
+        else:
+            source = photos[rng.integers(len(photos))]
+        drawn = window(source, rng, WINDOW)
+        if np.asarray(drawn.convert("L")).std() > FLAT:
+            break
+    return np.array(drawn)
+
+
+def _render(word: str, photos: Sequence[UInt8[np.ndarray, "_height _width 3"]]) -> RenderedClip:
     rng = draws(word, "background")
     background = window(photos[rng.integers(len(photos))], rng, BACKGROUND)
     plan = replace(shapes.scene(word, FRAMES, LOOK), background=np.asarray(background))
@@ -95,17 +117,8 @@ def window(image: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator,
 
 
 def image(diet: Diet, rng: np.random.Generator) -> Image.Image:
-    """Draw a window of `WINDOW` pixels of a photograph or of a rendered frame, one that shows something if it can."""
-    for _ in range(TRIES):
-        if rng.random() < RENDERED:
-            clip = diet.clips[rng.integers(len(diet.clips))]
-            source = clip.frames[rng.integers(len(clip.frames))]
-        else:
-            source = diet.photographs[rng.integers(len(diet.photographs))]
-        drawn = window(source, rng, WINDOW)
-        if np.asarray(drawn.convert("L")).std() > FLAT:
-            break
-    return drawn
+    """Draw one of the windows."""
+    return Image.fromarray(diet.windows[rng.integers(len(diet.windows))])
 
 
 def shape(diet: Diet, rng: np.random.Generator) -> tuple[Image.Image, int]:

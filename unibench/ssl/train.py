@@ -28,6 +28,8 @@ from unibench.ssl.networks import NETWORKS, PREPROCESSING, Trunk
 from unibench.ssl.objectives import OBJECTIVES, Batch, Learning
 
 FOLDER = Path(__file__).parent / "configs"
+CELL = 8
+"""Pixels per cell of the networks."""
 DATA = "photographs of Debian's wallpapers and rendered shapes"
 
 
@@ -68,11 +70,16 @@ def read(name: str) -> Config:
         raise TrainingError(f"{path}: not a readable TOML file ({error}); correct it") from error
     except SchemaError as error:
         raise TrainingError(f"{error}; see the configs in {FOLDER}") from error
-    if config.objective == "mae" and config.network != "vit":
-        raise TrainingError(
-            f"{path}: network {config.network!r}, expected 'vit' for a masked autoencoder; correct it"
-        )
+    for problem in _problems(config):
+        raise TrainingError(f"{path}: {problem}; correct it")
     return config
+
+
+def _problems(config: Config) -> Iterator[str]:
+    if config.objective == "mae" and config.network != "vit":
+        yield f"network {config.network!r}, expected 'vit' for a masked autoencoder"
+    if config.crop % CELL:
+        yield f"crop = {config.crop}, expected a multiple of {CELL}"
 
 
 def train(config: Config, out: Path, *, name: str, diet: Diet | None = None, device: str = "cpu") -> Path:
@@ -115,7 +122,7 @@ def train(config: Config, out: Path, *, name: str, diet: Diet | None = None, dev
             losses=lambda network, batch, config, stage: network(batch),
             batches=batches,
             write=partial(_write, config, out, name),
-            made_with={"photographs": len(images.photographs), "clips": len(images.clips)},
+            made_with={"windows": len(images.windows), "clips": len(images.clips)},
         ),
         config,
         out,
@@ -160,7 +167,8 @@ def template(network: str) -> Card:
 def _build(config: Config) -> Learning:
     card = template(config.network)
     channels = card.layers[card.default_layer].channels
-    return OBJECTIVES[config.objective].learning(Trunk(frozen.construct(card), channels))
+    learning = OBJECTIVES[config.objective].learning(Trunk(frozen.construct(card), channels))
+    return learning.to(memory_format=frozen.LAYOUT)
 
 
 def _write(config: Config, out: Path, name: str, network: nn.Module) -> Path:
