@@ -9,7 +9,7 @@ import click
 
 from unibench.cli.options import ANY_PATH, DEVICE, DIRECTORY, OneLine, options
 
-EXPERIMENTS = ("retinatrack", "tdt", "trivd", "unicorn")
+EXPERIMENTS = ("retinatrack", "study", "tdt", "trivd", "unicorn")
 DATA = click.option(
     "--data", "specs", multiple=True, required=True, metavar="KIND:PLACE",
     help="Annotated images: synthetic:clips, coco:FILE.json, ... Repeatable.",
