@@ -36,7 +36,8 @@ PATTERN = "zoo-*"
 TASKS = tuple(task for family in FAMILIES if (task := f"{family}/synthetic") in BENCHMARKS)
 EACH = 40
 """Images of a class that are neighbours, and as many that are asked about."""
-K = 20
+LOSSES = "losses.csv"
+"""In the folder of the study, where it is kept: model, step, loss, the mean of ten steps of its training."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def run(out: Path, *, quick: bool = False) -> None:
     replace_file(out / "study.csv", _csv([_HEAD, *(_row(x, y, one) for (x, y), one in rows.items())]))
     figures.save(draw_probe(methods, board, next(iter(probes)), rows), out / "probe.png")
     figures.save(draw_seeds(methods, board), out / "seeds.png")
+    if (out / LOSSES).is_file():
+        figures.save(draw_losses(out / LOSSES), out / "losses.png")
 
 
 def photographs_probe() -> Images:
@@ -119,24 +122,29 @@ def shapes_probe() -> Images:
     )
 
 
-def accuracy(card: Card, images: Images) -> float:
+def accuracy(card: Card, images: Images, k: int = knn_probe.K) -> float:
     """k-NN accuracy of a card's default layer, average-pooled, a fraction."""
     model = frozen.load(card)
     known, asked = (
         knn_probe.embed(model, card.default_layer, some, knn_probe.BATCH)
         for some in (images.known, images.asked)
     )
-    said = knn_probe.classify(known, images.labels, asked, K)
+    said = knn_probe.classify(known, images.labels, asked, k)
     return float((said == images.labels).mean())
 
 
+def method_of(name: str) -> str:
+    """Name of the first seed's card: `NAME-s1` is another seed of `NAME`."""
+    base, mark, number = name.rpartition("-s")
+    return base if mark and number.isdigit() else name
+
+
 def gather(board: Board, probed: Mapping[str, Sequence[float]]) -> list[Method]:
-    """Put the seeds of a method together: `NAME-s1` is another seed of `NAME`."""
+    """Put the seeds of every method together."""
     headlines = dict(zip((model.name for model in board.models), boards.headlines(board), strict=True))
     seeds: dict[str, list[str]] = {}
     for name in sorted(headlines):
-        base, mark, number = name.rpartition("-s")
-        seeds.setdefault(base if mark and number.isdigit() else name, []).append(name)
+        seeds.setdefault(method_of(name), []).append(name)
     return [
         Method(
             name,
@@ -209,6 +217,24 @@ def draw_seeds(methods: Sequence[Method], board: Board) -> Figure:
         axes.set_title(name, fontsize=9)
         axes.grid(axis="y", color="0.9")
         axes.label_outer()
+    return figure
+
+
+def draw_losses(path: Path) -> Figure:
+    """Draw how the loss of every training fell, a panel a method, a line a seed."""
+    lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    with path.open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            seeds = lines.setdefault(method_of(row["model"]), {})
+            seeds.setdefault(row["model"], []).append((int(row["step"]), float(row["loss"])))
+    figure = Figure(figsize=(14, 5), layout="constrained")
+    for axes, (name, seeds) in zip(figure.subplots(2, 6).flat, lines.items(), strict=False):
+        for points in seeds.values():
+            axes.plot(*zip(*points, strict=True), linewidth=1)
+        axes.set_title(name.removeprefix("zoo-"), fontsize=9)
+        axes.tick_params(labelsize=7)
+    figure.supxlabel("step", fontsize=9)
+    figure.supylabel("loss, mean of ten steps", fontsize=9)
     return figure
 
 
