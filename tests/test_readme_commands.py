@@ -31,6 +31,7 @@ SMALL = {
     "points/tapvid-davis@nearest-strided": "points/synthetic-easy@nearest-strided",
     "dino-vit-s16": "lab-colour",
     "dino-*": "lab-col*",
+    "zoo-*": "zoo-random",
     "synthetic:stills#3000": "synthetic:stills#16",
     "*/synthetic": "vos/synthetic-easy",
 }
@@ -58,6 +59,7 @@ PARSED = {
     "vjepa2-vit-l16": "needs its weights; tests/models/test_windows.py runs a tiny one",
     "series": "needs a series; tests/report/test_series.py runs it",
     "my-model": "needs the card of a checkpoint",
+    "train-ssl": "needs photographs that Debian's packages install; tests/ssl/test_training.py trains on noise",
     "download": "needs the network",
     "experiment": "trains for minutes; tests/joint runs it in small",
 }
