@@ -33,7 +33,12 @@ from unibench.tasks.registry import FAMILIES
 
 PATTERN = "zoo-*"
 """Cards of the study."""
-TASKS = tuple(task for family in FAMILIES if (task := f"{family}/synthetic") in BENCHMARKS)
+TASKS = tuple(
+    f"{task}@small" if "small" in family.presets else task
+    for name, family in FAMILIES.items()
+    if (task := f"{name}/synthetic") in BENCHMARKS
+)
+"""Each on the rendered clips, under the protocol for small frames where there is one."""
 EACH = 40
 """Images of a class that are neighbours, and as many that are asked about."""
 LOSSES = "losses.csv"
