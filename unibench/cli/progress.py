@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from unibench.evaluation.plan_file import Plan
     from unibench.evaluation.run_clip import Done
 
-QUICK_MODELS = ("random-resnet18", "random-vit-tiny", "lab-colour", "hog", "efficientnet-lite0")
+QUICK_MODELS = (
+    "zoo-random",
+    "lab-colour",
+    "zoo-supervised",
+    "zoo-rotation",
+    "zoo-simclr",
+    "zoo-densecl",
+    "zoo-crw",
+    "zoo-mae",
+)
 """What the quick start ranks."""
 QUICK_TASKS = tuple(
     f"{task}@small" if "small" in family.presets else task
