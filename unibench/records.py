@@ -176,3 +176,26 @@ class Score:
     data_hash: str
     note: str = ""
     """What casts doubt on the score: parameters that stay random, constant feature maps; empty: nothing."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one frame of a task costs with one layer of a model. All but `seconds` is counted, and the same anywhere."""
+
+    parameters: int
+    """Of the backbone, or of the whole joint tracker."""
+    channels: int
+    """Of the layer's map; 0: a joint tracker, which has none."""
+    stride: int
+    """Pixels of the network's input per cell of the map; 0: as above."""
+    shown: Mapping[str, float]
+    """Shape of what the network is shown (`1 x 3 x 480 x 856`) -> passes a frame."""
+    flops: float
+    """Floating-point operations a frame of convolutions, matrix products and attention; a multiply-add is two."""
+    memory: int
+    """Bytes of the weights and of all maps that are alive at once in a pass, at most; without a library's own buffers."""
+    seconds: float
+    """A frame, median: of the network's passes alone, or of the whole joint tracker. Measured."""
+    device: str
+    """That measured it."""
+    threads: int

@@ -44,5 +44,5 @@ def left(out: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in files
-        if path.name not in ("run.json", "plan.json")
+        if path.name not in ("run.json", "cost.json", "plan.json")
     }

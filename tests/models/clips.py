@@ -46,3 +46,18 @@ def clock(tubelet: int = 1) -> nn.Module:
 def names(frames: Sequence[int]) -> list[float]:
     """What `Clock` gives where a frame's pixels all have the value of its number."""
     return [float(one) for one in frames]
+
+
+class Convolution(nn.Module):
+    """One convolution of patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 6, 8, stride=8, bias=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"map": self.layer(images)}
+
+
+def convolution() -> nn.Module:
+    return Convolution()

@@ -12,6 +12,7 @@ from unibench.cli.options import DIRECTORY, JSON, OUT, OneLine, options
 if TYPE_CHECKING:
     from unibench.records import Score
     from unibench.report.boards import Board
+    from unibench.report.costs import Costs
     from unibench.report.leaderboard import Ties
 
 PUBLISHED = click.option(
@@ -66,9 +67,9 @@ def leaderboard(
         _show_tasks(tasks, out, clean=clean)
         return
     from unibench.cli import tables
+    from unibench.report import costs, published_tables
     from unibench.report import latex as tex
     from unibench.report import leaderboard as report
-    from unibench.report import published_tables
     from unibench.results import store
 
     if published and not latex and not (out and store.result_files(out)):
@@ -80,12 +81,13 @@ def leaderboard(
     if as_json:
         from unibench.cli import documents
 
-        documents.show_board(board, tied, report.notes(board, tied))
+        documents.show_board(board, tied, costs.read(board, out), report.notes(board, tied))
         return
-    paths = report.write(board, out, tied)
+    known = costs.read(board, out)
+    paths = report.write(board, out, tied, known)
     if latex:
         paths.append(tex.write(board, out, tied, intervals=intervals))
-    _show(board, tied)
+    _show(board, tied, known)
     if published:
         names = [setting.task for setting in board.settings]
         for printed in published_tables.beside(names):
@@ -113,13 +115,14 @@ def _chosen(scores: "list[Score]", patterns: Sequence[str]) -> "list[Score]":
     return [score for score in scores if score.task in chosen]
 
 
-def _show(board: "Board", tied: "Ties") -> None:
-    """Print a board, and what its signs mean."""
+def _show(board: "Board", tied: "Ties", known: "Costs") -> None:
+    """Print a board and what its rows cost, and what its signs mean."""
     from unibench.cli import tables
-    from unibench.report import leaderboard
+    from unibench.report import costs, leaderboard
 
-    tables.show(*leaderboard.tables(board, tied, tables.width()))
-    for line in [leaderboard.ABOUT, *leaderboard.notes(board, tied)]:
+    width = tables.width()
+    tables.show(*leaderboard.tables(board, tied, width), *leaderboard.cost_tables(board, known, width))
+    for line in [leaderboard.ABOUT, *leaderboard.notes(board, tied), *costs.notes(known)]:
         tables.say(line)
 
 
@@ -213,13 +216,14 @@ def _plot(out: Path, write: "Callable[[Board, Path, Ties], list[Path]]", figure:
 def report(out: Path) -> None:
     """Write the boards from the stored scores and print the table."""
     from unibench.cli import tables
-    from unibench.report import correlation, leaderboard, radar
+    from unibench.report import correlation, costs, leaderboard, radar
 
     board, tied = _read(out)
+    known = costs.read(board, out)
     paths = [
-        *leaderboard.write(board, out, tied),
+        *leaderboard.write(board, out, tied, known),
         *radar.write(board, out, tied),
         *correlation.write(board, out),
     ]
-    _show(board, tied)
+    _show(board, tied, known)
     tables.show_paths(paths)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unibench.datasets import Benchmark
     from unibench.models.cards import Card
     from unibench.report.boards import Board
+    from unibench.report.costs import Costs
     from unibench.report.leaderboard import Ties
     from unibench.tasks.family import Family
 
@@ -44,14 +45,20 @@ def show_tasks(benchmarks: "Mapping[str, Benchmark]", families: "Mapping[str, Fa
     _print({"tasks": tasks, "protocols": protocols})
 
 
-def show_board(board: "Board", tied: "Ties", notes: Sequence[str]) -> None:
-    """Print a board: `scores` (`records.Score`, each model under its name on the board), `standings` and `notes`."""
+def show_board(board: "Board", tied: "Ties", costs: "Costs", notes: Sequence[str]) -> None:
+    """Print a board: `scores` (`records.Score`, each model under its name on the board), `standings`, `costs`
+    (`records.Cost`) and `notes`.
+    """
     scores = [asdict(replace(score, model=model)) for (model, *_), score in board.scores.items()]
     standings = [
         {"model": model, "layer": layer, **asdict(setting), "standing": standing}
         for (model, layer, setting), standing in tied.items()
     ]
-    _print({"scores": scores, "standings": standings, "notes": notes})
+    told = [
+        {"model": model, "layer": layer, **asdict(setting), **asdict(cost)}
+        for (model, layer, setting), cost in costs.items()
+    ]
+    _print({"scores": scores, "standings": standings, "costs": told, "notes": notes})
 
 
 def _print(document: object) -> None:

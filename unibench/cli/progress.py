@@ -52,7 +52,7 @@ def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
         [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
     )
     workers = min(QUICK_WORKERS, os.cpu_count() or 1) if device == "cpu" else None
-    run(chosen, out, device=device, overwrite=overwrite, workers=workers)
+    run(chosen, out, device=device, overwrite=overwrite, workers=workers, costs=False)
     from unibench.site.build import build  # loads matplotlib, which a run needs at its end only
 
     here = out.resolve()
@@ -75,10 +75,13 @@ def run(
     plugins: Sequence[str] = (),
     cache: tuple[Path, int] | None = None,
     keep_predictions: bool = True,
+    costs: bool = True,
 ) -> None:
-    """Evaluate with progress on the terminal, then write every board. See `evaluation.evaluate`.
+    """Evaluate with progress on the terminal, measure what is not known of costs, then write every board. See
+    `evaluation.evaluate`.
 
-    `cache` is the folder of the feature maps and the bytes that it may take. Exits with code 1 if a clip failed;
+    `cache` is the folder of the feature maps and the bytes that it may take; with it networks are run for missing maps
+    alone, and no cost is measured. Exits with code 1 if a clip failed;
     everything else is kept.
     """
     first = f"{_count(chosen.cards, 'model')} on {_count(chosen.tasks, 'task')}: starting"
@@ -94,9 +97,22 @@ def run(
         )  # fmt: skip
     _show_failures(made.done)
     if made.rows:
+        if costs and cache is None:
+            _measure(made.done, out, weights_path, device.split(",", maxsplit=1)[0], overwrite=overwrite)
         boards.report(out)
     _say_size(out)
     _end(made.done)
+
+
+def _measure(
+    done: "Sequence[Done]", out: Path, weights_path: Path | None, device: str, *, overwrite: bool
+) -> None:
+    from unibench.evaluation import cost
+
+    good = [one.unit for one in done if not one.error]
+    cost.write_missing(
+        sorted(good, key=lambda unit: unit.model), out, weights_path, device=device, overwrite=overwrite
+    )
 
 
 def work(

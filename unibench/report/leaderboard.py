@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from unibench.metrics import catalogue
 from unibench.metrics.catalogue import show
 from unibench.records import Score
+from unibench.report import costs as of_frames
 from unibench.report import terminal
 from unibench.report.boards import (
     SIGN_NOTE,
@@ -25,6 +26,7 @@ from unibench.report.boards import (
     trained,
     was_trained_on,
 )
+from unibench.report.costs import NO_COSTS, Costs
 from unibench.report.terminal import Column
 from unibench.results.atomic import replace_file
 from unibench.stats.bootstrap import FEWEST_CLIPS
@@ -80,20 +82,22 @@ class Cell:
     """`low to high`, in the unit of the text, or why there is none; empty where nothing is known of the clips."""
 
 
-def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
+def write(board: Board, out: Path, ties: Ties = NO_TIES, costs: Costs = NO_COSTS) -> list[Path]:
     """Write both files.
 
     In `leaderboard.csv` fractions are times 100 with two decimals, counts are integers, and a column of which
     only a part was run says so in its head. Behind a headline column stand its 95 % interval over clips and how each
     row stands to the best, where that is known; where rows were scored on other clips, how many all of them share,
     which the scores are of, and which clips a row lacks. Where there are joint trackers, a column `kind` tells them
-    from frozen models; where anything casts doubt on a row, a column `note` says what. `long.csv` has every field of
+    from frozen models; where anything casts doubt on a row, a column `note` says what. The last columns say what a
+    frame costs, where that was measured. `long.csv` has every field of
     every score, in full precision.
 
     Args:
         board: Scores in order.
         out: Folder to write to.
         ties: How rows stand to the best of their columns, where that was tested.
+        costs: What a frame costs, where that was measured.
 
     Returns:
         The two paths.
@@ -128,6 +132,7 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES) -> list[Path]:
         for metric in others:
             values = [_value(board, model.name, layer, setting, metric) for model, layer in lines]
             columns.append([_head(board, setting, metric), *(show(metric, value) for value in values)])
+    columns += of_frames.columns(row_keys(board), costs)
     named = (replace(score, model=key[0]) for key, score in board.scores.items())
     tidy = sorted([_plain(value) for value in astuple(score)] for score in named)
     return [
@@ -278,6 +283,24 @@ def rows(board: Board) -> list[tuple[BoardModel, str]]:
         for model in board.models
         for layer in [*board.layers[model.name], *([BEST] if len(board.layers[model.name]) > 1 else [])]
     ]
+
+
+def row_keys(board: Board) -> list[list[tuple[str, str, Setting]]]:
+    """For every row, where its numbers stand: model, layer, column; the layer is empty where the model was not run."""
+    return [
+        [(model.name, _source(board, model.name, layer, setting), setting) for setting in board.settings]
+        for model, layer in rows(board)
+    ]
+
+
+def cost_tables(board: Board, costs: Costs, width: int = terminal.WIDTH) -> list["rich.table.Table"]:
+    """Lay out what the rows cost for the terminal; none where nothing was measured."""
+    lines = [
+        (model.label, layer, keys)
+        for (model, layer), keys in zip(rows(board), row_keys(board), strict=True)
+        if layer != BEST
+    ]
+    return of_frames.tables(board, lines, costs, width)
 
 
 def headline_cells(board: Board, ties: Ties) -> list[list[Cell]]:

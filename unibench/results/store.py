@@ -5,6 +5,7 @@
         predictions/<clip>.<checksum>.zip    what was predicted of it (`results.predictions`)
         result.json                          the pooled scores (`Score`)
         run.json                             how they came about
+        cost.json                            what a frame costs (`Cost`)
     <out>/<model>/<fingerprint>/card.toml    the card, where it stands in no other file (a library's model, a series)
 
 A clip's result names the checksum of its predictions, and is written after them: a result never lacks them, and
@@ -14,7 +15,8 @@ them.
 `<fingerprint>` is the hash of card and weights, so two models of one name lie in two folders. A task such as
 `vos/davis2016` makes two folder levels. Every other name is percent-quoted into one level (`urllib.parse.unquote` gives
 it back), so that the clip `catch/ball` is the file `catch%2Fball.json` and only the `<task>@<protocol>` level contains
-an `@`. Clip and result files hold no times, so the same run writes the same bytes. A value that is not defined (NaN) is
+an `@`. Clip and result files hold no times, so the same run writes the same bytes;
+`run.json` and `cost.json` do. A value that is not defined (NaN) is
 `null`.
 """
 
@@ -33,7 +35,7 @@ import numpy as np
 
 from unibench import schema
 from unibench.errors import OutputError
-from unibench.records import Score, Tally
+from unibench.records import Cost, Score, Tally
 from unibench.results.atomic import replace_by, replace_file
 from unibench.results.predictions import Predictions
 
@@ -356,6 +358,31 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise OutputError(f"{path}: found a {type(record).__name__}, expected named fields; {_ADVICE}")
     return record
+
+
+def write_cost(out: Path, run: RunKey, cost: Cost) -> Path:
+    """Write what a frame costs, beside the result.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    return replace_file(_folder(out, run) / "cost.json", _json(asdict(cost)))
+
+
+def read_cost(out: Path, run: RunKey) -> Cost | None:
+    """Read what a frame costs; None where it was not measured.
+
+    Raises:
+        OutputError: The file is damaged.
+    """
+    path = _folder(out, run) / "cost.json"
+    record = _load(path)
+    if record is None:
+        return None
+    try:
+        return schema.record(Cost, record, str(path))
+    except schema.SchemaError as error:
+        raise OutputError(f"{error}; {_ADVICE}") from error
 
 
 def _read_result(out: Path, path: Path) -> list[Score]:

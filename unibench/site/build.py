@@ -111,7 +111,7 @@ def _check_folders(out: Path, folder: Path) -> None:
 
 def _draw(site: Contents, folder: Path) -> None:
     correlation.write(site.board, folder / "pictures")
-    leaderboard.write(site.board, folder, site.ties)
+    leaderboard.write(site.board, folder, site.ties, site.costs)
 
 
 def _environment() -> jinja2.Environment:

@@ -14,7 +14,9 @@ from unibench.models import cards
 from unibench.models.cards import JOINT, Card
 from unibench.records import Score
 from unibench.report import boards, card_facts, compare, stored
+from unibench.report import costs as of_frames
 from unibench.report.boards import Board, BoardModel, Setting
+from unibench.report.costs import Costs
 from unibench.report.leaderboard import Ties
 from unibench.results.store import ClipResult, read_run, run_of
 from unibench.site.names import file_names
@@ -45,6 +47,7 @@ class Contents:
     out: Path
     board: Board
     ties: Ties
+    costs: Costs
     results: Mapping[Setting, Mapping[RowKey, Result]]
     """Setting -> its rows, best first."""
     cards: Mapping[str, Card]
@@ -82,8 +85,8 @@ def read(out: Path) -> Contents:
     for setting, of_rows in results.items():
         for row, result in of_rows.items():
             runs.setdefault(row, {})[setting] = read_run(out, run_of(result.score))
-    ties = compare.ties(board, out)
-    return Contents(out, board, ties, results, _cards(results), runs, _files(board, results))
+    ties, costs = compare.ties(board, out), of_frames.read(board, out)
+    return Contents(out, board, ties, costs, results, _cards(results), runs, _files(board, results))
 
 
 def kind(layer: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unibench.errors import OutputError
 from unibench.metrics import catalogue
-from unibench.report import boards, leaderboard, published_tables, sensitivity
+from unibench.report import boards, costs, leaderboard, published_tables, sensitivity
 from unibench.report.boards import Board, Setting
 from unibench.site import contents as reading
 from unibench.site.contents import Contents
@@ -90,7 +90,11 @@ def page(
             for name in metrics
         ],
         "ranking": ranking(site, setting),
-        "notes": [line for line in leaderboard.notes(_alone(site.board, setting), site.ties) if line],
+        "costs": _cost_heads(site, setting),
+        "notes": [
+            *leaderboard.notes(_alone(site.board, setting), site.ties),
+            *costs.notes({key: one for key, one in site.costs.items() if key[2] == setting}),
+        ],
         "clips": [{"name": name, "page": clip_pages.get(name, "")} for name in clips],
         "pages": clip_pages,
         "without": without,
@@ -131,9 +135,22 @@ def ranking(site: Contents, setting: Setting) -> list[dict[str, Any]]:
                     catalogue.show(metric, board.value(name, layer, setting, metric))
                     for metric in board.metrics[setting][1:]
                 ],
+                "costs": _costs(site, (name, layer, setting)),
             }
         )
     return found
+
+
+def _cost_heads(site: Contents, setting: Setting) -> list[str]:
+    """Heads of the columns of costs; none where nothing was measured."""
+    return [*costs.OF_ROW, *costs.UNITS] if any(key[2] == setting for key in site.costs) else []
+
+
+def _costs(site: Contents, key: tuple[str, str, Setting]) -> list[str]:
+    """A cell a head."""
+    if key not in site.costs:
+        return [""] * len(_cost_heads(site, key[2]))
+    return [*costs.of_row([key], site.costs), *map(costs.show, costs.values(site.costs[key]).values())]
 
 
 def _heat(site: Contents, setting: Setting, clips: Sequence[str]) -> list[dict[str, Any]]:

@@ -75,10 +75,7 @@ def _with_appearance(
     def bind(task: Task, layers: Sequence[str]) -> LayerTracker:
         _require_layers(card.name, layers, card.layers)
         _require_supported(card.name, _protocol_problem(task, "frozen"))
-        options = make_options(plugins.resolve(task.family.options), task.protocol.knobs)
-        tracker = plugins.resolve(task.family.tracker)
-        model = replace(appearance(), span=span(card.window, task.protocol.windowing))
-        return lambda clip: tracker(clip, model, layers, options)
+        return follow_frozen(card, appearance(), task, layers)
 
     def lookahead(task: Task) -> int:
         seen = span(card.window, task.protocol.windowing)
@@ -108,6 +105,21 @@ def _with_appearance(
         if card.weights.allow_random
         else "",
     )
+
+
+def follow_frozen(card: Card, model: FrozenModel, task: Task, layers: Sequence[str]) -> LayerTracker:
+    """Make a tracker of a frozen model by the head of a task.
+
+    Args:
+        card: The model's.
+        model: Its network.
+        task: Under a protocol for frozen models.
+        layers: Some of the card's.
+    """
+    options = make_options(plugins.resolve(task.family.options), task.protocol.knobs)
+    tracker = plugins.resolve(task.family.tracker)
+    spanned = replace(model, span=span(card.window, task.protocol.windowing))
+    return lambda clip: tracker(clip, spanned, layers, options)
 
 
 def open_joint(card: Card, weights_path: Path | None, device: str, features: FeatureCache | None) -> Model:
