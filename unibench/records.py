@@ -193,7 +193,7 @@ class Cost:
     flops: float
     """Floating-point operations a frame of convolutions, matrix products and attention; a multiply-add is two."""
     memory: int
-    """Bytes of the weights and of all maps that are alive at once in a pass, at most; without a library's own buffers."""
+    """Bytes of the weights and of all maps that are alive at once in a pass; without a library's own buffers."""
     seconds: float
     """A frame, median: of the network's passes alone, or of the whole joint tracker. Measured."""
     device: str

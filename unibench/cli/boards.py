@@ -195,6 +195,20 @@ def plot_series(out: Path) -> None:
     tables.show_paths(series.write(boards.arrange(stored.scores(out), out=out), out))
 
 
+@plot.command("pareto")
+@OUT
+@click.option("--cost", type=click.Choice(["ms", "GFLOPs", "MB", "parameters"]), default="ms", show_default=True,
+              help="Of a frame; times of several machines are not put on one axis.")  # fmt: skip
+@CLEAN
+def plot_pareto(out: Path, cost: str, clean: bool) -> None:
+    """Write pareto.svg and pareto.png: quality against cost; a front where the paired test tells its rows apart."""
+    from unibench.cli import tables
+    from unibench.report import costs, pareto
+
+    board, _ = _read(out, clean=clean)
+    tables.show_paths(pareto.write(board, costs.read(board, out), out, cost))
+
+
 def _plot(out: Path, write: "Callable[[Board, Path, Ties], list[Path]]", figure: str, *, clean: bool) -> None:
     """Draw from the stored scores; or a figure of UniTrack from the published ones."""
     from unibench.cli import tables

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -228,23 +229,49 @@ def _has_nan(tally: Tally) -> bool:
 
 def _standings(out: Path, rows: Mapping[RowKey, Score], leader: RowKey, shared: SharedClips | None) -> Ties:
     """How the rows of one column stand to the best of it; UNCOMPARED where the clips do not allow a test."""
-    found = dict.fromkeys(rows, Standing.UNCOMPARED) | {leader: Standing.BEST}
-    tested: dict[RowKey, tuple[float | None, int]] = {}
-    try:
-        best = stored.clips(out, rows[leader])
-    except OutputError:
-        return found
-    if shared:
-        best = {name: best[name] for name in shared.names}
-    for key, score in rows.items():
+    others = [key for key in rows if key != leader]
+    found = _findings(out, [(rows[leader], rows[key]) for key in others], shared)
+    return {leader: Standing.BEST} | {
+        key: Standing.UNCOMPARED if one is None else _STANDINGS[one]
+        for key, one in zip(others, found, strict=True)
+    }
+
+
+def told_apart(
+    board: Board, out: Path, setting: Setting, pairs: Sequence[tuple[RowKey, RowKey]]
+) -> list[bool]:
+    """Find which pairs of rows of one column the test of the leaderboard tells apart, p adjusted over these pairs.
+
+    Args:
+        board: Scores in order.
+        out: Root folder of the results, with the clips that they were pooled from.
+        setting: The column.
+        pairs: Of rows that have a score there.
+    """
+    metric = board.metrics[setting][0]
+    scores = [(board.scores[*one, metric], board.scores[*other, metric]) for one, other in pairs]
+    return [one == APART for one in _findings(out, scores, board.shared.get(setting))]
+
+
+def _findings(
+    out: Path, pairs: Sequence[tuple[Score, Score]], shared: SharedClips | None
+) -> list[str | None]:
+    """What the paired test says of each pair of one column, see `_judge`; None where the clips do not allow a test."""
+
+    @cache
+    def clips(score: Score) -> Mapping[str, ClipResult]:
+        found = stored.clips(out, score)
+        return {name: found[name] for name in shared.names} if shared else found
+
+    tested: dict[int, tuple[float | None, int]] = {}
+    for place, (one, other) in enumerate(pairs):
         with suppress(OutputError):  # `compare` says what is the matter
-            if key != leader:
-                _, first, second = _tallies(rows[leader], score, best, stored.clips(out, score))
-                scoring = family_of(score.task).scoring
-                chances = tests.permutation(first, second, scoring.pool, additive=scoring.additive)
-                tested[key] = chances[score.metric], len(first)
-    judged = _judge(list(tested.values()))
-    return found | {key: _STANDINGS[finding] for key, (_, finding) in zip(tested, judged, strict=True)}
+            _, first, second = _tallies(one, other, clips(one), clips(other))
+            scoring = family_of(one.task).scoring
+            chances = tests.permutation(first, second, scoring.pool, additive=scoring.additive)
+            tested[place] = chances[one.metric], len(first)
+    judged = dict(zip(tested, _judge(list(tested.values())), strict=True))
+    return [judged[place][1] if place in judged else None for place in range(len(pairs))]
 
 
 def _judge(tested: Sequence[tuple[float | None, int]]) -> list[tuple[float | None, str]]:

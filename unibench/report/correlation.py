@@ -35,17 +35,6 @@ TOP1 = "imagenet_top1"
 _NEED = f"a correlation needs at least {FEWEST_MODELS}."
 _COLUMNS = 3
 _WIDTH, _PANEL = 13.0, 3.9  # inches
-_NAME = 6.0
-"""Size of the names at the dots, points."""
-_BEHIND_NAMES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4}
-_LEADER = {
-    "arrowstyle": "-",
-    "color": GREY,
-    "linewidth": 0.5,
-    "shrinkA": 0,
-    "shrinkB": 2,
-    "relpos": (0.5, 0.5),
-}
 _PERFECT = (
     "No interval: for a coefficient of +1 or -1 the formula (Fisher's) gives no width, which is no certainty; "
     "with few models, p says how easily chance puts all in one order."
@@ -207,27 +196,7 @@ def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested
     axes.tick_params(labelsize=8)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    return _name_dots(axes, [model.label for model in board.models], np.stack([x, y], axis=1))
-
-
-def _name_dots(axes: Axes, names: Sequence[str], at: Float[np.ndarray, "model 2"]) -> int:
-    """Write a name beside each dot, with a line to it where they are apart; returns how many find no room."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    area = figure.get_size_inches() * 72 * axes.get_position().size
-    low, high = np.stack([axes.get_xlim(), axes.get_ylim()], axis=1)
-    there = np.flatnonzero(np.isfinite(at).all(axis=1)).tolist()
-    dots = (at[there] - low) / (high - low) * area
-    found = labels.place(
-        dots, [labels.text_size(names[index], _NAME) for index in there], tuple(area.tolist())
-    )
-    for index, dot, centre in zip(there, dots, found, strict=True):
-        if centre is not None:
-            axes.annotate(
-                names[index], at[index], tuple(np.subtract(centre, dot)), textcoords="offset points", ha="center",
-                va="center", fontsize=_NAME, color=INK, zorder=4, bbox=_BEHIND_NAMES, arrowprops=_LEADER,
-            )  # fmt: skip
-    return sum(centre is None for centre in found)
+    return labels.name_dots(axes, [model.label for model in board.models], np.stack([x, y], axis=1))
 
 
 def _words(tested: TestedCorrelation) -> str:

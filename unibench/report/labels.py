@@ -4,11 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from unibench.report.figures import GREY, INK
+
 DISTANCES = (0, 5, 11, 18, 26, 36, 48, 62)
 """Between a dot's edge and a name, points; the nearest that is free is taken."""
+_NAME = 6.0
+"""Size of the names at the dots, points."""
+_BEHIND_NAMES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4}
+_LEADER = {
+    "arrowstyle": "-",
+    "color": GREY,
+    "linewidth": 0.5,
+    "shrinkA": 0,
+    "shrinkB": 2,
+    "relpos": (0.5, 0.5),
+}
 _DIRECTIONS = 16
 _DOT = 3.5
 """Radius that a dot takes, points."""
@@ -44,6 +58,32 @@ def place(
             taken.append(tuple(box.tolist()))
             places[index] = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
     return places
+
+
+def name_dots(axes: Axes, names: Sequence[str], at: Float[np.ndarray, "model 2"]) -> int:
+    """Write a name beside each dot, with a line to it where they are apart.
+
+    Args:
+        axes: Whose limits and place on the page are final.
+        names: One a dot.
+        at: x and y of each dot, in the plot's own units; NaN where it is not drawn.
+
+    Returns:
+        How many find no room.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    area = figure.get_size_inches() * 72 * axes.get_position().size
+    there = np.flatnonzero(np.isfinite(at).all(axis=1)).tolist()
+    dots = (axes.transData + axes.transAxes.inverted()).transform(at[there]) * area
+    found = place(dots, [text_size(names[index], _NAME) for index in there], tuple(area.tolist()))
+    for index, dot, centre in zip(there, dots, found, strict=True):
+        if centre is not None:
+            axes.annotate(
+                names[index], at[index], tuple(np.subtract(centre, dot)), textcoords="offset points", ha="center",
+                va="center", fontsize=_NAME, color=INK, zorder=4, bbox=_BEHIND_NAMES, arrowprops=_LEADER,
+            )  # fmt: skip
+    return sum(centre is None for centre in found)
 
 
 def _candidates(dot: Float[np.ndarray, " 2"], size: tuple[float, float]) -> Float[np.ndarray, "place 4"]:
