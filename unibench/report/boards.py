@@ -22,6 +22,8 @@ PUBLISHED = "published"
 """Takes the place of every hash in a score that a paper printed."""
 TRAINED = "trained for tracking"
 """Group of the joint trackers, which boards set apart from frozen models."""
+OTHER_RUN = "another run"
+"""Group of models that stand among published numbers and were run by the user, on the clips and detections at hand."""
 SIGN = "†"
 """Follows their labels."""
 SIGN_NOTE = f"{SIGN} {TRAINED}; the other models are frozen, under training-free heads."
@@ -146,6 +148,17 @@ def trained(board: Board, model: str) -> bool:
 def was_trained_on(model: BoardModel, setting: Setting) -> bool:
     """Whether a model was trained on clips of a column's benchmark, as its card says."""
     return setting.task.partition(":")[0] in model.overlap
+
+
+def published_note(board: Board) -> str:
+    """Say where the numbers of a board of published ones come from, without the full stop; empty: it is none."""
+    if not board.published:
+        return ""
+    if any(model.group == OTHER_RUN for model in board.models):
+        return (
+            f"({OTHER_RUN}): ours, with other code, clips and detections. All other numbers are as published"
+        )
+    return "All numbers as published: nothing was measured here"
 
 
 def best_layer(board: Board, model: str, setting: Setting) -> str | None:

@@ -19,11 +19,12 @@ from scipy.stats import linregress
 
 from unibench.metrics import catalogue
 from unibench.report import labels
-from unibench.report.boards import Board, headlines, titles
+from unibench.report.boards import OTHER_RUN, Board, headlines, published_note, titles
 from unibench.report.correlation_tests import (
     BoardCorrelations,
     TestedCorrelation,
     correlate_board,
+    correlated,
     top1_of,
 )
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
@@ -131,7 +132,7 @@ def _draw(found: BoardCorrelations) -> Figure:
     every = [*found.panels, *pairs.values()]
     notes = [
         _PERFECT if any(_perfect(tested.correlation) for tested in every) else "",
-        "All numbers as published: nothing was measured here." if board.published else "",
+        f"{published_note(board)}." if board.published else "",
     ]
     _say(figure, 0.2, "  ".join(filter(None, notes)), size=9)
     return figure
@@ -185,9 +186,11 @@ def _draw_panel(axes: Axes, board: Board, y: Float[np.ndarray, " model"], tested
     x, colour = 100 * top1_of(board), group_colours(board.models)
     for model, model_x, model_y in zip(board.models, x, y, strict=True):
         marker, size = ("D", 30) if model.supervised_reference else ("o", 22)
+        if model.group == OTHER_RUN:
+            marker, size = "*", 70
         axes.scatter([model_x], [model_y], s=size, marker=marker, color=colour[model.name], zorder=3)
     if tested.correlation.pearson is not None:
-        both = np.isfinite(x) & np.isfinite(y)
+        both = np.isfinite(x) & np.isfinite(y) & correlated(board)
         line, ends = linregress(x[both], y[both]), np.array([x[both].min(), x[both].max()])
         style = {"color": INK} if tested.linear else {"color": GREY, "linestyle": "--", "alpha": 0.6}
         axes.plot(ends, line.intercept + line.slope * ends, linewidth=1.2, **style)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from unibench.report.boards import Board, headlines
+from unibench.report.boards import OTHER_RUN, Board, headlines
 from unibench.stats.correlation import Correlation, correlate
 from unibench.stats.tests import holm
 
@@ -51,12 +51,13 @@ def correlate_board(board: Board) -> BoardCorrelations:
     """Correlate every task with ImageNet top-1 and with every other task, each model with its better layer.
 
     Args:
-        board: The table.
+        board: The table; models of another run than the published ones take no part.
 
     Returns:
         Correlations, with p-values adjusted after Holm over the tasks, and apart from these over the pairs of tasks.
     """
-    top1, columns = top1_of(board).tolist(), [column.tolist() for column in headlines(board).T]
+    rows = correlated(board)
+    top1, columns = top1_of(board)[rows].tolist(), [column.tolist() for column in headlines(board)[rows].T]
     places = list(itertools.combinations(range(len(columns)), 2))
     pairs = _test([correlate(columns[x], columns[y]) for x, y in places])
     return BoardCorrelations(
@@ -67,6 +68,11 @@ def correlate_board(board: Board) -> BoardCorrelations:
 def _test(family: Sequence[Correlation]) -> list[TestedCorrelation]:
     linear, ranked = holm([one.pearson_p for one in family]), holm([one.spearman_p for one in family])
     return [TestedCorrelation(*one) for one in zip(family, linear, ranked, strict=True)]
+
+
+def correlated(board: Board) -> Bool[np.ndarray, " model"]:
+    """Which models take part in the coefficients."""
+    return np.array([model.group != OTHER_RUN for model in board.models])
 
 
 def top1_of(board: Board) -> Float[np.ndarray, " model"]:

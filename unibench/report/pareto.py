@@ -102,8 +102,8 @@ def write(board: Board, found: Costs, out: Path, cost: str = "ms") -> list[Path]
     """
     machines = sorted({costs.machine(one) for one in found.values()})
     if cost == "ms" and len(machines) > 1:
-        raise OutputError(f"{out}: times were taken on {' and on '.join(machines)}, expected one machine; measure again "
-                          "with run --overwrite always, or choose --cost GFLOPs")  # fmt: skip
+        raise OutputError(f"{out}: times were taken on {' and on '.join(machines)}, expected one machine; measure "
+                          "again with run --overwrite always, or choose --cost GFLOPs")  # fmt: skip
     panels = {setting: points(board, found, out, setting, cost) for setting in board.settings}
     panels = {setting: laid for setting, laid in panels.items() if laid}
     if not panels:
@@ -132,9 +132,9 @@ def _draw(board: Board, panels: dict[Setting, list[Point]], cost: str, machine: 
         loc="lower center", bbox_to_anchor=(0.5, 0.55 / height), ncols=5, frameon=False, fontsize=9,
     )  # fmt: skip
     told = (
-        "Full dot: a cheaper row of the front is worse, and the paired permutation test over clips says so (p below .05, "
-        "Holm-adjusted); the cheapest row begins the front. Hollow: as good or better than all cheaper rows, but not told "
-        "apart from them. Small: a cheaper row scores as well."
+        "Full dot: better than the cheaper rows of the front, and the paired permutation test over clips says so (p "
+        "below .05, Holm-adjusted); the cheapest row begins the front. Hollow: better than all cheaper rows, but not "
+        "told apart from the front. Small: a cheaper row scores as well."
     )
     lines = textwrap.wrap(told, int(width * 15))
     figure.text(0.5, 0.1 / height, "\n".join(lines), ha="center", va="bottom", fontsize=8, color=INK)

@@ -24,6 +24,7 @@ from unibench.report.boards import (
     Board,
     best_layer,
     headlines,
+    published_note,
     ranks,
     titles,
     trained,
@@ -360,7 +361,7 @@ def _caption(ranked: Ranked) -> list[str]:
     if any(trained(board, model.name) for model in board.models):
         lines.append(SIGN_NOTE)
     if board.published:
-        lines.append("All numbers as published: nothing was measured here, and no difference was tested.")
+        lines.append(f"{published_note(board)}, and no difference was tested.")
     ran = np.isfinite(headlines(board)).sum(axis=0)
     fewer = [
         f"{' '.join(title.split())} ({n})" for title, n in zip(titles(board), ran, strict=True) if n < count
