@@ -65,7 +65,10 @@ def test_the_command_reads_stored_results(tmp_path: Path) -> None:
     few = ["run", "-m", "hog", "-t", "mot/shapes", "--frames", "3", "-o", str(tmp_path)]
     assert CliRunner().invoke(main, few, catch_exceptions=False).exit_code == 0
     refused = CliRunner().invoke(main, ["select", "-o", str(tmp_path)])
-    assert (refused.exit_code, "no model with several layers on 4 clips or more" in refused.output) == (
+    assert (
+        refused.exit_code,
+        "no model with several layers or scales on 4 clips or more" in refused.output,
+    ) == (
         2,
         True,
     )
@@ -79,4 +82,4 @@ def test_the_command_reads_stored_results(tmp_path: Path) -> None:
     (row,) = csv.DictReader((tmp_path / "select.csv").read_text().splitlines())
     assert (row["model"], row["metric"]) == ("random-vit-tiny", "IDF1")
     assert 0 <= float(row["selected"]) <= 1
-    assert {part.split()[0] for part in row["layers chosen"].split("; ")} <= {"block6", "block12"}
+    assert {part.split()[0] for part in row["chosen"].split("; ")} <= {"block6", "block12"}

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from unibench.models.cards import Card
     from unibench.tasks.family import Task
 
+LEAST = 0.125
+"""Factor by which images are shrunk at most, and enlarged by its inverse."""
+
 SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("-m", "--model", "models", multiple=True,
                  help="Model card: its name, a pattern ('random-*'), or a file (DIR/NAME.toml). Or a library's model: "
@@ -39,6 +42,19 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
                  help="Compile networks first (torch.compile); changes scores in the last digits."),
 )  # fmt: skip
 """What is to be scored."""
+
+
+def scales_of(context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
+    """Read factors separated by commas, each once."""
+    try:
+        found = tuple(dict.fromkeys(float(one) for one in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(LEAST <= one <= 1 / LEAST for one in found):
+        raise click.BadParameter(
+            f"{text!r}, expected factors from {LEAST:g} to {1 / LEAST:g}, such as 0.5,1,2"
+        )
+    return found
 
 
 @dataclass(frozen=True)

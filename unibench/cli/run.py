@@ -21,7 +21,7 @@ from unibench.cli.options import (
     options,
     plugins_asked,
 )
-from unibench.cli.request import SELECTION, select
+from unibench.cli.request import SELECTION, scales_of, select
 
 if TYPE_CHECKING:
     from unibench.models.cards import Card, Series
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.command()
 @options(
     *SELECTION,
+    click.option("--scales", metavar="S,S,...", callback=scales_of, default="1",
+                 help="Resize images by these factors before the network sees them, each a model of its own on boards: "
+                      "'0.5,1,2'; then choose: unibench select."),
     OUT,
     DEVICE,
     OVERWRITE,
@@ -58,13 +61,14 @@ if TYPE_CHECKING:
 def run(
     models: tuple[str, ...], tasks: tuple[str, ...], data: Path | None, out: Path, weights_path: Path | None,
     layers: str, frames: int | None, classes: str, detections: str | None, windowing: str, dtype: str | None,
-    compiled: bool,
+    compiled: bool, scales: tuple[float, ...],
     device: str, overwrite: str, keep_predictions: bool, executor: str, workers: int | None, cache: Path | None,
     budget: int, checkpoint: Path | None, arch: str | None, like: str | None, allow_random: tuple[str, ...],
     save_card: str | None,
 ) -> None:  # fmt: skip
     """Score models on tasks; running the same command again does only what is missing."""
     from unibench.cli import progress
+    from unibench.models.cards import scaled
 
     if checkpoint and weights_path and weights_path.is_file():
         raise OneLine(f"--weights {weights_path}: the weights are those of --checkpoint; leave --weights out")
@@ -82,6 +86,7 @@ def run(
         drafted=drafted,
     )
     _show_derived(chosen.cards, None if asked else save_card)
+    chosen = replace(chosen, cards=[scaled(card, scale) for card in chosen.cards for scale in scales])
     progress.run(
         chosen, out, data=data, weights_path=weights_path, frames=frames, device=device,
         overwrite=overwrite == "always", executor=executor, workers=workers, plugins=plugins_asked(),

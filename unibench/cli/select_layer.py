@@ -15,9 +15,9 @@ from unibench.cli.options import OUT, options
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the splits."),
 )  # fmt: skip
 def select_layer(out: Path, splits: int, seed: int) -> None:
-    """Choose each model's layer on one half of the clips, and report the other half, beside the best on test.
+    """Choose each model's layer and scale on one half of the clips, and report the other half, beside the best on test.
 
-    Score several layers first: run --layers all.
+    Score several first: run --layers all --scales 0.5,1,2.
     """
     from unibench.cli import tables
     from unibench.report import boards, card_facts, select, stored

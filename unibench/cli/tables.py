@@ -13,7 +13,7 @@ from unibench.datasets import own_clips
 from unibench.datasets.benchmark import OWN, Benchmark, is_there
 from unibench.errors import DataError
 from unibench.evaluation.availability import Availability
-from unibench.models.cards import JOINT, Card
+from unibench.models.cards import ASIDE, JOINT, Card
 from unibench.records import Clip
 from unibench.report import card_facts
 from unibench.report.boards import TRAINED
@@ -98,7 +98,7 @@ def show_card(card: Card, path: Path | str, weights: str) -> None:
     table.add_row("weights", escape(weights))
     table.add_section()
     for name, value in _fields(
-        {key: one for key, one in asdict(card).items() if key not in ("name", "path", "derived_from")}
+        {key: one for key, one in asdict(card).items() if key not in ("name", *ASIDE)}
     ):
         table.add_row(name, escape(value) or "[dim]-")
     show(table)

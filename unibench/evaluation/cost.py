@@ -28,7 +28,7 @@ from unibench.errors import UnibenchError
 from unibench.evaluation.fingerprints import unit_key
 from unibench.evaluation.units import Unit, by_model
 from unibench.models import frozen, weights
-from unibench.models.cards import JOINT
+from unibench.models.cards import JOINT, seen_layers
 from unibench.models.frozen import FrozenModel
 from unibench.models.windows import span
 from unibench.records import Clip, Cost
@@ -130,7 +130,7 @@ def _frozen_meter(first: Unit, weights_path: Path | None, device: str) -> Callab
         return Cost(
             parameters=frozen.parameters(module, card.architecture.head),
             channels=card.layers[layer].channels,
-            stride=card.layers[layer].stride,
+            stride=seen_layers(card)[layer].stride,
             shown={" x ".join(map(str, shape)): count for (_, shape, _), count in passes.items()},
             flops=sum((count * known[key].flops for key, count in passes.items()), 0.0),
             memory=max((known[key].memory for key in passes), default=0),

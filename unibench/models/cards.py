@@ -222,6 +222,15 @@ class Card:
     derived_from: str = field(default="", compare=False)
     """By which name a library has the model (`timm:resnet18.a1_in1k`), where no file but `models.by_name` says what
     stands here. Not a field of the file."""
+    scale: float = field(default=1.0, compare=False)
+    """By which images are resized before the network sees them; the layers are those of the network. Not a field of the
+    file."""
+
+
+SCALE = "+scale="
+"""Stands in a fingerprint between the model's own and the factor by which its images are resized."""
+ASIDE = ("path", "derived_from", "scale")
+"""What a file cannot say."""
 
 
 def joint(**fields: Any) -> Card:
@@ -283,6 +292,38 @@ def running(card: Card, dtype: str | None = None, *, compiled: bool = False) -> 
                         "--dtype and --compile")  # fmt: skip
     changed = replace(here, dtype=dtype or here.dtype, compiled=compiled or here.compiled)
     return replace(card, architecture=changed)
+
+
+def scaled(card: Card, scale: float) -> Card:
+    """The card with images resized before the network sees them.
+
+    Args:
+        card: Of a frozen model.
+        scale: Above 1 the maps are finer, below coarser.
+
+    Raises:
+        CardError: It is a joint tracker, or a stride would be no whole number of pixels.
+    """
+    if not card.layers and scale != 1:
+        raise CardError(
+            f"model {card.name!r}: a joint tracker resizes images itself; run it without --scales"
+        )
+    for name, layer in card.layers.items():
+        stride = layer.stride / scale
+        if stride % 1:
+            raise CardError(f"model {card.name!r}: layer {name!r} at scale {scale:g} has a stride of {stride:.4g} "
+                            "pixels, expected a whole number; choose another of --scales")  # fmt: skip
+    return replace(card, scale=scale)
+
+
+def seen_layers(card: Card) -> Mapping[str, Layer]:
+    """The layers as heads see them: strides and offsets in pixels of the image before it is resized."""
+    return {
+        name: replace(
+            layer, stride=round(layer.stride / card.scale), offset=(layer.offset + 0.5) / card.scale - 0.5
+        )
+        for name, layer in card.layers.items()
+    }
 
 
 LIBRARIES = ("timm", "hf-hub", "hf", "torchvision")
@@ -364,7 +405,7 @@ def read(path: Path) -> Card:
         )
     if "name" in table:
         raise CardError(f"{path}: unknown field 'name'; the file's name is the model's name")
-    for name in ("path", "derived_from"):
+    for name in ASIDE:
         if name in table:
             raise CardError(f"{path}: unknown field {name!r}; see model_cards/README.md")
     if table.get("kind") == "joint":
@@ -393,7 +434,7 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of a card's file; what only frozen models need is not demanded."""
     made = json_schema(Card)
     card = made["$defs"]["Card"]
-    for name in ("name", "path", "derived_from"):  # the file's own
+    for name in ("name", *ASIDE):  # the file's own
         del card["properties"][name]
     card["required"] = [name for name in card["required"] if name != "name" and name not in PLACEHOLDERS]
     return made

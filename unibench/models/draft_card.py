@@ -360,7 +360,7 @@ def write(card: Card, path: Path) -> Path:
 def dump(card: Card) -> str:
     """A card as the text of its file."""
     table = _table(card)
-    for name in ("name", "path", "derived_from", *(() if card.layers else cards.PLACEHOLDERS)):
+    for name in ("name", *cards.ASIDE, *(() if card.layers else cards.PLACEHOLDERS)):
         table.pop(name, None)
     return tomli_w.dumps(table)
 

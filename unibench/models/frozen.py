@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unibench import plugins
 from unibench.errors import CardError, FeaturesError, UnibenchError, UnknownNameError
 from unibench.models import maps, names, transformers_models, weights
-from unibench.models.cards import Card, Preprocessing, Window
+from unibench.models.cards import SCALE, Card, Preprocessing, Window, seen_layers
 from unibench.models.download import sha256
 from unibench.models.weights import LoadReport
 from unibench.models.windows import Span
@@ -158,12 +159,13 @@ def defer(card: Card, load: Callable[[], FrozenModel], fingerprint: str, device:
 
 
 def _frozen(card: Card, network: Network, fingerprint: str, device: torch.device) -> FrozenModel:
+    seen = seen_layers(card)
     return FrozenModel(
         name=card.name,
         prepare=_preparation(card.preprocessing, device),
         network=network,
-        strides={name: layer.stride for name, layer in card.layers.items()},
-        offsets={name: layer.offset for name, layer in card.layers.items()},
+        strides={name: layer.stride for name, layer in seen.items()},
+        offsets={name: layer.offset for name, layer in seen.items()},
         device=device,
         fingerprint=fingerprint,
         batch=1 if device.type == "cpu" else BATCH,
@@ -172,10 +174,11 @@ def _frozen(card: Card, network: Network, fingerprint: str, device: torch.device
 
 def _running(network: Network, card: Card, device: torch.device) -> Network:
     """The network as it is run: frozen, in the card's precision, channels last."""
-    dtype = getattr(torch, card.architecture.dtype)
+    dtype, seen = getattr(torch, card.architecture.dtype), seen_layers(card)
 
     def maps_of(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
-        laid = images.contiguous(memory_format=LAYOUT) if images.ndim == 4 else images
+        sized = images if card.scale == 1 else _resize(images, card.scale)
+        laid = sized.contiguous(memory_format=LAYOUT) if images.ndim == 4 else sized
         try:
             with exact(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 found = network(laid, layers, *slot)
@@ -186,7 +189,7 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
                 f"model {card.name!r}: the network fails on an image of {images.shape[-1]} x {images.shape[-2]} pixels "
                 f"({_line(error)}); correct [architecture] in the card, or give larger images"
             ) from error
-        return maps.check(card.name, found, card.layers, layers, images)
+        return maps.check(card.name, found, seen, layers, images)
 
     @torch.inference_mode()
     def run(images: Tensor, layers: Sequence[str], *slot: int) -> dict[str, Tensor]:
@@ -202,6 +205,14 @@ def _running(network: Network, card: Card, device: torch.device) -> Network:
             raise
 
     return run
+
+
+def _resize(images: Tensor, scale: float) -> Tensor:
+    """Images, or windows of them, resized by a factor; what shrinks is smoothed first."""
+    height, width = (max(round(length * scale), 1) for length in images.shape[-2:])
+    flat = images.reshape(-1, *images.shape[-3:])
+    resized = functional.interpolate(flat, (height, width), mode="bilinear", antialias=True)
+    return resized.reshape(*images.shape[:-2], height, width)
 
 
 def _over_time(card: Card, window: Window, network: Network) -> Network:
@@ -238,7 +249,9 @@ def parameters(module: nn.Module, head: Sequence[str]) -> int:
 
 
 def fingerprint(card: Card, path: Path | None) -> str:
-    """Hash over everything on a card that changes features, and over the weights file; nothing is built."""
+    """Hash over everything on a card that changes features, and over the weights file; nothing is built. A scale stands
+    behind it in words.
+    """
     parts = {
         "architecture": {**asdict(card.architecture), "parameters": 0},
         "layers": {name: asdict(layer) for name, layer in card.layers.items()},
@@ -250,7 +263,8 @@ def fingerprint(card: Card, path: Path | None) -> str:
         parts["window"] = asdict(card.window)
     if card.weights.allow_random:
         parts["random"] = [card.weights.allow_random, card.weights.seed]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
+    found = hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
+    return found if card.scale == 1 else f"{found}{SCALE}{card.scale:g}"
 
 
 def _preparation(rules: Preprocessing, device: torch.device) -> Callable[[np.ndarray], Tensor]:

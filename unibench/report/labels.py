@@ -75,6 +75,7 @@ def name_dots(axes: Axes, names: Sequence[str], at: Float[np.ndarray, "model 2"]
     assert figure is not None
     area = figure.get_size_inches() * 72 * axes.get_position().size
     there = np.flatnonzero(np.isfinite(at).all(axis=1)).tolist()
+    axes.get_xlim(), axes.get_ylim()  # asking for them makes the limits final, on which the transform depends
     dots = (axes.transData + axes.transAxes.inverted()).transform(at[there]) * area
     found = place(dots, [text_size(names[index], _NAME) for index in there], tuple(area.tolist()))
     for index, dot, centre in zip(there, dots, found, strict=True):

@@ -1,4 +1,4 @@
-"""A layer chosen on one half of the clips and scored on the other, beside the best on all of them.
+"""A layer, and a scale of the images, chosen on one half of the clips and scored on the other, beside the best on all.
 
 The best of several layers on the very clips it is chosen on is too good: where layers are equally good, it is the
 luckiest. Halves are drawn again and again; no clip of the half that is reported takes part in the choice.
@@ -7,6 +7,7 @@ luckiest. Halves are drawn again and again; no clip of the half that is reported
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from unibench.errors import OutputError
 from unibench.metrics import catalogue
 from unibench.metrics.catalogue import show
+from unibench.models.cards import SCALE
 from unibench.records import Score, Tally
 from unibench.report import stored
 from unibench.report.boards import Board, Setting
@@ -99,7 +101,7 @@ def choose(
 def compute(
     board: Board, out: Path, *, splits: int = SPLITS, seed: int = 0
 ) -> dict[tuple[str, Setting], Selection]:
-    """Choose among the layers of every model on every task.
+    """Choose among the layers of every model, and the scales that it was run at, on every task.
 
     Args:
         board: The table.
@@ -108,22 +110,22 @@ def compute(
         seed: Of the halves.
 
     Returns:
-        Model and setting -> what choosing gives; those with several layers and enough clips that all of them have.
+        Model and setting -> what choosing gives; those with several layers or scales, and enough clips that all have.
 
     Raises:
         OutputError: There are none.
     """
     found = {}
-    for model in board.models:
+    for name, rows in _candidates(board).items():
         for setting in board.settings:
             metric = board.metrics[setting][0]
             scores = {
-                layer: score for layer in board.layers[model.name]
-                if (score := board.scores.get((model.name, layer, setting, metric))) is not None
+                label: score for label, (model, layer) in rows.items()
+                if (score := board.scores.get((model, layer, setting, metric))) is not None
             }  # fmt: skip
             tallies = _tallies(scores, out) if len(scores) > 1 and catalogue.find(metric).direction else {}
             if tallies and len(next(iter(tallies.values()))) >= FEWEST:
-                found[model.name, setting] = choose(
+                found[name, setting] = choose(
                     tallies,
                     _pooled(setting, metric),
                     catalogue.find(metric).direction,
@@ -131,9 +133,33 @@ def compute(
                     seed=seed,
                 )
     if not found:
-        raise OutputError(f"{out}: no model with several layers on {FEWEST} clips or more; score some: unibench run "
-                          "--layers all ...")  # fmt: skip
+        raise OutputError(f"{out}: no model with several layers or scales on {FEWEST} clips or more; score some: "
+                          "unibench run --layers all --scales 0.5,1,2 ...")  # fmt: skip
     return found
+
+
+def _candidates(board: Board) -> dict[str, dict[str, tuple[str, str]]]:
+    """Name of a model -> what it can be run with -> the row: its layers, at each scale of the images."""
+    models = {
+        key[0]: (score.model, *_without_scale(score.weights_hash)) for key, score in board.scores.items()
+    }
+    rows: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for row in board.models:
+        name, own, scale = models[row.name]
+        rows.setdefault((name, own), []).extend((row.name, layer, scale) for layer in board.layers[row.name])
+    several = Counter(name for name, _ in rows)
+    return {
+        name if several[name] == 1 else f"{name} {own[:8]}": {
+            f"{layer} x{scale}" if scale else layer: (model, layer) for model, layer, scale in of_model
+        }
+        for (name, own), of_model in rows.items()
+    }
+
+
+def _without_scale(fingerprint: str) -> tuple[str, str]:
+    """A model's hash without the scale of its images, and that scale; empty: images are as they are."""
+    found = re.search(rf"{re.escape(SCALE)}([0-9.]+)", fingerprint)
+    return (fingerprint.replace(found[0], ""), found[1]) if found else (fingerprint, "")
 
 
 def _pooled(setting: Setting, metric: str) -> Callable[[Sequence[Tally]], float]:
@@ -158,7 +184,7 @@ def table(board: Board, found: Mapping[tuple[str, Setting], Selection]) -> "rich
         "the splits gave.\nbest on test: chosen and scored on the same clips, too good by the luck of the choice."
     )
     laid = Table(caption=Text(caption), caption_justify="left")
-    for name in ("model", "task", "metric", "clips", "selected", "best on test", "layers chosen"):
+    for name in ("model", "task", "metric", "clips", "selected", "best on test", "chosen"):
         laid.add_column(name, overflow="fold", justify="right" if name in ("clips", "selected") else "left")
     for (model, setting), one in found.items():
         metric = board.metrics[setting][0]
@@ -180,7 +206,7 @@ def write(board: Board, found: Mapping[tuple[str, Setting], Selection], out: Pat
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["model", "task", "metric", "clips", "selected", "selected 2.5 %", "selected 97.5 %", "best on test",
-                   "best layer", "layers chosen"])  # fmt: skip
+                   "best layer", "chosen"])  # fmt: skip
     for (model, setting), one in found.items():
         shares = "; ".join(f"{layer} {share:.3f}" for layer, share in one.chosen.items())
         numbers = (one.value, one.low, one.high, one.best_value, one.best)
