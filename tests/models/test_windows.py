@@ -180,7 +180,9 @@ def bits(found: list[Labels]) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("windowing", windows.WINDOWINGS)
-@pytest.mark.parametrize("task", ["vos/synthetic", "sot/synthetic", "mot/synthetic", "pose/synthetic"])
+@pytest.mark.parametrize(
+    "task", ["vos/synthetic", "sot/synthetic", "mot/synthetic", "pose/synthetic", "points/synthetic"]
+)
 def test_an_encoder_blind_to_time_is_the_image_model_bit_for_bit(task: str, windowing: str) -> None:
     image = bits(labels_of(card("blind", None), task, "repeat"))
     assert bits(labels_of(card("blind", Window(4)), task, windowing)) == image
@@ -320,7 +322,7 @@ def test_a_tiny_vjepa2_counts_rows_of_any_image(tmp_path: Path) -> None:
 def test_a_tiny_vjepa2_tracks(tmp_path: Path, windowing: str) -> None:
     vjepa2(tmp_path)
     one = cards.find(str(tmp_path))
-    for task in ("vos/synthetic", "sot/synthetic"):
+    for task in ("vos/synthetic", "sot/synthetic", "points/synthetic"):
         assert len(labels_of(one, task, windowing)) == SHORT
 
 
