@@ -109,10 +109,10 @@ def _measure(
 ) -> None:
     from unibench.evaluation import cost
 
-    good = [one.unit for one in done if not one.error]
-    cost.write_missing(
-        sorted(good, key=lambda unit: unit.model), out, weights_path, device=device, overwrite=overwrite
+    good = sorted(
+        (one.unit for one in done if not one.error), key=lambda unit: (unit.model, unit.task.name, unit.clip)
     )
+    cost.write_missing(good, out, weights_path, device=device, overwrite=overwrite)
 
 
 def work(
