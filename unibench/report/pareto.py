@@ -4,7 +4,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ class Point:
     nominal: bool
     """No cheaper row scores as well."""
     front: bool
-    """And the test tells it from the last row of the front that is cheaper; the cheapest row begins the front."""
+    """And the test tells it from the best of the cheaper rows; the cheapest row begins the front."""
 
 
 def points(board: Board, found: Costs, out: Path, setting: Setting, cost: str) -> list[Point]:
@@ -67,21 +68,17 @@ def points(board: Board, found: Costs, out: Path, setting: Setting, cost: str) -
         and not math.isnan((score := board.scores[*key, metric]).value)
         and (value := float(one.parameters) if cost == "parameters" else costs.values(one)[cost]) > 0
     ) if sign else []  # fmt: skip
-    best = math.inf
-    nominal = []
-    for _, worse, key in rows:
-        if worse < best:
-            best = worse
-            nominal.append(key)
-    pairs = list(combinations(nominal, 2))
-    apart = dict(zip(pairs, told_apart(board, out, setting, pairs), strict=True))
-    front = nominal[:1]
-    for key in nominal[1:]:
-        if apart[front[-1], key]:
-            front.append(key)
+    cheaper = list(
+        accumulate(rows, lambda best, row: min(best, row, key=itemgetter(1)))
+    )  # the best up to each row
+    pairs = list(zip(cheaper, rows[1:], strict=False))
+    better = [row[1] < best[1] for best, row in pairs]
+    apart = told_apart(board, out, setting, [(best[2], row[2]) for best, row in pairs])
+    front = [True, *(one and other for one, other in zip(better, apart, strict=True))]
     scale = catalogue.scale(metric)
     return [
-        Point(key, value, -sign * scale * worse, key in nominal, key in front) for value, worse, key in rows
+        Point(key, value, -sign * scale * worse, *flags)
+        for (value, worse, key), *flags in zip(rows, [True, *better], front, strict=False)
     ]
 
 
@@ -132,9 +129,9 @@ def _draw(board: Board, panels: dict[Setting, list[Point]], cost: str, machine: 
         loc="lower center", bbox_to_anchor=(0.5, 0.55 / height), ncols=5, frameon=False, fontsize=9,
     )  # fmt: skip
     told = (
-        "Full dot: better than the cheaper rows of the front, and the paired permutation test over clips says so (p "
-        "below .05, Holm-adjusted); the cheapest row begins the front. Hollow: better than all cheaper rows, but not "
-        "told apart from the front. Small: a cheaper row scores as well."
+        "Full dot: better than the best cheaper row, and the paired permutation test over clips says so (p below "
+        ".05, Holm-adjusted over the rows); the cheapest row begins the front. Hollow: better than the best cheaper row, but "
+        "not told apart from it. Small: a cheaper row scores as well."
     )
     lines = textwrap.wrap(told, int(width * 15))
     figure.text(0.5, 0.1 / height, "\n".join(lines), ha="center", va="bottom", fontsize=8, color=INK)
