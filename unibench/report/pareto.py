@@ -77,8 +77,8 @@ def points(board: Board, found: Costs, out: Path, setting: Setting, cost: str) -
     front = [True, *(one and other for one, other in zip(better, apart, strict=True))]
     scale = catalogue.scale(metric)
     return [
-        Point(key, value, -sign * scale * worse, *flags)
-        for (value, worse, key), *flags in zip(rows, [True, *better], front, strict=False)
+        Point(key, value, -sign * scale * worse, nominal, ahead)
+        for (value, worse, key), nominal, ahead in zip(rows, [True, *better], front, strict=False)
     ]
 
 
@@ -130,8 +130,8 @@ def _draw(board: Board, panels: dict[Setting, list[Point]], cost: str, machine: 
     )  # fmt: skip
     told = (
         "Full dot: better than the best cheaper row, and the paired permutation test over clips says so (p below "
-        ".05, Holm-adjusted over the rows); the cheapest row begins the front. Hollow: better than the best cheaper row, but "
-        "not told apart from it. Small: a cheaper row scores as well."
+        ".05, Holm-adjusted over the rows); the cheapest row begins the front. Hollow: better than the best cheaper "
+        "row, but not told apart from it. Small: a cheaper row scores as well."
     )
     lines = textwrap.wrap(told, int(width * 15))
     figure.text(0.5, 0.1 / height, "\n".join(lines), ha="center", va="bottom", fontsize=8, color=INK)
