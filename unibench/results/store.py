@@ -380,9 +380,10 @@ def read_cost(out: Path, run: RunKey) -> Cost | None:
     if record is None:
         return None
     try:
-        return schema.record(Cost, record, str(path))
+        cost: Cost = schema.record(Cost, record, str(path))
     except schema.SchemaError as error:
         raise OutputError(f"{error}; {_ADVICE}") from error
+    return cost
 
 
 def _read_result(out: Path, path: Path) -> list[Score]:
