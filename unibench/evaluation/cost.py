@@ -212,19 +212,24 @@ class _Memory(TorchDispatchMode):
     """Counts the bytes of tensors that are alive at once."""
 
     def __init__(self, before: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self.before = before
-        self.alive: dict[StorageWeakRef, int] = {}
+        self.alive: dict[Any, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {StorageWeakRef(one.untyped_storage()) for one in tree_leaves((args, kwargs)) if _stored(one)}
+        given = {_storage(one) for one in tree_leaves((args, kwargs)) if _stored(one)}
         made = func(*args, **(kwargs or {}))
         for one in tree_leaves(made):
-            if _stored(one) and (storage := StorageWeakRef(one.untyped_storage())) not in given:
+            if _stored(one) and (storage := _storage(one)) not in given:
                 self.alive[storage] = one.untyped_storage().nbytes()
         self.alive = {storage: size for storage, size in self.alive.items() if not storage.expired()}
         self.peak = max(self.peak, self.before + sum(self.alive.values()))
         return made
+
+
+def _storage(one: Tensor) -> Any:
+    """What knows of a tensor's storage whether it is still there."""
+    return StorageWeakRef(one.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 def _stored(one: object) -> bool:
