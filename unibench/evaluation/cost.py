@@ -125,7 +125,8 @@ def _frozen_meter(first: Unit, weights_path: Path | None, device: str) -> Callab
         for _ in labels:
             pass
         online = unit.task.protocol.lookahead < WHOLE_CLIP and clip.length > 1
-        run.subtract(first if online else ())
+        if online:
+            run.subtract(first)
         passes = {key: count / (clip.length - online) for key, count in run.items() if count}
         return Cost(
             parameters=frozen.parameters(module, card.architecture.head),

@@ -21,7 +21,7 @@ from unibench.models import cards, fetch
 from unibench.models.cards import Card
 from unibench.records import Score
 from unibench.report import boards, correlation, published, radar
-from unibench.report.boards import OTHER_RUN, BoardModel
+from unibench.report.boards import OTHER_RUN, Board, BoardModel
 from unibench.report.published import Row
 from unibench.results.atomic import replace_file
 from unibench.tasks import registry
@@ -335,7 +335,8 @@ def draw_beside(names: Sequence[str], here: Here, run: Run, out: Path) -> list[P
         for card in own
     ]  # fmt: skip
     paths = []
-    for number, write_figure in (("1", radar.write), ("6", correlation.write)):
+    figures: dict[str, Callable[[Board, Path], list[Path]]] = {"1": radar.write, "6": correlation.write}
+    for number, write_figure in figures.items():
         scores, of_paper = published.figure(number)
         there = {(score.task, score.protocol, score.metric) for score in scores}
         fitting = [score for score in drawn if (score.task, score.protocol, score.metric) in there]
