@@ -11,7 +11,7 @@ from PIL import Image
 from tests import videos
 from tests.datasets import layouts
 from unibench.cli import main
-from unibench.datasets import BENCHMARKS, exchange, own_clips, truncate, with_detections
+from unibench.datasets import BENCHMARKS, class_names, exchange, own_clips, truncate, with_detections
 from unibench.datasets.clips import frame_numbers, hash_files
 from unibench.errors import DataError
 from unibench.geometry import masks
@@ -131,6 +131,16 @@ def test_what_cvat_exports_as_mot_counts_from_1_while_its_images_count_from_0(tm
     clip, truth = load(tmp_path, "mot")
     assert clip.vocabulary == ("car", "person")
     assert [one.boxes[0].tolist() for one in truth.labels] == [list(box) for box in BOXES]
+    assert [one.classes.tolist() for one in truth.labels] == [[1]] * COUNT
+    found, left = class_names.restrict(clip, truth, ("person=pedestrian",))
+    assert (found.vocabulary, left.labels[0].ids.tolist()) == (("pedestrian",), [7])
+    assert not any(len(one.ids) for one in class_names.restrict(clip, truth, ("car",))[1].labels)
+    layouts.text(tmp_path / "a" / "det" / "det.txt", "1,-1,1,2,3,4,.5,1\n")
+    (first, *_) = load(tmp_path, "mot")[0].frames()
+    assert first.detections.classes.tolist() == [0]
+    layouts.text(tmp_path / "a" / "det" / "det.txt", "1,-1,1,2,3,4,.5,-1\n")
+    with pytest.raises(DataError, match=r"det\.txt:1: a class in '.*'; expected 1 to 2"):
+        load(tmp_path, "mot")
 
 
 def test_seqinfo_says_the_frame_rate(tmp_path: Path) -> None:

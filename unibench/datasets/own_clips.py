@@ -115,15 +115,18 @@ def names_mot(root: Path) -> list[str]:
 def load_mot(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read a clip with boxes; every class is scored, but for rows that are marked 0.
 
+    Where `gt/labels.txt` has several classes, the eighth column of truth and detections is one of them, from 1.
+
     Raises:
         DataError: Files are missing or malformed.
     """
     folder = inside(root, name)
     frames = open_frames(folder)
-    truth = Truth(motchallenge.read_truth(folder / "gt" / "gt.txt", frames.numbers))
-    detections = folder / "det" / "det.txt"
-    found = motchallenge.read_detections(detections, frames.numbers) if detections.is_file() else None
     vocabulary = tuple(read_list(folder / _LABELS)) if (folder / _LABELS).is_file() else ()
+    kinds = len(vocabulary) if len(vocabulary) > 1 else 0
+    truth = Truth(motchallenge.read_truth(folder / "gt" / "gt.txt", frames.numbers, kinds))
+    detections = folder / "det" / "det.txt"
+    found = motchallenge.read_detections(detections, frames.numbers, kinds) if detections.is_file() else None
     return make_clip(name, frames, detections=found, vocabulary=vocabulary), truth
 
 
