@@ -129,7 +129,7 @@ def test_sensitivity_reads_stored_scores_without_torch(tmp_path: Path) -> None:
     assert "no results, expected " in one.output
     tiny_run(tmp_path)
     assert "no task was run under several protocols" in unibench("sensitivity", "-o", str(tmp_path)).output
-    done = tiny_run(tmp_path, "-t", "vos/synthetic-easy@cr*")  # without cropmae, which takes 15 s a clip
+    done = tiny_run(tmp_path, "-t", "vos/synthetic-easy@crw*")  # without cropmae, which takes 15 s a clip
     assert done.exit_code == 0, done.output
     assert "torch" not in loaded(f"sensitivity -o {tmp_path}")
     told = unibench("sensitivity", "-o", str(tmp_path), "-t", "vos/*")

@@ -142,8 +142,9 @@ def test_trackeval_reads_an_export_and_gives_the_same_scores(task: str, tmp_path
     assert {name: ours[name] for name in found} == pytest.approx(found, rel=0, abs=1e-9)
 
 
-@pytest.mark.parametrize("task", ["vos/synthetic", "vos/shapes"])
-def test_vos_benchmark_reads_an_export_and_gives_the_same_scores(task: str, tmp_path: Path) -> None:
+def test_vos_benchmark_reads_an_export_and_gives_the_same_scores(tmp_path: Path) -> None:
+    """Where every object is there from frame 0 on, as in DAVIS: of one that comes later, it scores the frame too."""
+    task = "vos/synthetic"
     made = unibench.evaluate(["lab-colour"], [task], output=tmp_path / "out", frames=6)
     words = ("-o", tmp_path / "out", "-m", "lab-colour", "-t", task)
     command("export", *words, "--to", tmp_path / "masks")
