@@ -130,12 +130,9 @@ def _read(file: Path) -> _Content:
         content: _Content = schema.json(_Content, read_bytes(file), str(file), others=True)
     except schema.SchemaError as error:
         raise DataError(f"{error}; {_CORRECT}") from error
-    for what, entries in (
-        ("videos", content.videos),
-        ("images", content.images),
-        ("categories", content.categories),
-    ):
-        _refuse_twins((one.id for one in entries), file, f"{what} have the id")
+    _refuse_twins((one.id for one in content.videos), file, "videos have the id")
+    _refuse_twins((one.id for one in content.images), file, "images have the id")
+    _refuse_twins((one.id for one in content.categories), file, "categories have the id")
     _refuse_twins((one.name for one in content.videos), file, "videos have the name")
     for field, known, used in (
         ("video_id", {one.id for one in content.videos}, {one.video_id for one in content.images}),
