@@ -128,9 +128,9 @@ def _directed(
     first, start = 0, 0
     for run in keys.parts(max(BLOCK // max(affinity.shape[1], 1), 1), even=True):
         last, stop = first + len(run.sizes), start + len(run.points)
-        alike, points = (
-            side.unflatten(0, (len(run.sizes), run.sizes[0])) for side in (affinity[start:stop], run.points)
-        )
+        block = len(run.sizes), run.sizes[0]
+        alike = affinity[start:stop].view(*block, affinity.shape[1])
+        points = run.points.view(*block, run.points.shape[1])
         # Zeros are put in after the exponential, which takes four times as long over infinite and denormal values.
         logits = (alike - peak).mul_(INVERSE_TEMPERATURE).clamp_(min=_VANISHED)
         weight = torch.threshold_(logits.exp_(), _LEAST, 0.0)

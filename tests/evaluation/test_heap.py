@@ -33,6 +33,7 @@ def test_freed_maps_leave_no_holes() -> None:
     assert float(ran.stdout) < 60  # MiB; the small blocks take 5, the holes would be 240
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads Linux' account of a process")
 def test_memory_is_flat_over_2000_frames_of_mot() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.long_clips", "memory", "lab-colour", "2000"]
