@@ -12,6 +12,8 @@ INVERSE_TEMPERATURE = 100.0
 VARIANTS = ("paper", "as-coded", "mass", "pooled")
 PRODUCTS = 2**23
 """Inner products that are held at a time, 32 MiB in float32, however many objects there are."""
+BLOCK = 2**16
+"""Of these, how many one call turns into weights: 256 KiB stay in a processor's cache."""
 _TINY = 1e-12  # a shorter vector counts as zero, as in torch's `normalize`
 _VANISHED = -73.0
 """Logit below which a weight counts as zero: it is 2e-32, far too short to be seen beside `_TINY`, and its products are
@@ -35,11 +37,17 @@ class _Objects:
         """Reduce the points of each object to one row."""
         return torch.stack([reduce(points) for points in torch.split(self.points, self.sizes)])
 
-    def parts(self, most: int) -> "Iterator[_Objects]":
-        """Split into runs of objects with at most so many points together; a larger object is alone."""
+    def parts(self, most: int, *, even: bool = False) -> "Iterator[_Objects]":
+        """Split into runs of objects with at most so many points together; a larger object is alone.
+
+        Args:
+            most: Points of a run.
+            even: Whether the objects of a run have one size.
+        """
         start, first, count = 0, 0, 0
         for last, size in enumerate([*self.sizes, most + 1]):
-            if count + size > most and last > first:
+            full = count + size > most or (even and size != self.sizes[first])
+            if full and last > first:
                 yield _Objects(self.points[start : start + count], self.sizes[first:last], self.longest)
                 start, first, count = start + count, last, 0
             count += size
@@ -112,19 +120,24 @@ def _directed(
     The reconstructions themselves, (query points x key objects x channels), are never formed. With the
     weights P of a block, its affinity A, and the Gram matrix G = K K^T of the key object's points K, the
     inner product of a query point with its reconstruction is sum(P * A), the latter's squared length P G P^T.
-    Blocks go one by one; the sum of the soft-max, which none of them knows, is divided by at the end.
+    Blocks of one size go some at a time; the sum of the soft-max, which none of them knows, is divided by at the end.
     """
     padding = _padding(keys) if variant == "as-coded" else 0  # zeros, whose logits are 0
     peak = affinity.amax(0).clamp(min=0) if padding else affinity.amax(0)
     sums = affinity.new_empty(3, len(keys.sizes), affinity.shape[1])
-    blocks = zip(*(torch.split(side, keys.sizes) for side in (affinity, keys.points)), strict=True)
-    for number, (alike, points) in enumerate(blocks):
+    first, start = 0, 0
+    for run in keys.parts(max(BLOCK // max(affinity.shape[1], 1), 1), even=True):
+        last, stop = first + len(run.sizes), start + len(run.points)
+        block = len(run.sizes), run.sizes[0]
+        alike = affinity[start:stop].view(*block, affinity.shape[1])
+        points = run.points.view(*block, run.points.shape[1])
         # Zeros are put in after the exponential, which takes four times as long over infinite and denormal values.
         logits = (alike - peak).mul_(INVERSE_TEMPERATURE).clamp_(min=_VANISHED)
         weight = torch.threshold_(logits.exp_(), _LEAST, 0.0)
-        square = ((points @ points.T).mul_(_RAISED**2) @ weight).mul_(weight)
+        square = ((points @ points.mT).mul_(_RAISED**2) @ weight).mul_(weight)
         for total, by_key in zip(sums, (weight * alike, square, weight), strict=True):
-            torch.sum(by_key, 0, out=total[number])
+            torch.sum(by_key, 1, out=total[first:last])
+        first, start = last, stop
     inner, square, mass = sums
     whole = mass.sum(0)
     if padding:  # else the peak may be so low that this is infinite

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from heads import mask, rsm
 from heads.associate import CascadeState, step
+from tests.benchmarks.calibration import standard
 from tests.benchmarks.cases import Case
 from tests.benchmarks.rendered import objects, people
+from tests.evaluation import sweeps
 from unibench import models, plugins
 from unibench.evaluation import run_clip
 from unibench.evaluation.units import Unit
@@ -29,6 +31,8 @@ from unibench.tasks.association.observations import Grid
 from unibench.tasks.family import make_options
 
 LAYER = "layer3"
+FRESH_MS, RESUMED_MS = 44.5, 8.5
+"""Targets a clip, half of what it was once; with one model, on the usual machine."""
 
 
 def cases(*, quick: bool = False) -> list[Case]:
@@ -43,6 +47,7 @@ def cases(*, quick: bool = False) -> list[Case]:
         Case(f"VOS run {sizes[0]}", *_vos(one, card, model, frames, vos), 1.25, note),
         Case(f"VOS run of two protocols {sizes[0]}", *_vos(several, card, model, frames, vos), 1.25, f"{note}; 1 pass"),
         Case(f"MOT run {sizes[1]}", *_mot(card, model, frames, mot), 1.25, note),
+        *_short_clips(10 if quick else 100),
     ]  # fmt: skip
 
 
@@ -95,6 +100,24 @@ def _mot(
             state, _ = step(state, observed.observations, similarity, options.cascade, 30.0)
 
     return _running([unit]), reference
+
+
+def _short_clips(count: int) -> list[Case]:
+    """Clips of 5 tiny frames and a model that costs little: what is left is what a clip costs beside both."""
+    folder = TemporaryDirectory()
+    units = sweeps.units(sweeps.davis(Path(folder.name, "data"), count, 5), ("lab-colour",))
+    model = models.open(units[0].card)
+
+    def go(*, overwrite: bool) -> None:
+        for done in run_clip.run_model(units, model, Path(folder.name, "out"), overwrite=overwrite):
+            assert not done.error, done.error
+
+    go(overwrite=True)
+    return [
+        Case(f"{count} clips of 5 frames, {name}", partial(go, overwrite=fresh), standard(milliseconds * count), 1.0,
+             f"work that takes as long as {milliseconds:g} ms a clip on the usual machine")
+        for name, fresh, milliseconds in (("fresh", True, FRESH_MS), ("resumed", False, RESUMED_MS))
+    ]  # fmt: skip
 
 
 def _options(unit: Unit) -> Any:

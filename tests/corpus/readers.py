@@ -16,6 +16,7 @@ from tests import videos
 from tests.corpus.mutations import Mutation, json_lines, lines, noise, torn, tree
 from tests.datasets import layouts
 from unibench.datasets import (
+    coco_video,
     davis,
     exchange,
     got10k,
@@ -269,6 +270,12 @@ def _tapvid(root: Path) -> Path:
     return root / "tapvid_davis.pkl"
 
 
+def _own_coco(root: Path) -> Path:
+    table = json.loads(_coco(root).read_text())
+    videos_of = [{"id": 1, "name": "v", "fps": 12.5}]
+    return layouts.text(root / coco_video.FILE, json.dumps({"videos": videos_of, **table}))
+
+
 def _video(root: Path) -> Path:
     return videos.write(root / "a.mp4", videos.images(6))
 
@@ -280,6 +287,7 @@ def _read_video(root: Path) -> None:
 
 READERS = (
     Reader("own boxes", lambda root: _own(root, "gt/gt.txt", GT), lambda root: own_clips.load_mot(root, "a"), TEXT),
+    Reader("own coco video", _own_coco, lambda root: own_clips.load_mot(root, "v"), JSON),
     Reader("own rectangles", lambda root: _own(root, "groundtruth.txt", BOXES),
            lambda root: own_clips.load_sot(root, "a"), TEXT),
     Reader("own points", _own_points, lambda root: own_clips.load_points(root, "a"), BYTES),

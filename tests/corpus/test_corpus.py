@@ -40,6 +40,20 @@ def test_every_known_input_has_a_row_or_a_reason() -> None:
     assert folders == set(stored.FOLDERS)
 
 
+def test_the_table_names_tests_that_are_there() -> None:
+    """Of `README.md`: the last cell of every row, in backticks."""
+    here = Path(__file__).parent
+    rows = {case.id for case in ALL} | set(stored.HARMLESS) | set(stored.SAME)
+    code = "".join(path.read_text(encoding="utf-8") for path in here.parent.rglob("test_*.py"))
+    table = (here / "README.md").read_text(encoding="utf-8").partition("## Kind by kind")[2]
+    lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(lines) > 20
+    for line in lines:
+        names = re.findall("`([^`]+)`", line.rsplit("|", 2)[1])
+        assert names, line
+        assert [name for name in names if name not in rows and f"def {name}(" not in code] == []
+
+
 @pytest.mark.parametrize("where", ["/dev/full", "ascii"])
 def test_a_terminal_that_takes_nothing_or_ascii_alone_is_no_traceback(where: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unibench", "leaderboard", "-o", str(tmp_path / "größe")]

@@ -37,6 +37,19 @@ def test_only_some_classes_are_left_and_they_are_counted_anew() -> None:
     assert len(frame.detections.ids) == 0
 
 
+def test_a_class_of_the_clip_gets_the_word_of_a_tracker() -> None:
+    classes = class_names.parse(" dog = hund, person=pedestrian")
+    assert classes == ("dog=hund", "person=pedestrian")
+    shown, left = class_names.restrict(clip(("person", "cat", "dog")), Truth((LABELS,)), classes)
+    assert shown.vocabulary == ("hund", "pedestrian")
+    assert left.labels[0].ids.tolist() == [7, 8]
+    assert left.labels[0].classes.tolist() == [0, 1]
+    assert class_names.in_clip(("car", "hund"), shown).tolist() == [-1, 0]
+    task = registry.find("mot/shapes:disc=ball@private")
+    shown, _ = registry.load_clip(task, Path(), "shapes-1", 2)
+    assert (task.name, shown.vocabulary) == ("mot/shapes:disc=ball", ("ball",))
+
+
 def test_masks_go_with_their_objects() -> None:
     drawn = tuple(masks.encode(np.eye(4, k=k, dtype=bool)) for k in range(3))
     truth = Truth((replace(LABELS, boxes=Labels().boxes, masks=drawn),))
@@ -68,6 +81,10 @@ def test_a_class_that_is_not_there_is_named() -> None:
         ("a, A", "'A' is there twice; remove one"),
         ("person,pedestrian", "'pedestrian' is there twice"),
         ("a\nb\x00", "is no class name"),
+        ("a=", "'a=' is no class name"),
+        ("a=b=c", "'a=b=c' is no class name"),
+        ("a=c,b=C", "'C' is there twice"),
+        ("a=b,A=c", "'A' is there twice"),
     ],
 )
 def test_names_are_checked(text: str, message: str) -> None:

@@ -1,7 +1,9 @@
 """A user's own clips: frames as images or as a video, annotations in the layout of their family."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 from tests import videos
 from tests.datasets import layouts
 from unibench.cli import main
-from unibench.datasets import BENCHMARKS, exchange, own_clips, truncate, with_detections
+from unibench.datasets import BENCHMARKS, class_names, exchange, own_clips, truncate, with_detections
 from unibench.datasets.clips import frame_numbers, hash_files
 from unibench.errors import DataError
 from unibench.geometry import masks
@@ -131,6 +133,110 @@ def test_what_cvat_exports_as_mot_counts_from_1_while_its_images_count_from_0(tm
     clip, truth = load(tmp_path, "mot")
     assert clip.vocabulary == ("car", "person")
     assert [one.boxes[0].tolist() for one in truth.labels] == [list(box) for box in BOXES]
+    assert [one.classes.tolist() for one in truth.labels] == [[1]] * COUNT
+    found, left = class_names.restrict(clip, truth, ("person=pedestrian",))
+    assert (found.vocabulary, left.labels[0].ids.tolist()) == (("pedestrian",), [7])
+    assert not any(len(one.ids) for one in class_names.restrict(clip, truth, ("car",))[1].labels)
+    layouts.text(tmp_path / "a" / "det" / "det.txt", "1,-1,1,2,3,4,.5,1\n")
+    (first, *_) = load(tmp_path, "mot")[0].frames()
+    assert first.detections.classes.tolist() == [0]
+    layouts.text(tmp_path / "a" / "det" / "det.txt", "1,-1,1,2,3,4,.5,-1\n")
+    with pytest.raises(DataError, match=r"det\.txt:1: a class in '.*'; expected 1 to 2"):
+        load(tmp_path, "mot")
+
+
+def coco_videos(root: Path) -> dict[str, Any]:
+    """Two clips of one file: in both the square, in the first a crowd and a box without area, too."""
+    images, annotations = [], []
+    for video, name in ((4, "a"), (9, "deep/b")):
+        for index, file in enumerate(
+            sorted(videos.write_images(root / name, videos.images(COUNT)).iterdir())
+        ):
+            number = 100 * video + index
+            images.append(
+                {
+                    "id": number,
+                    "video_id": video,
+                    "frame_id": 5 + index,
+                    "file_name": str(file.relative_to(root)),
+                }
+            )
+            left, top, right, bottom = BOXES[index]
+            square = {"image_id": number, "category_id": 3, "bbox": [left, top, right - left, bottom - top]}
+            annotations.append({**square, "instance_id": 7, "area": 1})
+    first = {"image_id": 400, "category_id": 8, "track_id": 8, "bbox": [1, 2, 3, 4]}
+    annotations += [{**first, "iscrowd": 1}, {**first, "bbox": [1, 2, 0, 4]}]
+    return {
+        "videos": [{"id": 4, "name": "a", "fps": 12.5}, {"id": 9, "name": "deep/b"}],
+        "images": images[::-1],
+        "annotations": annotations,
+        "categories": [{"id": 8, "name": "car"}, {"id": 3, "name": "person"}],
+    }
+
+
+def test_coco_json_with_videos_is_one_file_of_all_clips(tmp_path: Path) -> None:
+    table = coco_videos(tmp_path)
+    layouts.text(tmp_path / "annotations.json", json.dumps(table))
+    assert own_clips.names_mot(tmp_path) == ["a", "deep/b"]
+    for name, fps, crowds in (("a", 12.5, 1), ("deep/b", 25.0, 0)):
+        clip, truth = own_clips.load_mot(tmp_path, name)
+        assert (clip.name, clip.fps, clip.length, clip.vocabulary) == (name, fps, COUNT, ("person", "car"))
+        assert [one.boxes.tolist() for one in truth.labels] == [[list(box)] for box in BOXES]
+        assert {(*one.ids, *one.classes) for one in truth.labels} == {(7, 0)}
+        assert truth.ignored[0].boxes.tolist() == [[1, 2, 4, 6]] * crowds
+        assert [frame.image.mean() for frame in clip.frames()] == [one.mean() for one in videos.images(COUNT)]
+    run = [
+        "run",
+        "-m",
+        "lab-colour",
+        "-t",
+        "mot/folder",
+        "--detections",
+        "oracle",
+        "--classes",
+        "person=pedestrian",
+    ]
+    done = CliRunner().invoke(main, [*run, "--data", str(tmp_path), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "IDF1" in done.output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table["videos"].append({"id": 5, "name": "a"}), r"videos have the name 'a' twice"),
+        (lambda table: table["images"][0].update(id=401), r"images have the id 401 twice"),
+        (lambda table: table["images"][0].update(video_id=1), r"video_id 1, of which there is no entry"),
+        (
+            lambda table: table["images"][-1].update(frame_id=6),
+            r"frames of video 'a' have the number 6 twice",
+        ),
+        (
+            lambda table: table["images"][-1].pop("frame_id"),
+            r"video 'a' has \d+ images; expected some, each with a fr",
+        ),
+        (
+            lambda table: table["annotations"][0].update(category_id=1),
+            r"category_id 1, of which there is no entry",
+        ),
+        (
+            lambda table: table["annotations"][0].pop("instance_id"),
+            r"an annotation without instance_id or track_id",
+        ),
+        (lambda table: table["annotations"].append(table["annotations"][0]), r"have the identity 7 twice"),
+        (lambda table: table["annotations"].clear(), r"video 'a' has no object to be scored"),
+        (lambda table: table["images"][-1].update(file_name="../x.png"), r"x\.png"),
+    ],
+)
+def test_what_is_wrong_with_coco_json_is_one_line(
+    change: Callable[[dict[str, Any]], object], message: str, tmp_path: Path
+) -> None:
+    table = coco_videos(tmp_path)
+    change(table)
+    layouts.text(tmp_path / "annotations.json", json.dumps(table))
+    with pytest.raises(DataError, match=message) as caught:
+        own_clips.load_mot(tmp_path, "a")
+    assert "\n" not in str(caught.value)
 
 
 def test_seqinfo_says_the_frame_rate(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def of(protocols: list[str], layers: tuple[str, ...] = ("layer3", "layer4")) -> 
 
 SHARED = {
     "vos": (["", "@crw", "@dino"], 2 * 3),  # at the frame's own size, and with a short side of 480 pixels
-    "mots": (["", "@mass", "@pooled", "@as-coded"], FRAMES),
+    "mots": (["", "@mass", "@pooled"], FRAMES),
     "pose": ([""], FRAMES),
     # Frame 0 is the same for both heads and layers; then each looks once, or twice where it learns, on each layer.
     "sot": (["", "@xcorr"], None),

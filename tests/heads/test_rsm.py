@@ -251,13 +251,15 @@ def test_different_numbers_of_channels_are_refused() -> None:
         similarity(objects([3, 2], 0, channels=16), objects([3], 0, channels=8))
 
 
-class LargestResult(TorchDispatchMode):
-    """Remembers how many numbers the largest tensor held that was made."""
+class Results(TorchDispatchMode):
+    """Counts calls, and remembers how many numbers the largest tensor held that was made."""
 
     numbers = 0
+    calls = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
+        self.calls += 1
         if isinstance(result, Tensor):
             self.numbers = max(self.numbers, result.numel())
         return result
@@ -271,10 +273,19 @@ def test_many_objects_are_compared_in_parts_that_give_the_same(
     tracks, detections = (objects(side, seed, 4) for seed, side in enumerate(sizes))
     whole = similarity(tracks, detections, variant)
     monkeypatch.setattr(rsm, "PRODUCTS", 30_000)
-    with LargestResult() as largest:
+    with Results() as largest:
         parts = similarity(tracks, detections, variant)
     torch.testing.assert_close(parts, whole, atol=2e-6, rtol=0)
     assert largest.numbers <= rsm.PRODUCTS < sum(sizes[0]) * sum(sizes[1])
+
+
+def test_objects_of_one_size_share_their_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracks, detections = objects([4] * 500, 0), objects([4] * 5, 1)
+    with Results() as counted:
+        together = similarity(tracks, detections)
+    assert counted.calls < 3 * len(tracks)
+    monkeypatch.setattr(rsm, "BLOCK", 1)
+    torch.testing.assert_close(together, similarity(tracks, detections), atol=1e-6, rtol=0)
 
 
 def test_objects_that_are_not_alike_take_no_longer_than_those_that_are() -> None:

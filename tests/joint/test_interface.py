@@ -342,7 +342,7 @@ def test_a_tracker_of_images_is_left_out_of_video_detection(
 
 def test_classes_are_chosen_on_the_command_line(home: Path) -> None:
     """Two ways to say it, one result; a column of its own beside all classes."""
-    given = ("--weights", "weights", "--frames", FRAMES, "-o", "out")
+    given = ("--weights", "weights", "--frames", 2, "-o", "out")
     done = unibench("run", "-m", "lab-colour", "-t", "mot/shapes", "--classes", "disc, square", *given)
     assert done.exit_code == 0, done.output
     stored = store.read_scores(Path("out"))

@@ -62,7 +62,7 @@ def test_a_choice_of_one_or_of_too_few_clips_is_none() -> None:
 
 
 def test_the_command_reads_stored_results(tmp_path: Path) -> None:
-    few = ["run", "-m", "hog", "-t", "mot/shapes", "--frames", "3", "-o", str(tmp_path)]
+    few = ["run", "-m", "hog", "-t", "vos/shapes", "--frames", "3", "-o", str(tmp_path)]
     assert CliRunner().invoke(main, few, catch_exceptions=False).exit_code == 0
     refused = CliRunner().invoke(main, ["select", "-o", str(tmp_path)])
     assert (
@@ -72,7 +72,7 @@ def test_the_command_reads_stored_results(tmp_path: Path) -> None:
         2,
         True,
     )
-    both = ["run", "-m", "random-vit-tiny", "-t", "mot/shapes", "--frames", "3", "--layers", "all",
+    both = ["run", "-m", "random-vit-tiny", "-t", "vos/shapes", "--frames", "3", "--layers", "all",
             "-o", str(tmp_path)]  # fmt: skip
     assert CliRunner().invoke(main, both, catch_exceptions=False).exit_code == 0
     result = CliRunner().invoke(
@@ -80,6 +80,6 @@ def test_the_command_reads_stored_results(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     (row,) = csv.DictReader((tmp_path / "select.csv").read_text().splitlines())
-    assert (row["model"], row["metric"]) == ("random-vit-tiny", "IDF1")
+    assert (row["model"], row["metric"]) == ("random-vit-tiny", "J-mean")
     assert 0 <= float(row["selected"]) <= 1
     assert {part.split()[0] for part in row["chosen"].split("; ")} <= {"block6", "block12"}

@@ -30,7 +30,7 @@ SELECTION: tuple[Callable[[Any], Any], ...] = (
     click.option("--frames", type=click.IntRange(2, 2**31),
                  help="First N frames of each clip; rows are marked partial."),
     click.option("--classes", default="", metavar="NAME,NAME,...",
-                 help="Look for these classes only, and score them. Default: all of the benchmark."),
+                 help="Look for these classes only, and score them; auto=car renames one. Default: all."),
     click.option("--detections",
                  help="Source of detections: public, oracle, oracle+noise, or a folder with <clip>.txt."),
     click.option("--windowing", type=click.Choice(["repeat", "causal", "centred"]), default="repeat", show_default=True,

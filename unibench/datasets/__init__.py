@@ -159,7 +159,7 @@ _ROWS = (
         OWN,
         own_clips.names_mot,
         own_clips.load_mot,
-        f"{_CLIPS} gt/gt.txt (MOTChallenge's rows), det/det.txt if any",
+        f"{_CLIPS} gt/gt.txt (MOTChallenge's rows), det/det.txt if any; or annotations.json (COCO)",
         SOURCES,
     ),
     Benchmark(

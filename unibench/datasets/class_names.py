@@ -40,20 +40,34 @@ def in_clip(classes: tuple[str, ...], clip: Clip) -> Int[np.ndarray, " class"]:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Split a list of class names, as users write it: `panda, traffic light`.
+    """Split a list of class names, as users write it: `panda, traffic light`; `auto=car` renames a clip's class.
 
     Raises:
         DataError: A name is empty, there twice, or has a character that names of tasks need.
     """
-    names = tuple(" ".join(name.split()) for name in text.split(","))
+    names = tuple("=".join(" ".join(word.split()) for word in name.split("=")) for name in text.split(","))
     for number, name in enumerate(names):
-        if not name or set(name) & set("/@:\\") or not name.isprintable():
+        if (
+            name.count("=") > 1
+            or not all(name.split("="))
+            or set(name) & set("/@:\\")
+            or not name.isprintable()
+        ):
             raise DataError(
                 f"classes {text!r}: {name!r} is no class name, expected words without / @ : separated by commas"
             )
-        if meaning(name) in map(meaning, names[:number]):
-            raise DataError(f"classes {text!r}: {name!r} is there twice; remove one")
+        for word, others in zip(
+            _renamed(name), zip(*map(_renamed, names[:number]), strict=True), strict=False
+        ):
+            if meaning(word) in map(meaning, others):
+                raise DataError(f"classes {text!r}: {word!r} is there twice; remove one")
     return names
+
+
+def _renamed(name: str) -> tuple[str, str]:
+    """A clip's word for a class, and the word that it gets: another one behind a `=`, else the same."""
+    own, _, other = name.partition("=")
+    return own, other or own
 
 
 def restrict(clip: Clip, truth: Truth, classes: Sequence[str]) -> tuple[Clip, Truth]:
@@ -62,7 +76,7 @@ def restrict(clip: Clip, truth: Truth, classes: Sequence[str]) -> tuple[Clip, Tr
     Args:
         clip: Its vocabulary has them.
         truth: Its truth.
-        classes: Names; they become the clip's vocabulary, in this order.
+        classes: Names; they become the clip's vocabulary, in this order, with the words behind a `=`.
 
     Raises:
         UnknownNameError: The clip has no class of that name.
@@ -71,18 +85,17 @@ def restrict(clip: Clip, truth: Truth, classes: Sequence[str]) -> tuple[Clip, Tr
     if not any(clip.vocabulary):
         raise DataError(f"clip {clip.name!r}: its objects have no class names; leave the classes out")
     known = [meaning(name) for name in clip.vocabulary]
-    for name in classes:
+    own, vocabulary = zip(*map(_renamed, classes), strict=True)
+    for name in own:
         if meaning(name) not in known:
             raise UnknownNameError(f"class in clip {clip.name!r}", name, filter(None, clip.vocabulary))
-    wanted = [meaning(name) for name in classes]
+    wanted = [meaning(name) for name in own]
     number = np.array([wanted.index(name) if name in wanted else -1 for name in known], dtype=np.int64)
     kept = [_kept(one, number) for one in truth.labels]
     scales = tuple(one[rows] for one, rows in zip(truth.scales, kept, strict=True)) if truth.scales else ()
     labels = tuple(_rows(one, rows, number) for one, rows in zip(truth.labels, kept, strict=True))
     frames = partial(_frames, clip.frames, number)
-    return replace(clip, frames=frames, vocabulary=tuple(classes)), replace(
-        truth, labels=labels, scales=scales
-    )
+    return replace(clip, frames=frames, vocabulary=vocabulary), replace(truth, labels=labels, scales=scales)
 
 
 def _frames(frames: Callable[[], Iterator[Frame]], number: Int[np.ndarray, " class"]) -> Iterator[Frame]:

@@ -39,6 +39,7 @@ DISTRACTORS = (2, 7, 8, 12)
 DISTRACTORS_MOT20 = (*DISTRACTORS, 6)
 """MOT20 adds non-motorised vehicles."""
 VOCABULARY = ("pedestrian",)
+NO_CLASSES: Int[np.ndarray, " none"] = np.zeros(0, dtype=np.int64)
 FASTEST = 1000.0
 """Frames per second; more is a mistake."""
 FPS_MOT15 = {
@@ -213,38 +214,47 @@ def frame_rate(folder: Path) -> float | None:
     )
 
 
-def read_truth(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
+def read_truth(file: Path, numbers: tuple[int, ...], kinds: int = 0) -> tuple[Labels, ...]:
     """Read rows `frame,id,left,top,width,height,considered[,class[,visibility[,...]]]`; those marked 0 are dropped.
 
     Args:
         file: Text file.
         numbers: The number of each frame of the clip.
+        kinds: Number of classes, which the eighth column then counts from 1; 0: it is not read.
 
     Raises:
-        DataError: A row is malformed, not finite, of negative size, of a frame that does not exist, or repeats an id;
-            or no box is left.
+        DataError: A row is malformed, not finite, of negative size, of a class or a frame that does not exist, or
+            repeats an id; or no box is left.
     """
-    table = _boxes(file, range(7, 11))
-    return _by_frame(table, frame_index(table, numbers), table.values[:, 6] != 0, len(numbers))
+    table = _boxes(file, range(8 if kinds else 7, 11))
+    kept, classes = table.values[:, 6] != 0, _classes(table, kinds)
+    return _by_frame(table, frame_index(table, numbers), kept, len(numbers), classes)
 
 
-def read_detections(file: Path, numbers: tuple[int, ...]) -> tuple[Labels, ...]:
+def read_detections(file: Path, numbers: tuple[int, ...], kinds: int = 0) -> tuple[Labels, ...]:
     """Read detections in MOTChallenge's rows: `frame,-1,left,top,width,height,score,...`.
 
     Args:
         file: Text file.
         numbers: The number of each frame of the clip.
+        kinds: As in `read_truth`.
 
     Returns:
-        Boxes and scores of each frame, in the file's order.
+        Boxes, scores and classes of each frame, in the file's order.
 
     Raises:
-        DataError: A row is malformed, not finite, of negative size, or of a frame that does not exist.
+        DataError: A row is malformed, not finite, of negative size, or of a class or a frame that does not exist.
     """
-    table = _boxes(file, range(7, 11))
-    index = frame_index(table, numbers)
-    groups = rows_by_frame(index, len(numbers))
-    return tuple(Labels(boxes=_xyxy(table.values[rows]), scores=table.values[rows, 6]) for rows in groups)
+    table = _boxes(file, range(8 if kinds else 7, 11))
+    classes = _classes(table, kinds)
+    return tuple(
+        Labels(
+            boxes=_xyxy(table.values[rows]),
+            scores=table.values[rows, 6],
+            classes=classes[rows] if kinds else classes,
+        )
+        for rows in rows_by_frame(frame_index(table, numbers), len(numbers))
+    )
 
 
 def read_tracks(file: Path, numbers: tuple[int, ...], kinds: int = 0) -> tuple[Labels, ...]:
@@ -263,8 +273,7 @@ def read_tracks(file: Path, numbers: tuple[int, ...], kinds: int = 0) -> tuple[L
             repeats an id.
     """
     table = _boxes(file, range(8 if kinds else 7, 11))
-    classes = table.integers(7, "a class") - 1 if kinds else np.full(len(table.lines), -1)
-    table.refuse((classes >= kinds) | ((classes < 0) & (kinds > 0)), "a class", f"expected 1 to {kinds}")
+    classes = _classes(table, kinds)
     index, ids = frame_index(table, numbers), table.integers(1, "an id")
     _refuse_repeats(table, index, ids, np.ones(len(ids), dtype=bool))
     return tuple(
@@ -272,10 +281,19 @@ def read_tracks(file: Path, numbers: tuple[int, ...], kinds: int = 0) -> tuple[L
             ids=ids[rows],
             boxes=_xyxy(table.values[rows]),
             scores=table.values[rows, 6],
-            classes=classes[rows if kinds else []],
+            classes=classes[rows] if kinds else classes,
         )
         for rows in rows_by_frame(index, len(numbers))
     )
+
+
+def _classes(table: Table, kinds: int) -> Int[np.ndarray, " row_or_none"]:
+    """The classes of the rows, from 0; none where there are no kinds to tell apart."""
+    if not kinds:
+        return NO_CLASSES
+    classes = table.integers(7, "a class") - 1
+    table.refuse((classes < 0) | (classes >= kinds), "a class", f"expected 1 to {kinds}")
+    return classes
 
 
 def _truth_rows(
@@ -354,8 +372,9 @@ def _xyxy(rows: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row 4"]:
 
 
 def _by_frame(
-    table: Table, index: Int[np.ndarray, " row"], keep: Bool[np.ndarray, " row"], length: int
-) -> tuple[Labels, ...]:
+    table: Table, index: Int[np.ndarray, " row"], keep: Bool[np.ndarray, " row"], length: int,
+    classes: Int[np.ndarray, " row_or_none"] = NO_CLASSES,
+) -> tuple[Labels, ...]:  # fmt: skip
     """Group the kept rows by frame, ordered by id within each."""
     if not (table.values[keep, 4:6] > 0).all(axis=1).any():
         fail(
@@ -366,7 +385,14 @@ def _by_frame(
     ids = table.integers(1, "an id")
     _refuse_repeats(table, index, ids, keep)
     groups = [rows[np.argsort(ids[rows])] for rows in rows_by_frame(np.where(keep, index, -1), length)]
-    return tuple(Labels(ids=ids[rows], boxes=_xyxy(table.values[rows])) for rows in groups)
+    return tuple(
+        Labels(
+            ids=ids[rows],
+            boxes=_xyxy(table.values[rows]),
+            classes=classes[rows] if len(classes) else NO_CLASSES,
+        )
+        for rows in groups
+    )
 
 
 def _refuse_repeats(

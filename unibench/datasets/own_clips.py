@@ -5,6 +5,7 @@ suffix of a video) beside it. Text files count frames as the images' names do; t
 CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: its `frameRate` goes before the video's.
 
     mot    gt/gt.txt            MOTChallenge: frame,id,left,top,width,height,considered[,...]; det/det.txt if any
+           or annotations.json  of all clips, beside their folders: COCO's JSON with videos
     mots   gt/gt.txt            MOTS: frame id class height width rle
     sot    groundtruth_rect.txt or groundtruth.txt: left,top,width,height of every frame, from 1 (OTB)
     vos    masks/*.png          DAVIS: the value is the id; named as the images, or numbered as the frames of the video
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from unibench.datasets import motchallenge, mots, otb, points, prompts, youtube_vos
+from unibench.datasets import coco_video, motchallenge, mots, otb, points, prompts, youtube_vos
 from unibench.datasets.clips import ImageFrames, image_clip
 from unibench.datasets.files import (
     fail,
@@ -103,11 +104,13 @@ def make_clip(
 
 
 def names_mot(root: Path) -> list[str]:
-    """List the clips with `gt/gt.txt` of boxes.
+    """List the clips with `gt/gt.txt` of boxes, or those of COCO's JSON.
 
     Raises:
         DataError: There are none.
     """
+    if (root / coco_video.FILE).is_file():
+        return coco_video.names(root)
     clips = [one for one in _names(root, ("gt/gt.txt",)) if not _holds_masks(root / one / "gt" / "gt.txt")]
     return found_clips(clips, root, "<clip>/gt/gt.txt with rows of boxes, separated by commas")
 
@@ -115,15 +118,20 @@ def names_mot(root: Path) -> list[str]:
 def load_mot(root: Path, name: str) -> tuple[Clip, Truth]:
     """Read a clip with boxes; every class is scored, but for rows that are marked 0.
 
+    Where `gt/labels.txt` has several classes, the eighth column of truth and detections is one of them, from 1.
+
     Raises:
         DataError: Files are missing or malformed.
     """
+    if (root / coco_video.FILE).is_file():
+        return coco_video.load(root, name)
     folder = inside(root, name)
     frames = open_frames(folder)
-    truth = Truth(motchallenge.read_truth(folder / "gt" / "gt.txt", frames.numbers))
-    detections = folder / "det" / "det.txt"
-    found = motchallenge.read_detections(detections, frames.numbers) if detections.is_file() else None
     vocabulary = tuple(read_list(folder / _LABELS)) if (folder / _LABELS).is_file() else ()
+    kinds = len(vocabulary) if len(vocabulary) > 1 else 0
+    truth = Truth(motchallenge.read_truth(folder / "gt" / "gt.txt", frames.numbers, kinds))
+    detections = folder / "det" / "det.txt"
+    found = motchallenge.read_detections(detections, frames.numbers, kinds) if detections.is_file() else None
     return make_clip(name, frames, detections=found, vocabulary=vocabulary), truth
 
 
