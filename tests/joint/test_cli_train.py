@@ -158,7 +158,7 @@ def test_help_loads_no_torch() -> None:
 def test_an_unknown_experiment_lists_what_there_is(tmp_path: Path) -> None:
     done = unibench("experiment", "unicron", "-o", tmp_path)
     assert done.exit_code == 2
-    assert "is not one of 'retinatrack', 'tdt', 'trivd', 'unicorn'" in done.output
+    assert "is not one of 'retinatrack', 'study', 'tdt', 'trivd', 'unicorn'" in done.output
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden"])

@@ -46,10 +46,10 @@ def test_no_clip_of_a_benchmark_is_rendered_for_training(monkeypatch: pytest.Mon
     seeds = [{one.word for one in diet.clips} for diet in (train, probe)]
     seeds.append({f"{shapes.TASK}/{name}" for name in shapes.NAMES})
     seeds.append({
-        benchmark.scene(task, level, name).seed
-        for task in benchmark._FAMILIES
+        benchmark.scene(subject, level, f"{subject}-{number}").seed
+        for subject in benchmark._SUBJECTS
         for level in DIFFICULTIES
-        for name in benchmark._names(task, Path())
+        for number in range(1, benchmark.CLIPS + 1)
     })  # fmt: skip
     assert sum(map(len, seeds)) == len(set.union(*seeds))
     shown = {_hash(image) for diet in (train, probe) for clip in diet.clips for image in clip.frames}

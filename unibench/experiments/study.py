@@ -180,7 +180,7 @@ def draw_probe(
     figure = Figure(figsize=(14, 7), layout="constrained")
     colours = figures.colours([one.name for one in methods])
     panels = figure.subplots(2, 4).flat
-    for column, (axes, name) in enumerate(zip(panels, _names(board), strict=False)):
+    for column, (name, axes) in enumerate(zip(_names(board), panels, strict=False)):
         scale = catalogue.scale(board.metrics[board.settings[column]][0])
         for one in methods:
             x, y = 100 * one.probes[:, 0], scale * one.scores[:, column]

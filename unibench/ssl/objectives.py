@@ -179,13 +179,22 @@ class Averaged(Learning):
         return embedded
 
 
+def _with_queue() -> nn.Module:
+    """A contrast with remembered embeddings; lightly leaves these out of the state, which a resumed training needs."""
+    criterion: nn.Module = lightly("loss").NTXentLoss(temperature=0.2, memory_bank_size=(QUEUE, DIM))
+    memory: Any = criterion.memory_bank
+    for name, buffer in list(memory.named_buffers()):
+        memory.register_buffer(name, buffer, persistent=True)
+    return criterion
+
+
 class MoCo(Averaged):
     """Two views of an image are alike, those remembered of earlier batches are not."""
 
     def __init__(self, trunk: Trunk) -> None:
         heads = lightly("models.modules.heads")
         super().__init__(trunk, lambda: heads.MoCoProjectionHead(trunk.channels, HIDDEN, DIM))
-        self.criterion = lightly("loss").NTXentLoss(temperature=0.2, memory_bank_size=(QUEUE, DIM))
+        self.criterion = _with_queue()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Contrast the first view with the second and with the queue."""
@@ -241,10 +250,7 @@ class DenseCL(Averaged):
         super().__init__(trunk, lambda: heads.DenseCLProjectionHead(trunk.channels, HIDDEN, DIM))
         self.cells = heads.DenseCLProjectionHead(trunk.channels, HIDDEN, DIM)
         self.mean_cells = copy.deepcopy(self.cells)
-        loss = lightly("loss").NTXentLoss
-        self.criterion, self.cell_criterion = (
-            loss(temperature=0.2, memory_bank_size=(QUEUE, DIM)) for _ in range(2)
-        )
+        self.criterion, self.cell_criterion = _with_queue(), _with_queue()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Contrast images and cells."""
