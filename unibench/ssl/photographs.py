@@ -7,7 +7,7 @@ import csv
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import UInt8
@@ -38,7 +38,8 @@ class Photograph:
 def manifest(split: Split) -> list[Photograph]:
     """List the photographs of a split."""
     with resources.files(__package__).joinpath("photographs.csv").open(encoding="utf-8") as stream:
-        rows = [Photograph(**row) for row in csv.DictReader(stream)]
+        table: list[dict[str, Any]] = list(csv.DictReader(stream))
+    rows = [Photograph(**row) for row in table]
     return [row for row in rows if row.split == split]
 
 
@@ -72,4 +73,4 @@ def read(photograph: Photograph, side: int) -> UInt8[np.ndarray, "height width 3
 
 def packages() -> list[str]:
     """Names of all packages that photographs come from."""
-    return sorted({one.package for split in ("train", "probe") for one in manifest(split)})  # type: ignore[arg-type]
+    return sorted({one.package for split in get_args(Split) for one in manifest(split)})
