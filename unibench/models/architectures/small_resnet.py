@@ -35,10 +35,13 @@ class SmallResNet(nn.Module):
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
+    block: nn.Module
     if inputs == outputs and stride == 1:
-        return BasicBlock(inputs, outputs)
+        block = BasicBlock(inputs, outputs)
+        return block
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    return BasicBlock(inputs, outputs, stride, shortcut)
+    block = BasicBlock(inputs, outputs, stride, shortcut)
+    return block
 
 
 def small_resnet(channels: Sequence[int]) -> SmallResNet:
