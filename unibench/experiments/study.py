@@ -253,7 +253,7 @@ def _row(probe: str, task: str, found: Correlation) -> list[object]:
         (found.pearson, found.pearson_interval, found.pearson_p),
         (found.spearman, found.spearman_interval, found.spearman_p),
     ):
-        values += [value, interval and interval.low, interval and interval.high, p]
+        values += [value, *((interval.low, interval.high) if interval else (None, None)), p]
     return [probe, task, found.n, *("" if one is None else f"{one:.3f}" for one in values)]
 
 

@@ -83,10 +83,10 @@ def _window(
     """A window of a photograph or of a rendered frame, one that shows something if it can."""
     for _ in range(TRIES):
         if rng.random() < RENDERED:
-            frames = clips[rng.integers(len(clips))].frames
+            frames = clips[int(rng.integers(len(clips)))].frames
             source = frames[rng.integers(len(frames))]
         else:
-            source = photos[rng.integers(len(photos))]
+            source = photos[int(rng.integers(len(photos)))]
         drawn = window(source, rng, WINDOW)
         if np.asarray(drawn.convert("L")).std() > FLAT:
             break
@@ -95,7 +95,7 @@ def _window(
 
 def _render(word: str, photos: Sequence[UInt8[np.ndarray, "_height _width 3"]]) -> RenderedClip:
     rng = draws(word, "background")
-    background = window(photos[rng.integers(len(photos))], rng, BACKGROUND)
+    background = window(photos[int(rng.integers(len(photos)))], rng, BACKGROUND)
     plan = replace(shapes.scene(word, FRAMES, LOOK), background=np.asarray(background))
     painted = [shapes.paint(plan, index)[:2] for index in range(FRAMES)]
     classes = np.array([one.kind * PATTERNS + one.pattern for one in plan.shapes])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -66,11 +67,12 @@ class Trunk(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Compute the last map."""
-        if hasattr(self.backbone, "forward_intermediates"):  # timm's ViT
-            (last,) = self.backbone.forward_intermediates(
+        backbone: Any = self.backbone
+        if hasattr(backbone, "forward_intermediates"):  # timm's ViT
+            (last,) = backbone.forward_intermediates(
                 images, indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
             )
         else:
-            last = list(self.backbone(images).values())[-1]
+            last = list(backbone(images).values())[-1]
         found: Tensor = last
         return found

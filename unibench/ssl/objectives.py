@@ -62,7 +62,8 @@ class Learning(nn.Module):
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel"]:
         """The mean of the last map."""
-        return self.trunk(images).mean(dim=(2, 3))
+        pooled: Tensor = self.trunk(images).mean(dim=(2, 3))
+        return pooled
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the named terms of the loss."""
@@ -317,7 +318,7 @@ class RandomWalk(Learning):
         samples, time = clips.shape[:2]
         patches = clips.flatten(0, 1).unfold(2, PATCH, STEP).unfold(3, PATCH, STEP)
         nodes = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-        embedded = F.normalize(self.head(self.embed(nodes)), dim=1).unflatten(0, (samples, time, -1))
+        embedded = F.normalize(self.head(self.embed(nodes)), dim=1).reshape(samples, time, -1, DIM)
         affinity = embedded[:, :-1] @ embedded[:, 1:].transpose(2, 3) / TEMPERATURE
         there, back = self._steps(affinity), self._steps(affinity.transpose(2, 3))
         home = torch.arange(there.shape[-1], device=clips.device).repeat(samples)
