@@ -4,7 +4,6 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
 
@@ -68,9 +67,7 @@ def points(board: Board, found: Costs, out: Path, setting: Setting, cost: str) -
         and not math.isnan((score := board.scores[*key, metric]).value)
         and (value := float(one.parameters) if cost == "parameters" else costs.values(one)[cost]) > 0
     ) if sign else []  # fmt: skip
-    cheaper = list(
-        accumulate(rows, lambda best, row: min(best, row, key=itemgetter(1)))
-    )  # the best up to each row
+    cheaper = [min(rows[: end + 1], key=itemgetter(1)) for end in range(len(rows))]  # the best up to each row
     pairs = list(zip(cheaper, rows[1:], strict=False))
     better = [row[1] < best[1] for best, row in pairs]
     apart = told_apart(board, out, setting, [(best[2], row[2]) for best, row in pairs])
