@@ -153,7 +153,9 @@ def test_a_plugin_s_family_head_metric_and_tracker_run_up_to_the_boards(plugin: 
     with Path("out/leaderboard.csv").open(newline="") as file:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"lab-colour", "hog", "toy"}
-    assert float(rows["hog"]["drift/rendered@still drift (partial)"]) == pytest.approx(drift["hog"])
+    assert float(rows["hog"]["drift/rendered@still drift (partial)"]) == pytest.approx(
+        drift["hog"], abs=0.005
+    )
     board = boards.arrange(store.read_scores(Path("out")))
     (place,) = (number for number, one in enumerate(board.settings) if one.task == "drift/rendered")
     ranked = dict(zip([one.name for one in board.models], boards.ranks(board)[:, place], strict=True))

@@ -91,8 +91,8 @@ def test_a_board_reads_back_and_writes_nothing(out: Path) -> None:
 
 
 def test_json_loads_no_torch() -> None:
-    assert loaded("models", "--json") == "[]"
-    assert loaded("tasks", "--json") == "[]"
+    assert loaded("models --json") == "[]"
+    assert loaded("tasks --json") == "[]"
 
 
 @pytest.mark.parametrize("more", [("--published",), ("--latex",)])

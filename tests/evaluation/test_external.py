@@ -35,7 +35,7 @@ def test_exported_files_score_as_the_run_and_stand_beside_it(exported: tuple[Pat
     for model in ("lab-colour", "hog"):
         done = command("score", root / model, "-t", TASK, "--name", f"My {model}", "-o", root / "out")
         assert done.exit_code == 0, done.output
-        assert f"My {model} {TASK}@external: 2 clips, 40 frames" in done.output
+        assert f"My {model} {TASK}@external: 2 clips, 10 frames" in done.output
     scores = stored.scores(root / "out")
     ours = {(row.model, row.metric): row for row in made.rows}
     files = [score for score in scores if score.layer == "external"]

@@ -152,7 +152,7 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], message: st
 
 def test_help_loads_no_torch() -> None:
     for command in ("train", "experiment", "detect"):
-        assert loaded(command, "--help") == "[]"
+        assert loaded(f"{command} --help") == "[]"
 
 
 def test_an_unknown_experiment_lists_what_there_is(tmp_path: Path) -> None:

@@ -12,7 +12,11 @@ from unibench.errors import CardError
 from unibench.models import cards, frozen, weights
 from unibench.models.cards import Card
 
-CARDS = [name for name in sorted(cards.paths()) if cards.find(name).architecture.loader == "timm"]
+CARDS = [
+    name
+    for name in sorted(cards.paths())
+    if cards.find(name).architecture.loader == "timm" and not name.startswith("zoo-")  # our own weights
+]
 NORMALISED = [name for name in CARDS if any(layer.norm for layer in cards.find(name).layers.values())]
 UNTAGGED = {  # weights that timm does not have: its preprocessing is of other weights
     "efficientnet-lite0",

@@ -11,7 +11,7 @@ from tests.site.made import store_run
 from unibench.site.build import build
 
 HOSTILE = "<script>alert(1)</script> \"q\" 's' & 🦊"
-FRAMES = 10
+FRAMES = 5
 TASKS = (
     "sot/synthetic-easy",
     "vos/synthetic-easy",
@@ -32,8 +32,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     store_run(out, "hog", "mot/synthetic-easy", 3.0, layer="other", frames=FRAMES)
     store_run(out, "hog", "mot/synthetic-easy@bytetrack", 4.0, frames=FRAMES)
-    store_run(out, "tdt-tiny", "mot/synthetic-easy", 1.0, swap_at=5, layer="joint", frames=FRAMES)
-    store_run(out, HOSTILE, "mot/synthetic-easy", 0.0, swap_at=7, layer=HOSTILE, frames=FRAMES)
+    store_run(out, "tdt-tiny", "mot/synthetic-easy", 1.0, swap_at=3, layer="joint", frames=FRAMES)
+    store_run(out, HOSTILE, "mot/synthetic-easy", 0.0, swap_at=4, layer=HOSTILE, frames=FRAMES)
     return out
 
 

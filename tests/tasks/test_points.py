@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import unibench
+from tests.datasets import layouts
 from tests.tasks.test_pose import HEIGHT, SHIFT, WIDTH, Recorder, canvas, pixels
 from unibench.datasets import points as tracked
 from unibench.errors import DataError, UnknownNameError
@@ -138,9 +139,12 @@ def test_bad_options_are_refused():
         PointTrackerOptions(head="magic")
 
 
-def test_cut_short_only_the_frames_that_are_left_are_asked_for():
-    task = registry.find("points/synthetic-easy@nearest-strided")
-    clip, truth = next(registry.clips(task, frames=7))
+def test_cut_short_only_the_frames_that_are_left_are_asked_for(tmp_path):
+    layouts.images(tmp_path / "clip" / "img1", range(1, 13), digits=6, suffix=".jpg")
+    tracks = np.random.default_rng(0).uniform(0.2, 0.8, (3, 12, 2))
+    np.savez(tmp_path / "clip" / "points.npz", points=tracks, occluded=np.zeros((3, 12), dtype=bool))
+    task = registry.find("points/folder@nearest-strided")
+    clip, truth = registry.load_clip(task, tmp_path, "clip", 7)
     assert len(truth.labels) == clip.length == 7
     assert set(truth.queries.tolist()) == {0, 5}
     prompts = {frame.index: frame.prompt.ids.tolist() for frame in clip.frames() if len(frame.prompt.ids)}

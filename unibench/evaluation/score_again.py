@@ -92,7 +92,8 @@ def _score_run(out: Path, run: RunKey, scores: Sequence[Score], data: Path | Non
     scoring = task.family.scoring
     before = store.read_clips(out, run)
     after = [score_clip(out, one, scoring, load_clip(one, task, data)[1]) for one in before]
-    values = pooled_values(scoring, [one.tally for one in after])
+    written = store.read_clips(out, run)  # as a run pools them: of the files, whose keys are sorted
+    values = pooled_values(scoring, [one.tally for one in written])
     store.write_result(
         out,
         [

@@ -203,14 +203,14 @@ def read_clips(out: Path, run: RunKey) -> list[ClipResult]:
         run: Which.
 
     Returns:
-        Sorted by the clips' names; none where nothing is stored.
+        In the order in which they were pooled, or of their names; none where nothing is stored.
 
     Raises:
         OutputError: A file is damaged, was edited, or belongs to another unit.
     """
     stored = {unquote(path.stem) for path in (_folder(out, run) / "clips").glob("*.json")}
     pooled = _pooled_clips(result_file(out, run))
-    names = sorted(stored.intersection(pooled) if pooled else stored)
+    names = [name for name in pooled if name in stored] if pooled else sorted(stored)
     found = [read_clip(out, UnitKey(**asdict(run), clip=name)) for name in names]
     return [one for one in found if one is not None]
 

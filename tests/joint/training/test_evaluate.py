@@ -213,7 +213,7 @@ def test_what_is_wrong_is_one_line(home, arguments, message):
 
 
 def test_help_loads_no_torch():
-    assert "torch" not in loaded("detect", "--help")
+    assert "torch" not in loaded("detect --help")
 
 
 @pytest.mark.parametrize(
