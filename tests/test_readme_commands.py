@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from unibench.cli import main, progress
+from unibench.tasks import registry
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 SMALL = {
@@ -113,7 +114,7 @@ def test_every_line_of_the_readme_runs_in_order(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DIR" / "clips").mkdir(parents=True)
     monkeypatch.setattr(progress, "QUICK_MODELS", ("lab-colour",))
-    monkeypatch.setattr(progress, "QUICK_TASKS", ("vos/synthetic-easy",))
+    monkeypatch.setattr(registry, "RENDERED", ("vos/synthetic-easy",))
     ran = set()
     for words in lines():
         if any(word in PARSED for word in words):

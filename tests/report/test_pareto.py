@@ -110,4 +110,6 @@ def test_without_costs_it_says_what_to_do(tmp_path: Path) -> None:
     store(tmp_path, "a", draws(6))
     done = CliRunner().invoke(main, ["plot", "pareto", "-o", str(tmp_path)])
     assert done.exit_code == 2
-    assert "no cost of any row is known; measure: the same unibench run again" in done.output
+    assert (
+        "no cost of any row is known; unibench run with these models and tasks measures them" in done.output
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unibench.joint.training import config as configs
 from unibench.ssl import train as training
 from unibench.ssl.diet import CLASSES, FRAMES, WINDOW, Diet, RenderedClip
 
@@ -25,7 +26,7 @@ DIET = Diet(
 
 def config(name: str, *, steps: int = 2, seed: int = 0, **changes: int) -> training.Config:
     """A config that comes with unibench, made small."""
-    whole = training.with_options(training.read(name), seed=seed, steps=steps)
+    whole = configs.with_schedule(training.read(name), seed, steps)
     batch = min(whole.train.batch, 8)
     return replace(whole, train=replace(whole.train, batch=batch, checkpoint=1, **changes))
 

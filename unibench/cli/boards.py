@@ -78,12 +78,12 @@ def leaderboard(
     if not out:
         raise click.UsageError("Missing option '-o' / '--out'.")
     board, tied = _read(out, tasks, clean=clean)
+    known = costs.read(board, out)
     if as_json:
         from unibench.cli import documents
 
-        documents.show_board(board, tied, costs.read(board, out), report.notes(board, tied))
+        documents.show_board(board, tied, known, report.notes(board, tied))
         return
-    known = costs.read(board, out)
     paths = report.write(board, out, tied, known)
     if latex:
         paths.append(tex.write(board, out, tied, intervals=intervals))

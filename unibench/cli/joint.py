@@ -76,7 +76,7 @@ def train(
     config_name = config_name or configs.smallest(system)
     name = model_name or f"{system_name}-{Path(config_name).stem}-trained"
     refuse_known(name, out)
-    config = _with_schedule(configs.read(config_name, system), seed, steps)
+    config = configs.with_schedule(configs.read(config_name, system), seed, steps)
     if teacher or teacher_weights:
         config = _with_teacher(config, teacher, teacher_weights)
     if best and not validation:
@@ -110,14 +110,6 @@ def refuse_known(name: str, out: Path) -> None:
     known = cards.paths().get(name)
     if known is not None and known.parent.resolve() != out.resolve():
         raise OneLine(f"model {name!r}: a model of this name exists already; choose another name")
-
-
-def _with_schedule(config: Any, seed: int | None, steps: int | None) -> Any:
-    """The config with the command line's seed and steps."""
-    from unibench.joint.training import config as configs
-
-    options = config.train if seed is None else replace(config.train, seed=seed)
-    return replace(config, train=options if steps is None else configs.with_steps(options, steps))
 
 
 def _with_teacher(config: Any, name: str | None, weights: Path | None) -> Any:

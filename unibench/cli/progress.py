@@ -15,8 +15,6 @@ from rich.console import Console
 from unibench.cli import boards, pace
 from unibench.cli.request import Selection
 from unibench.cli.tables import say
-from unibench.datasets import BENCHMARKS
-from unibench.tasks.registry import FAMILIES
 
 if TYPE_CHECKING:
     from unibench.evaluation.plan_file import Plan
@@ -33,12 +31,6 @@ QUICK_MODELS = (
     "zoo-mae",
 )
 """What the quick start ranks."""
-QUICK_TASKS = tuple(
-    f"{task}@small" if "small" in family.presets else task
-    for name, family in FAMILIES.items()
-    if (task := f"{name}/synthetic") in BENCHMARKS
-)
-"""Each on the rendered clips, under the protocol for small frames where there is one."""
 QUICK_WORKERS = 4
 """At most so many processes, one a core."""
 
@@ -49,7 +41,7 @@ def quickstart(out: Path, *, device: str, overwrite: bool) -> None:
     from unibench.tasks import registry
 
     chosen = Selection(
-        [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in QUICK_TASKS], ()
+        [cards.find(name) for name in QUICK_MODELS], [registry.find(name) for name in registry.RENDERED], ()
     )
     workers = min(QUICK_WORKERS, os.cpu_count() or 1) if device == "cpu" else None
     run(chosen, out, device=device, overwrite=overwrite, workers=workers, costs=False)

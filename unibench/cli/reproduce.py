@@ -26,7 +26,7 @@ NAMES = (
 
 
 @click.command()
-@click.argument("name", type=click.Choice(NAMES))
+@click.argument("name", metavar="NAME", type=click.Choice(NAMES))
 @options(
     click.option("-m", "--model", "models", multiple=True,
                  help="With unitrack-...: a model of yours, drawn among the published ones as another run. "
@@ -54,6 +54,9 @@ def reproduce(
     device: str,
 ) -> None:
     """Run what the published table NAME needs and is here, and print published, ours, interval and verdict.
+
+    NAME is unitrack-table1, unitrack-table2, unitrack-figure6, joint-retinatrack, joint-tdt, joint-unicorn or
+    joint-trivd.
 
     A verdict is: agrees, differs, cannot be told, or not run, and why. Nothing is fetched.
     """

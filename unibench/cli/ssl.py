@@ -27,9 +27,10 @@ def train_ssl(
     It learns from photographs that Debian's packages of wallpapers install, and from rendered clips. Losses and
     augmentations come from lightly (uv sync --group ssl).
     """
+    from unibench.joint.training import config as configs
     from unibench.ssl import train as training
 
-    config = training.with_options(training.read(config_name), seed=seed, steps=steps)
+    config = configs.with_schedule(training.read(config_name), seed, steps)
     refuse_known(name, out)
     try:
         card = training.train(config, out, name=name, device=device)

@@ -111,8 +111,9 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
     images.sort(key=lambda one: one.index or 0)
     _refuse_twins((one.index for one in images), file, f"frames of video {name!r} have the number")
     frames = {one.id: place for place, one in enumerate(images)}
-    kinds = {one.id: place for place, one in enumerate(sorted(content.categories, key=lambda one: one.id))}
-    vocabulary = tuple(one.name for one in sorted(content.categories, key=lambda one: one.id))
+    categories = sorted(content.categories, key=lambda one: one.id)
+    kinds = {one.id: place for place, one in enumerate(categories)}
+    vocabulary = tuple(one.name for one in categories)
     objects: list[list[_Object]] = [[] for _ in images]
     for one in content.annotations:
         if one.image_id in frames:

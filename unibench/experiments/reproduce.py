@@ -5,7 +5,6 @@ interval of ours holds it, or where it is ours to the last printed digit; with f
 """
 
 import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from unibench.records import Score
 from unibench.report import boards, correlation, published, radar
 from unibench.report.boards import OTHER_RUN, Board, BoardModel
 from unibench.report.published import Row
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks import registry
 from unibench.tasks.family import Task
 
@@ -180,6 +179,16 @@ def _missing(row: Row, here: Here) -> str:
         return _no_card(row)
     if (row.benchmark, row.protocol) not in BENCHMARKS:
         return _no_task(row)
+    if lacking := _no_data(row, here):
+        return lacking
+    card = cards.find(_card_of(row))
+    if not fetch.status(card, here.weights).here:
+        return f"no weights of {card.name} here"
+    return ""
+
+
+def _no_data(row: Row, here: Here) -> str:
+    """Which data or detections a number needs that are not here; empty: none."""
     planned = _benchmark(row)
     task = registry.find(planned.task)
     try:
@@ -188,9 +197,6 @@ def _missing(row: Row, here: Here) -> str:
         return f"no data of {row.benchmark} ({task.benchmark.folder}) here"
     if planned.detections and not _detections(task, here):
         return f"no detections of {planned.detections} here: --detections DIR with {task.benchmark.folder.lower()}/"
-    card = cards.find(_card_of(row))
-    if not fetch.status(card, here.weights).here:
-        return f"no weights of {card.name} here"
     return ""
 
 
@@ -290,15 +296,13 @@ def write(name: str, compared: Sequence[Compared], out: Path) -> Path:
     Raises:
         OutputError: It cannot be written.
     """
-    text = io.StringIO(newline="")
-    lines = csv.writer(text, lineterminator="\n")
     of_row = ("table", "system", "backbone", "layer", "benchmark", "split", "protocol", "metric")
-    lines.writerow([*of_row, "published", "model", "ours", "95% CI", "clips", "verdict", "why"])
+    lines: list[list[object]] = [[*of_row, "published", "model", "ours", "95% CI", "clips", "verdict", "why"]]
     for one in compared:
         clips = one.score.clips if one.score else ""
         printed = [*(getattr(one.row, name) for name in of_row), one.row.value]
-        lines.writerow([*printed, one.model, *_ours(one.score), clips, one.verdict, one.why])
-    return replace_file(Path(out, f"{name}.csv"), text.getvalue().encode())
+        lines.append([*printed, one.model, *_ours(one.score), clips, one.verdict, one.why])
+    return replace_file(Path(out, f"{name}.csv"), csv_bytes(lines))
 
 
 def draw_beside(names: Sequence[str], here: Here, run: Run, out: Path) -> list[Path]:
@@ -317,7 +321,7 @@ def draw_beside(names: Sequence[str], here: Here, run: Run, out: Path) -> list[P
     """
     own = [cards.find(name) for name in names]
     axes = {(row.benchmark, row.protocol, row.metric): row for row in rows_of("unitrack-figure6")}
-    known = {_benchmark(row).task: row for row in axes.values() if _is_there(row, here)}
+    known = {_benchmark(row).task: row for row in axes.values() if not _no_data(row, here)}
     if not known:
         raise UnibenchError("reproduce: none of the benchmarks of UniTrack's figures is here, expected one or more; "
                             "name their folder with --data")  # fmt: skip
@@ -343,16 +347,6 @@ def draw_beside(names: Sequence[str], here: Here, run: Run, out: Path) -> list[P
         board = boards.arrange([*scores, *fitting], [*of_paper, *marked])
         paths += write_figure(board, out)
     return paths
-
-
-def _is_there(row: Row, here: Here) -> bool:
-    planned = _benchmark(row)
-    task = registry.find(planned.task)
-    try:
-        folder(task.benchmark, here.data)
-    except DataError:
-        return False
-    return not planned.detections or _detections(task, here) is not None
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ triplet loss. The same detector is then tracked by overlap alone, by its instanc
 model on its crops.
 """
 
-import csv
-import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Labels, Tally, Truth
 from unibench.report import figures
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks import registry as tasks
 
 SEEDS = (0, 1, 2)
@@ -189,7 +187,7 @@ def _unnamed(truth: Truth) -> Truth:
 
 def _table(rows: Sequence[Row]) -> bytes:
     lines = [[row.tracker, row.seed, *(f"{row.scores[name]:.4g}" for name in METRICS)] for row in rows]
-    return _csv([["tracker", "seed", *METRICS], *lines])
+    return csv_bytes([["tracker", "seed", *METRICS], *lines])
 
 
 def _summary_table(summary: Mapping[str, Mapping[str, tuple[float, float]]]) -> bytes:
@@ -198,10 +196,4 @@ def _summary_table(summary: Mapping[str, Mapping[str, tuple[float, float]]]) -> 
         [tracker, *(f"{value:.4g}" for name in METRICS for value in metrics[name])]
         for tracker, metrics in summary.items()
     ]
-    return _csv([head, *lines])
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()
+    return csv_bytes([head, *lines])

@@ -1,12 +1,11 @@
 """A study in which only the objective differs: the networks of the zoo on all rendered tasks.
 
-UniTrack (section 4.3) finds that accuracy on ImageNet hardly foretells tracking, and that supervised features are not
-the best. Its networks differ in data, augmentation and length of training; those of the zoo do not. In place of
-ImageNet stands the k-NN accuracy of frozen features on images that no network has seen.
+UniTrack finds that accuracy on ImageNet hardly foretells tracking, and that supervised features are not the best. Its
+networks differ in data, augmentation and length of training; those of the zoo share their data, and learn for less than
+a minute each. In place of ImageNet stands the k-NN accuracy of frozen features on images that no network has seen.
 """
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,29 +15,22 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from unibench.datasets import BENCHMARKS
 from unibench.datasets.synthetic.scene import draws
 from unibench.evaluation.evaluate import evaluate
 from unibench.features import knn_probe
 from unibench.metrics import catalogue
 from unibench.models import cards, frozen
 from unibench.models.cards import Card
-from unibench.report import boards, card_facts, correlation, figures, leaderboard, radar, stored
+from unibench.report import boards, card_facts, correlation, figures, labels, leaderboard, radar, stored
 from unibench.report.boards import Board
 from unibench.report.compare import ties
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.ssl import diet, photographs
 from unibench.stats.correlation import Correlation, correlate
-from unibench.tasks.registry import FAMILIES
+from unibench.tasks.registry import RENDERED
 
 PATTERN = "zoo-*"
 """Cards of the study."""
-TASKS = tuple(
-    f"{task}@small" if "small" in family.presets else task
-    for name, family in FAMILIES.items()
-    if (task := f"{name}/synthetic") in BENCHMARKS
-)
-"""Each on the rendered clips, under the protocol for small frames where there is one."""
 EACH = 40
 """Images of a class that are neighbours, and as many that are asked about."""
 LOSSES = "losses.csv"
@@ -80,7 +72,7 @@ def run(out: Path, *, quick: bool = False) -> None:
         DataError: A photograph of the probe is not installed.
     """
     found = [cards.find(name) for name in sorted(cards.paths()) if fnmatchcase(name, PATTERN)]
-    evaluate(found, TASKS[:2] if quick else TASKS, output=out, frames=6 if quick else None)
+    evaluate(found, RENDERED[:2] if quick else RENDERED, output=out, frames=6 if quick else None)
     scores = [one for one in stored.scores(out) if fnmatchcase(one.model, PATTERN)]
     board = boards.arrange(scores, card_facts.collect(one.model for one in scores), out)
     tied = ties(board, out)
@@ -90,11 +82,11 @@ def run(out: Path, *, quick: bool = False) -> None:
     probes = {"photographs": photographs_probe(), "shapes": shapes_probe()}
     probed = {card.name: [accuracy(card, images) for images in probes.values()] for card in found}
     replace_file(
-        out / "probe.csv", _csv([["model", *probes], *([n, *_rounded(v)] for n, v in probed.items())])
+        out / "probe.csv", csv_bytes([["model", *probes], *([n, *_rounded(v)] for n, v in probed.items())])
     )
     methods = gather(board, probed)
     rows = correlations(methods, list(probes), _names(board))
-    replace_file(out / "study.csv", _csv([_HEAD, *(_row(x, y, one) for (x, y), one in rows.items())]))
+    replace_file(out / "study.csv", csv_bytes([_HEAD, *(_row(x, y, one) for (x, y), one in rows.items())]))
     figures.save(draw_probe(methods, board, next(iter(probes)), rows), out / "probe.png")
     figures.save(draw_seeds(methods, board), out / "seeds.png")
     if (out / LOSSES).is_file():
@@ -193,15 +185,17 @@ def draw_probe(
                 markersize=5,
                 color=colours[one.name],
             )
-            axes.annotate(
-                one.name.removeprefix("zoo-"), (float(x.mean()), float(y.mean())), (3, 3),
-                textcoords="offset points", fontsize=7,
-            )  # fmt: skip
         axes.set_title(f"{name}\n{_words(rows[probe, name])}", fontsize=9)
         axes.set_xlabel(f"k-NN accuracy, {probe}", fontsize=8)
         axes.margins(0.12)
     for axes in panels:
         axes.set_axis_off()
+    figure.draw_without_rendering()  # from here on every panel has its place, on which the names depend
+    names = [one.name.removeprefix("zoo-") for one in methods]
+    for column, axes in enumerate(figure.axes[: len(board.settings)]):
+        scale = catalogue.scale(board.metrics[board.settings[column]][0])
+        dots = [(100 * one.probes[:, 0].mean(), scale * one.scores[:, column].mean()) for one in methods]
+        labels.name_dots(axes, names, np.array(dots))
     return figure
 
 
@@ -275,9 +269,3 @@ def _reach(values: Float[np.ndarray, " seed"]) -> list[list[float]]:
 
 def _rounded(values: Sequence[float]) -> list[str]:
     return [f"{value:.4f}" for value in values]
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()

@@ -7,8 +7,6 @@ appearance cost depends on the embedding space, so each tracker gets its own, ch
 All shapes are of one class here: naming kinds takes most of a toy's training, and identities are the matter.
 """
 
-import csv
-import io
 import statistics
 import textwrap
 import time
@@ -38,7 +36,7 @@ from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Clip, Labels, Truth
 from unibench.report import figures, overlay
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks import registry as tasks
 
 METRICS = ("MOTA", "IDF1", "HOTA", "IDSW", "FP", "FN", "AP", "limit", "fps")
@@ -296,7 +294,7 @@ def _table(rows: Sequence[Row]) -> bytes:
         [row.comparison, row.tracker, row.seed, *(f"{row.scores[name]:.4f}" for name in METRICS)]
         for row in rows
     ]
-    return _csv([["comparison", "tracker", "seed", *METRICS], *lines])
+    return csv_bytes([["comparison", "tracker", "seed", *METRICS], *lines])
 
 
 def _summary_table(rows: Sequence[Row]) -> bytes:
@@ -305,10 +303,4 @@ def _summary_table(rows: Sequence[Row]) -> bytes:
         [*key, *(f"{value:.4f}" for name in METRICS for value in metrics[name])]
         for key, metrics in summarise(rows).items()
     ]
-    return _csv([head, *lines])
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()
+    return csv_bytes([head, *lines])

@@ -6,8 +6,6 @@ noisy clips without identities. Discs and triangles are then tracked by their na
 of discs under the prompt "square", and track queries that never live on to the next frame.
 """
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +27,7 @@ from unibench.metrics import mot
 from unibench.models import cards
 from unibench.records import Clip, Labels, Tally
 from unibench.report import figures, overlay
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks import registry as tasks
 
 DATA = ("synthetic:stills", "synthetic:clips#square", "synthetic:noisy")
@@ -91,7 +89,9 @@ def run(out: Path, *, quick: bool = False) -> None:
     size = QUICK if quick else FULL
     found = {seed: train_seed(out, seed, size) for seed in size.seeds}
     rows = [Row(seed, score(out, card, size)) for seed, card in found.items()]
-    replace_file(out / "trivd.csv", _csv([["seed", *_heads()], *([one.seed, *_cells(one)] for one in rows)]))
+    replace_file(
+        out / "trivd.csv", csv_bytes([["seed", *_heads()], *([one.seed, *_cells(one)] for one in rows)])
+    )
     replace_file(out / "trivd_summary.csv", _summary_table(rows))
     figures.save(draw(found[size.seeds[0]]), out / "trivd.png")
 
@@ -165,7 +165,7 @@ def _summary_table(rows: Sequence[Row]) -> bytes:
     for (about, metric), values in zip(COLUMNS, zip(*map(_values, rows), strict=True), strict=True):
         spread = statistics.stdev(values) if len(values) > 1 else math.nan
         lines.append([about, metric, len(values), f"{statistics.fmean(values):.4g}", f"{spread:.2g}"])
-    return _csv([["task", "metric", "seeds", "mean", "spread"], *lines])
+    return csv_bytes([["task", "metric", "seeds", "mean", "spread"], *lines])
 
 
 def _values(row: Row) -> list[float]:
@@ -178,9 +178,3 @@ def _cells(row: Row) -> list[str]:
 
 def _heads() -> list[str]:
     return [f"{about} {metric}" for about, metric in COLUMNS]
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()

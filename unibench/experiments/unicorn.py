@@ -5,8 +5,6 @@ masks: networks without the target prior, without the interaction of the two fra
 objectives alone.
 """
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +26,7 @@ from unibench.joint.unicorn.config import UnicornConfig
 from unibench.models import cards
 from unibench.records import Labels
 from unibench.report import figures, overlay
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks import registry as tasks
 
 METRICS = {
@@ -171,7 +169,7 @@ def draw(card: Path) -> Figure:
 
 def _table(rows: Sequence[Row]) -> bytes:
     lines = [[row.variant, row.seed, *map(_cell, _scores(row))] for row in rows]
-    return _csv([["variant", "seed", *_heads()], *lines])
+    return csv_bytes([["variant", "seed", *_heads()], *lines])
 
 
 def _summary_table(rows: Sequence[Row]) -> bytes:
@@ -185,7 +183,7 @@ def _summary_table(rows: Sequence[Row]) -> bytes:
             cells += [_cell(statistics.fmean(values)), _cell(spread)]
         lines.append([variant, len(some), *cells])
     heads = [one for head in _heads() for one in (head, f"{head} spread")]
-    return _csv([["variant", "seeds", *heads], *lines])
+    return csv_bytes([["variant", "seeds", *heads], *lines])
 
 
 def _scores(row: Row) -> list[float]:
@@ -200,9 +198,3 @@ def _heads() -> list[str]:
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()

@@ -56,8 +56,9 @@ def clear_and_identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
     """
     from trackeval.metrics import CLEAR
 
-    clear = CLEAR({"PRINT_CONFIG": False}).eval_sequence(_clip(frames))
-    return {name: float(clear[name]) for name in CLEAR_COUNTS} | identity_counts(frames)
+    clip = _clip(frames)
+    clear = CLEAR({"PRINT_CONFIG": False}).eval_sequence(clip)
+    return {name: float(clear[name]) for name in CLEAR_COUNTS} | _identity(clip)
 
 
 def identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
@@ -66,9 +67,13 @@ def identity_counts(frames: Sequence[Pairing]) -> dict[str, float]:
     Reference:
         Ristani et al.: Performance Measures, ECCVW 2016; trackeval.metrics.Identity.
     """
+    return _identity(_clip(frames))
+
+
+def _identity(clip: dict[str, Any]) -> dict[str, float]:
     from trackeval.metrics import Identity
 
-    found = Identity({"PRINT_CONFIG": False}).eval_sequence(_clip(frames))
+    found = Identity({"PRINT_CONFIG": False}).eval_sequence(clip)
     return {name: float(found[name]) for name in IDENTITY_COUNTS}
 
 

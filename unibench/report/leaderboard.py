@@ -1,9 +1,7 @@
 """The leaderboard: `leaderboard.csv` (wide, for people), `long.csv` (tidy, for programs), a table."""
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +26,7 @@ from unibench.report.boards import (
 )
 from unibench.report.costs import NO_COSTS, Costs
 from unibench.report.terminal import Column
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.stats.bootstrap import FEWEST_CLIPS
 
 if TYPE_CHECKING:
@@ -136,8 +134,8 @@ def write(board: Board, out: Path, ties: Ties = NO_TIES, costs: Costs = NO_COSTS
     named = (replace(score, model=key[0]) for key, score in board.scores.items())
     tidy = sorted([_plain(value) for value in astuple(score)] for score in named)
     return [
-        replace_file(Path(out, "leaderboard.csv"), _csv(zip(*columns, strict=True))),
-        replace_file(Path(out, "long.csv"), _csv([[field.name for field in fields(Score)], *tidy])),
+        replace_file(Path(out, "leaderboard.csv"), csv_bytes(zip(*columns, strict=True))),
+        replace_file(Path(out, "long.csv"), csv_bytes([[field.name for field in fields(Score)], *tidy])),
     ]
 
 
@@ -393,9 +391,3 @@ def _head(board: Board, setting: Setting, metric: str) -> str:
 
 def _plain(value: object) -> str:
     return "" if isinstance(value, float) and math.isnan(value) else str(value)
-
-
-def _csv(lines: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()

@@ -101,7 +101,9 @@ def write(board: Board, found: Costs, out: Path, cost: str = "ms") -> list[Path]
     panels = {setting: points(board, found, out, setting, cost) for setting in board.settings}
     panels = {setting: laid for setting, laid in panels.items() if laid}
     if not panels:
-        raise OutputError(f"{out}: no cost of any row is known; measure: the same unibench run again")
+        raise OutputError(
+            f"{out}: no cost of any row is known; unibench run with these models and tasks measures them"
+        )
     figure = _draw(board, panels, cost, machines[0])
     return [save(figure, Path(out, name)) for name in ("pareto.svg", "pareto.png")]
 

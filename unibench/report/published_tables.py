@@ -1,7 +1,5 @@
 """The published record laid out as tables: as the papers print it, and as reference lines beside our own boards."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -13,7 +11,7 @@ from unibench.report import terminal
 from unibench.report.boards import PUBLISHED, Board
 from unibench.report.published import TASKS, Row, family, rows
 from unibench.report.terminal import Column
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 
 if TYPE_CHECKING:
     import rich.table
@@ -134,7 +132,7 @@ def write_papers(out: Path) -> list[Path]:
     return [
         replace_file(
             Path(out, one.name.lower().replace(", ", "-").replace(" ", "-") + ".csv"),
-            _csv([[" ".join(filter(None, words)) for words in one.head], *one.lines]),
+            csv_bytes([[" ".join(filter(None, words)) for words in one.head], *one.lines]),
         )
         for one in papers()
     ]
@@ -160,7 +158,7 @@ def write_beside(tasks: Iterable[str], out: Path) -> list[Path]:
         if TASKS.get(row.benchmark) == task
     ]
     head = ["source", "task", *(field.name for field in fields(Row))]
-    return [replace_file(Path(out, "published.csv"), _csv([head, *lines]))] if lines else []
+    return [replace_file(Path(out, "published.csv"), csv_bytes([head, *lines]))] if lines else []
 
 
 def tables(published: PublishedTable, width: int = terminal.WIDTH) -> list["rich.table.Table"]:
@@ -234,9 +232,3 @@ def _value(row: Row, names: Iterable[str]) -> tuple[str, ...]:
 
 def _values(found: Iterable[Row], names: Sequence[str]) -> set[tuple[str, ...]]:
     return {_value(row, names) for row in found}
-
-
-def _csv(lines: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()

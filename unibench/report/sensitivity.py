@@ -1,7 +1,5 @@
 """How much the choice of a protocol moves each model's score and rank, task by task."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from unibench.records import Score
 from unibench.report import terminal
 from unibench.report.boards import Board, Setting
 from unibench.report.terminal import Column
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks.registry import family_of
 
 if TYPE_CHECKING:
@@ -149,8 +147,8 @@ def write(found: Sequence[Sensitivity], out: Path) -> list[Path]:
         for pair in combinations(one.protocols, 2):
             pairs.append([*about, *pair, one.models, _plain(taus[pair]) if taus else TOO_FEW])
     return [
-        replace_file(Path(out, "sensitivity.csv"), _csv(rows)),
-        replace_file(Path(out, "sensitivity_tau.csv"), _csv(pairs)),
+        replace_file(Path(out, "sensitivity.csv"), csv_bytes(rows)),
+        replace_file(Path(out, "sensitivity_tau.csv"), csv_bytes(pairs)),
     ]
 
 
@@ -274,9 +272,3 @@ def _name(setting: Setting) -> str:
 
 def _plain(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

@@ -1,6 +1,8 @@
 """Files that are written whole or not at all."""
 
-from collections.abc import Callable, Iterator
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -28,6 +30,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def csv_bytes(lines: Iterable[Iterable[object]]) -> bytes:
+    """A table as the bytes of a CSV file, lines ended by a line feed."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
 
 
 def replace_file(path: Path, data: bytes) -> Path:

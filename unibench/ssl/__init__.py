@@ -1,1 +1,1 @@
-"""A zoo of our own: one small network and one diet of images, trained in minutes by many objectives."""
+"""A zoo of our own: small networks that learn from one diet of images by many objectives."""

@@ -6,6 +6,7 @@ contrastive random walk is our own, since lightly has none.
 
 import copy
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -53,7 +54,7 @@ Draws = Callable[[int], Draw]
 """Side of a view, pixels -> what draws a sample."""
 
 
-class Learning(nn.Module):
+class Learning(nn.Module, ABC):
     """A trunk and what the objective puts on it."""
 
     def __init__(self, trunk: Trunk) -> None:
@@ -65,9 +66,9 @@ class Learning(nn.Module):
         pooled: Tensor = self.trunk(images).mean(dim=(2, 3))
         return pooled
 
+    @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the named terms of the loss."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

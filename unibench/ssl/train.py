@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from unibench.ssl.networks import NETWORKS, PREPROCESSING, Trunk
 from unibench.ssl.objectives import OBJECTIVES, Batch, Learning
 
 FOLDER = Path(__file__).parent / "configs"
+_KINDS = {"resnet": "ResNet", "vit": "ViT"}
 CELL = 8
 """Pixels per cell of the networks."""
 DATA = "photographs of Debian's wallpapers and rendered shapes"
@@ -184,7 +185,6 @@ def _write(config: Config, out: Path, name: str, network: nn.Module) -> Path:
             name=name,
             description=f"{objective.method}, small {_KINDS[config.network]}: {steps} steps, seed {seed}",
             paper=objective.paper,
-            released="2026-11",
             architecture=replace(blank.architecture, parameters=frozen.parameters(backbone, ())),
             weights=Weights(f"file:{weights.name}", sha256=sha256(weights), verified=True),
             pretraining=Pretraining(objective.method, DATA, objective.supervision),
@@ -194,17 +194,6 @@ def _write(config: Config, out: Path, name: str, network: nn.Module) -> Path:
         raise TrainingError(str(error)) from error
 
 
-_KINDS = {"resnet": "ResNet", "vit": "ViT"}
-
-
 def _half(value: Tensor) -> Tensor:
     rounded = value.half() if value.is_floating_point() else value
     return rounded.detach().cpu().contiguous()
-
-
-def with_options(config: Config, *, seed: int | None, steps: int | None) -> Config:
-    """The config with another seed or number of steps."""
-    changes: dict[str, Any] = {} if seed is None else {"seed": seed}
-    if steps is not None:
-        changes["stages"] = tuple(replace(stage, steps=steps) for stage in config.train.stages)
-    return replace(config, train=replace(config.train, **changes))

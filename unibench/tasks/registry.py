@@ -34,6 +34,12 @@ FAMILIES: dict[str, Family] = {
     )
 }
 """Every family by its name, in the order in which boards show them. A plug-in adds its own."""
+RENDERED = tuple(
+    f"{task}@small" if "small" in family.presets else task
+    for name, family in FAMILIES.items()
+    if (task := f"{name}/synthetic") in BENCHMARKS
+)
+"""Every family's task on the rendered clips, under the protocol for small frames where there is one."""
 
 
 def family_of(task: str) -> Family:

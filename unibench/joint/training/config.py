@@ -155,6 +155,12 @@ def with_steps(options: TrainOptions, steps: int, **changes: Any) -> TrainOption
     return replace(options, stages=tuple(replace(one, steps=steps) for one in options.stages), **changes)
 
 
+def with_schedule(config: Any, seed: int | None, steps: int | None) -> Any:
+    """A config whose training has another seed, or stages of so many steps; None: as they are."""
+    options = config.train if seed is None else replace(config.train, seed=seed)
+    return replace(config, train=options if steps is None else with_steps(options, steps))
+
+
 def as_json(config: Any) -> str:
     """Write a config so that `fill` reads it back from `json.loads`; equal configs give equal texts."""
     return json.dumps(asdict(config), sort_keys=True)
