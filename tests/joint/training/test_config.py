@@ -160,7 +160,8 @@ def test_the_innermost_module_that_is_named_has_its_own_rate() -> None:
 
 
 def test_the_average_settles_with_the_steps() -> None:
-    network, start = torch.nn.Linear(1, 1, bias=False), 0.25  # of a random start the result may be all rounding
+    network = torch.nn.Linear(1, 1, bias=False)
+    start = 0.25  # from a random one the result may be all rounding
     torch.nn.init.constant_(network.weight, start)
     mean = schedule.averaged(network)
     torch.nn.init.constant_(network.weight, start + 1)
