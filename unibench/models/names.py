@@ -25,10 +25,11 @@ SECONDS = 2.0
 LENGTH = 1_000
 """Characters that a name may have."""
 
-_HF_LAYER = re.compile(r"^(?P<prefix>(?:.*\.)?)encoder\.layer\.(?P<index>\d+)\.(?P<rest>.+)$")
+_HF_LAYER = re.compile(r"^(?P<prefix>(?:.*\.)?)(?:encoder\.layer|layers)\.(?P<index>\d+)\.(?P<rest>.+)$")
 _HF_EMBEDDING = re.compile(r"^(?P<prefix>(?:.*\.)?)(?P<rest>(?:embeddings|layernorm)\..+)$")
 _HF_REST = {
     "attention.output.dense": "attn.proj",
+    "attention.o_proj": "attn.proj",
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
     "layernorm_before": "norm1",
@@ -47,7 +48,13 @@ _HF_OUTER = {
     "layernorm.weight": "norm.weight",
     "layernorm.bias": "norm.bias",
 }
-_HF_QUERY = re.compile(r"attention\.attention\.query\.(weight|bias)$")
+_HF_QUERIES = {
+    "attention.attention.query": ("attention.attention.key", "attention.attention.value"),
+    "attention.q_proj": ("attention.k_proj", "attention.v_proj"),
+}
+"""In files, and in networks of version 5 of the library -> keys and values."""
+_HF_QUERY = re.compile(rf"(?P<module>{'|'.join(map(re.escape, _HF_QUERIES))})\.(?P<leaf>weight|bias)$")
+_HF_KEYS_VALUES = tuple(f"{name}." for names in _HF_QUERIES.values() for name in names)
 
 
 def translate(
@@ -130,12 +137,11 @@ def _from_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if layer := _HF_LAYER.match(name):
             block = f"{layer['prefix']}blocks.{layer['index']}."
             if query := _HF_QUERY.search(name):
-                parts = [tensors.get(name.replace("query", part)) for part in ("query", "key", "value")]
+                before, module, leaf = name[: query.start()], query["module"], query["leaf"]
+                parts = [tensors.get(f"{before}{one}.{leaf}") for one in (module, *_HF_QUERIES[module])]
                 if all(part is not None for part in parts):
-                    found[f"{block}attn.qkv.{query[1]}"] = torch.cat(
-                        [part for part in parts if part is not None]
-                    )
-            elif not layer["rest"].startswith("attention.attention."):
+                    found[f"{block}attn.qkv.{leaf}"] = torch.cat([part for part in parts if part is not None])
+            elif not layer["rest"].startswith(_HF_KEYS_VALUES):
                 stem, _, leaf = layer["rest"].rpartition(".")
                 whole = _HF_REST.get(layer["rest"])
                 found[block + (whole or f"{_HF_REST.get(stem, stem)}.{leaf}")] = value
