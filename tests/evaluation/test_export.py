@@ -234,6 +234,16 @@ def test_got10k_and_otb_count_pixels_from_1(tmp_path: Path) -> None:
             form.read(tmp_path / task, clip)
 
 
+@pytest.mark.parametrize("row", ["nan,6,6,4", "5,6,6,nan", "5,6,-6,4"])
+def test_a_box_that_is_half_a_number_or_negative_is_refused(tmp_path: Path, row: str) -> None:
+    clip = Clip("a", 20, 30, 10.0, 3, lambda: iter(()))
+    (tmp_path / "a.txt").write_text(f"5,6,6,4\nnan,nan,nan,nan\n{row}\n")
+    with pytest.raises(
+        DataError, match=r"a\.txt: box 3 is \[.*\], expected numbers, width and height of 0 or more"
+    ):
+        exchange.find("sot/otb").read(tmp_path, clip)
+
+
 def test_classes_of_mots_are_the_benchmarks_own_numbers(tmp_path: Path) -> None:
     drawn = np.zeros((4, 5), dtype=bool)
     drawn[1:3, 2:4] = True

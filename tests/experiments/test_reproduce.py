@@ -183,6 +183,8 @@ def test_the_command_says_why_nothing_was_run(tmp_path: Path) -> None:
     assert len(lines) == 34
     done = CliRunner().invoke(main, ["reproduce", "joint-trivd", "-m", "hog", "-o", str(tmp_path)])
     assert (done.exit_code, "leave it out" in done.output) == (2, True)
+    done = CliRunner().invoke(main, ["reproduce", "unitrack-table1", "--data", str(tmp_path / "nowhere")])
+    assert (done.exit_code, "nowhere: no such folder" in done.output) == (2, True)
 
 
 def test_cards_of_unicorns_rows_are_there() -> None:

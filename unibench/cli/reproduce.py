@@ -66,6 +66,9 @@ def reproduce(
 
     if models and not name.startswith("unitrack"):
         raise OneLine(f"-m: models of yours are drawn among UniTrack's, not with {name}; leave it out")
+    for option, folder in {"--data": data, "--weights": weights_path, "--detections": detections}.items():
+        if folder and not folder.is_dir():
+            raise OneLine(f"{option} {folder}: no such folder; correct it, or leave it out")
     here = report.Here(data, weights_path, detections)
     out = out or Path("results", "reproduce" if name.startswith("unitrack") else "joint")
 

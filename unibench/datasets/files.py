@@ -173,7 +173,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return read_file(path)
     except FileNotFoundError:
-        fail(path, "no such file", "the data set is incomplete; fetch it again")
+        fail(path, "no such file", "correct the path, or fetch what is missing")
     except OSError as error:
         fail(path, f"cannot be read ({error.strerror or error})", "the file is damaged; fetch it again")
 

@@ -191,6 +191,6 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _refuse(path: Path | str, error: Exception) -> NoReturn:
     if isinstance(error, FileNotFoundError):
-        fail(path, "no such image", "the data set is incomplete; fetch it again")
+        fail(path, "no such image", "correct the path, or fetch what is missing")
     detail = " ".join(str(error).split()) or type(error).__name__
     fail(path, f"not a whole image ({detail})", "the file is damaged; fetch it again")

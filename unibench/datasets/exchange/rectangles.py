@@ -51,7 +51,16 @@ def _read(file: Path, clip: Clip) -> tuple[Labels, ...]:
     rows = read_boxes(file)
     if len(rows) != clip.length:
         fail(file, f"{len(rows)} boxes, expected {clip.length} as the clip has frames", "write one a frame")
+    absent = np.isnan(rows).all(axis=1)
+    for wrong in np.flatnonzero(~absent & (np.isnan(rows).any(axis=1) | (rows[:, 2:] < 0).any(axis=1))):
+        fail(
+            file, f"box {wrong + 1} is {rows[wrong].tolist()}, expected numbers, width and height of 0 or more",
+            "four NaN say that there is none",
+        )  # fmt: skip
     corners = rows[:, :2] - 1
     boxes = np.concatenate([corners, corners + rows[:, 2:]], axis=1)
     one = np.array([1], dtype=np.int64)
-    return tuple(Labels(ids=one, boxes=box[None]) if np.isfinite(box).all() else Labels() for box in boxes)
+    return tuple(
+        Labels() if none else Labels(ids=one, boxes=box[None])
+        for none, box in zip(absent, boxes, strict=True)
+    )
