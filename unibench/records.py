@@ -108,6 +108,65 @@ Tally = Mapping[str, Any]
 key by key and divided by `pool`; where it is not, they may also be arrays of numbers, of which `pool` needs all."""
 
 
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor of a weights file and of a network; the lists hold names."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    """Backbone tensors for which the file has nothing of that name."""
+    misshapen: tuple[str, ...] = ()
+    """Backbone tensors for which the file has another shape."""
+    left_over: tuple[str, ...] = ()
+    """Tensors of the container that fit nowhere."""
+    prefix: str = ""
+    container: str = ""
+    """Dotted path of the container in the file."""
+    adapted: tuple[str, ...] = ()
+    """Loaded tensors whose shape was changed: an inflated kernel without its time axis, positions on another grid."""
+    alike: tuple[str, ...] = ()
+    """Other prefixes, and other containers, that hold as many of the names: another copy of the backbone."""
+    unusable: tuple[str, ...] = ()
+    """Backbone tensors whose values cannot be a network's, and why: not finite, of integers, sparse."""
+    foreign: tuple[str, ...] = ()
+    """Tensors that lie within modules of the backbone, which has no such parameters: the file is of another network."""
+    random: tuple[str, ...] = ()
+    """Backbone tensors that stay random because `weights.allow_random` allows it."""
+    sha256: str = ""
+    """Of the file; empty where tensors were given."""
+
+    @property
+    def total(self) -> int:
+        """Number of the tensors of the backbone, or of the whole joint tracker."""
+        kinds = (self.loaded, self.missing, self.misshapen, self.unusable, self.random)
+        return sum(map(len, kinds))
+
+    @property
+    def share(self) -> float:
+        """Loaded part of these, 0 to 1."""
+        return len(self.loaded) / self.total if self.total else 1.0
+
+    def __str__(self) -> str:
+        text = f"{len(self.loaded)} of {self.total} tensors loaded ({self.share:.1%})"
+        text += f" from {self.container!r}" if self.container else ""
+        text += f" with prefix {self.prefix!r} stripped" if self.prefix else ""
+        for what in (
+            "unusable",
+            "missing",
+            "misshapen",
+            "foreign",
+            "random",
+            "left_over",
+            "adapted",
+            "alike",
+        ):
+            listed: tuple[str, ...] = getattr(self, what)
+            if listed:
+                shown = ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")
+                text += f"; {len(listed)} {what.replace('_', ' ')}: {shown}"
+        return text
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A model that can be asked what it can do, and bound to a task (`tasks.family.Task`). `models.open` makes it of a
@@ -130,8 +189,9 @@ class Model:
     forgets the passes of the last frame."""
     network_problem: Callable[[Any], str]
     """Path of its weights or None -> why its network cannot be built; empty: it can. Loads no weights."""
-    load_report: Callable[[], str]
-    """Loads the weights and says what became of them; raises WeightsError where they do not fit."""
+    load_report: Callable[[], LoadReport | None]
+    """Loads the weights and says what became of them; None: there are none. Raises WeightsError where they do not
+    fit."""
     has_maps: bool
     """Whether it gives feature maps, which a cache can keep and a probe can read."""
     lookahead: Callable[[Any], int] = lambda task: int(task.protocol.lookahead)
@@ -142,6 +202,8 @@ class Model:
     """What is suspicious of the maps that were computed since `share_passes`; empty: nothing."""
     batch: int = 1
     """Frames in one pass of its network; is known after `share_passes`."""
+    loaded: LoadReport | None = None
+    """What became of its weights; is known after `share_passes`, where its network was built."""
     caveat: str = ""
     """What every reader of its scores must know, such as parameters that stay random; empty: nothing."""
 

@@ -168,7 +168,7 @@ def test_a_checkpoint_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
         *("-t", "vos/synthetic-easy", "--frames", "3", "-o", "out"),
     )
     assert done.exit_code == 0, done.output
-    assert "mine: 100 of 100 backbone tensors loaded (100.0%)" in done.output
+    assert "mine: 100 of 100 tensors loaded (100.0%)" in done.output
     assert "card written: model_cards/mine.toml" in done.output
     again = unibench(
         *("run", "-m", "mine", "--weights", ".", "-t", "vos/synthetic-easy", "--frames", "3", "-o", "out")

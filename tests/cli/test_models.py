@@ -89,14 +89,14 @@ def test_check_of_a_name_loads_the_weights(tmp_path: Path) -> None:
     put(tmp_path / "weights" / "mine.pth")
     done = unibench("models", "check", "mine", "--weights", "weights")
     assert "1 of 1 models can run here" in done.output
-    assert "mine: 102 of 102 backbone tensors loaded (100.0%) from 'state_dict'" in done.output
+    assert "mine: 102 of 102 tensors loaded (100.0%) from 'state_dict'" in done.output
 
 
 def test_check_of_a_name_says_why_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"layer1.0.conv1.weight": torch.ones(3)}, tmp_path / "weights" / "mine.pth")
     done = unibench("models", "check", "mine", "random-resnet18", "--weights", "weights")
     assert done.exit_code == 0
-    assert "mine: refused: weights/mine.pth for model 'mine': 0 of 102 backbone tensors loaded" in done.output
+    assert "mine: refused: weights/mine.pth for model 'mine': 0 of 102 tensors loaded" in done.output
     assert "random-resnet18: no weights to load" in done.output
 
 

@@ -9,7 +9,8 @@ from unibench import load_card
 from unibench.errors import OutputError
 from unibench.evaluation.evaluate import evaluate
 from unibench.evaluation.run_clip import Done
-from unibench.models import maps
+from unibench.models import cards, maps
+from unibench.results import store
 
 TASK = "vos/synthetic-easy"
 
@@ -94,3 +95,24 @@ def test_parameters_that_may_stay_random_are_a_note_on_every_row(tmp_path: Path)
     allowed = replace(card, weights=replace(card.weights, allow_random=("conv1.*",)))
     made = evaluate([allowed], ["pose/synthetic-easy"], output=tmp_path, frames=2)
     assert {row.note for row in made.rows} == {"random parameters: conv1.*"}
+
+
+def test_a_run_keeps_what_became_of_the_weights(tmp_path: Path) -> None:
+    tasks = ["sot/synthetic-easy", "det/noisy"]
+    made = evaluate(["zoo-simclr", "zoo-random", "tdt-tiny"], tasks, output=tmp_path, frames=2)
+    models = {(row.model, row.weights_hash) for row in made.rows}
+    found = {name: store.read_loaded(tmp_path, name, fingerprint) for name, fingerprint in models}
+    assert found["zoo-random"] is None, "nothing was loaded"
+    for name in ("zoo-simclr", "tdt-tiny"):
+        report = found[name]
+        assert report is not None
+        assert report.share == 1.0
+        assert len(report.loaded) > 5
+        assert report.sha256 == load_card(name).weights.sha256
+
+
+def test_the_card_of_a_given_file_is_kept_beside_its_results(tmp_path: Path) -> None:
+    card = replace(load_card("lab-colour"), name="mine", path=tmp_path / "mine.toml")
+    (row, *_) = evaluate([card], ["sot/synthetic-easy"], output=tmp_path / "out", frames=2).rows
+    kept = cards.read(store.card_file(tmp_path / "out", row.model, row.weights_hash))
+    assert replace(kept, name="mine") == card

@@ -314,7 +314,7 @@ def test_lists_and_checks_show_joint_trackers(home: Path) -> None:
     assert "sha256" in unibench("models", "show", "toy").output
     done = unibench("models", "check", "toy", "--weights", "weights")
     assert "1 of 1 models can run here" in done.output
-    assert "toy: all 6 tensors loaded" in done.output
+    assert "toy: 6 of 6 tensors loaded (100.0%)" in done.output
     changed(home, 'name = "toy"', 'name = "toy"\nparameters = 5')
     assert "expected 5; correct the card" in unibench("models", "check", "toy", "--weights", "weights").output
     assert "0 of 1 models can run here" in unibench("models", "check", "toy").output  # no weights

@@ -64,7 +64,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     path = saved(tmp_path, "resnet18")
     with pytest.raises(UnknownNameError, match="no architecture 'resnet999'; did you mean"):
         draft_card.draft(path, "resnet999")
-    with pytest.raises(WeightsError, match=r"as resnet50: .* backbone tensors loaded .*another architecture"):
+    with pytest.raises(WeightsError, match=r"as resnet50: .* tensors loaded .*another architecture"):
         draft_card.draft(path, "resnet50")
     with pytest.raises(WeightsError, match=r"none\.pth: no such file; give the checkpoint"):
         draft_card.draft(tmp_path / "none.pth", "resnet18")

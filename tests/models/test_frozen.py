@@ -169,16 +169,14 @@ def test_one_wrong_key_is_reported_and_refused() -> None:
     saved = {("wrong" if name == "2.bias" else name): value for name, value in tiny().state_dict().items()}
     report = weights.fit(tiny(), saved, RULES, ())
     assert (report.missing, report.left_over) == (("2.bias",), ("wrong",))
-    with pytest.raises(
-        WeightsError, match=r"here: 7 of 8 backbone tensors loaded \(87\.5%\).*1 missing: 2\.bias"
-    ):
+    with pytest.raises(WeightsError, match=r"here: 7 of 8 tensors loaded \(87\.5%\).*1 missing: 2\.bias"):
         weights.require(report, "here")
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     torch.save(tiny().state_dict(), tmp_path / "x.pth")
     card = replace(cards.find("random-resnet18"), weights=cards.Weights(source="file:x.pth"))
-    with pytest.raises(WeightsError, match=r"0 of 100 backbone tensors loaded.*another architecture"):
+    with pytest.raises(WeightsError, match=r"0 of 100 tensors loaded.*another architecture"):
         frozen.load(card, weights_path=tmp_path)
 
 

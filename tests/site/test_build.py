@@ -14,8 +14,9 @@ from tests.site.made import COMMAND, spoil, store_run
 from unibench.cli import main
 from unibench.metrics import mot, timelines
 from unibench.metrics.association import clear_events
-from unibench.models import cards
-from unibench.records import Labels
+from unibench.models import cards, draft_card
+from unibench.records import Labels, LoadReport, Truth
+from unibench.results import store
 from unibench.site import clips, contents, models
 from unibench.site.build import build
 from unibench.site.names import file_names, script
@@ -127,8 +128,30 @@ def test_the_timeline_of_pose_tracking_counts_joints_and_switches():
     }
 
 
-def test_every_family_that_ranks_frames_has_a_timeline():
-    assert set(timelines.SCORES) == set(FAMILIES) - {"det"}
+def test_the_timeline_of_detection_counts_at_the_score_that_is_best_for_f1():
+    """Three objects, of which two are found at .9 and .7; of the false ones, .8 counts, .3 and .2 do not."""
+    here, there = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
+
+    def labels(boxes, scores=()):
+        classes = np.ones(len(boxes), dtype=np.int64)
+        return Labels(
+            boxes=np.reshape(boxes, (-1, 4)).astype(float), scores=np.array(scores), classes=classes
+        )
+
+    truth = Truth((labels([here]), labels([here]), labels([]), labels([here])))
+    said = [
+        labels([here, there], [0.9, 0.3]), labels([there], [0.8]), labels([there], [0.2]), labels([here], [0.7])
+    ]  # fmt: skip
+    found = timelines.timeline("det", truth, said)
+    assert found.values == (1.0, 0.0, None, 1.0)
+    assert found.words[1] == "objects: 0 matched, 1 missed, 1 false"
+    assert found.events == ((1, "misses: 0 before, 1 here"), (1, "false alarms: 0 before, 1 here"))
+    nothing = timelines.timeline("det", truth, [labels([])] * 4)
+    assert nothing.values == (0.0, 0.0, None, 0.0)
+
+
+def test_every_family_has_a_timeline():
+    assert set(timelines.SCORES) == set(FAMILIES)
 
 
 def test_labels_are_written_to_a_tenth_of_a_pixel(site):
@@ -193,6 +216,50 @@ def test_a_model_that_has_seen_a_benchmark_says_so(results, tmp_path):
         "Clips or images of sot/synthetic-easy were among its training data: scores there are not comparable."
     ]
     assert models.page(read, model)["warnings"] == []
+
+
+REPORT = LoadReport(
+    loaded=("stem.weight", "stem.bias"),
+    random=("<head>.weight",),
+    left_over=("projector.0.weight",),
+    sha256="5ha",
+)
+
+
+def test_the_model_page_says_what_became_of_the_weights(tmp_path):
+    out, card = tmp_path / "out", cards.find("zoo-simclr")
+    for model in ("zoo-simclr", "zoo-random", "zoo-mae"):
+        store_run(out, model, "sot/synthetic-easy", frames=3)
+    (run,) = (one for one in store.find_runs(out, "sot/synthetic-easy", "unitrack") if one.model == card.name)
+    store.write_loaded(out, run.model, run.fingerprint, REPORT)
+    build(out, tmp_path / "site", clips=0)
+    pages = {
+        path.stem: path.read_text(encoding="utf-8") for path in (tmp_path / "site/models").glob("*.html")
+    }
+    for text in (
+        "2 of 3 tensors (66.7%)",
+        '1 tensors that stay random, as the card or the command allows</summary><p class="names">&lt;head&gt;.weight',
+        '1 tensors of the file that fit nowhere</summary><p class="names">projector.0.weight',
+        "5ha of the file that was loaded",
+        card.weights.source,
+        card.license,
+        "none that the card knows of",
+    ):
+        assert text in pages["zoo-simclr"], text
+    assert f"{card.weights.sha256}, as the card says" not in pages["zoo-simclr"]
+    assert f"{cards.find('zoo-mae').weights.sha256}, as the card says" in pages["zoo-mae"]
+    assert models.NOT_STORED in pages["zoo-mae"]
+    assert "its parameters are random, and nothing was loaded" in pages["zoo-random"]
+
+
+def test_the_card_beside_the_results_is_shown(tmp_path):
+    out = tmp_path / "out"
+    store_run(out, "mine", "sot/synthetic-easy", frames=3)
+    (run,) = store.find_runs(out, "sot/synthetic-easy", "unitrack")
+    card = replace(cards.find("zoo-simclr"), name="mine", description="of my own")
+    draft_card.write(card, store.card_file(out, run.model, run.fingerprint))
+    build(out, tmp_path / "site", clips=0)
+    assert "of my own" in (tmp_path / "site/models/mine.html").read_text(encoding="utf-8")
 
 
 def test_worst_clips_alone_get_pages(tmp_path):

@@ -51,6 +51,7 @@ def check(card: Card, weights_path: Path | None) -> Availability:
 def load(card: Card, weights_path: Path | None) -> str:
     """Load a card's weights, and say what became of them, or why they are refused."""
     try:
-        return models.open(card, weights_path).load_report()
+        report = models.open(card, weights_path).load_report()
     except UnibenchError as error:
         return f"refused: {error}"
+    return "no weights to load" if report is None else str(report)

@@ -133,13 +133,14 @@ def evaluate(  # noqa: PLR0913 - each says one thing of a run
 
 
 def keep_cards(units: Sequence[Unit], out: Path) -> None:
-    """Store cards that stand in no file beside the results of their models: of a library, or of a series.
+    """Store cards that no name finds beside the results of their models: of a library, a checkpoint, a file that was
+    given.
 
     Raises:
         OutputError: A card cannot be written.
     """
     for (name, fingerprint), card in {unit.model: unit.card for unit in units}.items():
-        if card.derived_from or card.series:
+        if card.derived_from or card.path:
             draft_card.write(card, store.card_file(out, name, fingerprint))
 
 

@@ -155,6 +155,8 @@ def run_model(
             continue
         yield from (Done(job.unit, 0.0) for job in jobs if not job.fingerprints)
         if ready is not None:
+            if (loaded := ready[0].loaded) is not None:
+                store.write_loaded(out, *units[0].model, loaded)
             yield from _run_together(
                 [job for job in jobs if job.fingerprints], *ready, out, keep=keep_predictions, on_step=on_step
             )

@@ -23,7 +23,8 @@ from unibench.joint.training import evaluate, export
 from unibench.joint.training.evaluate import DetectionScores
 from unibench.models import checkpoints, frozen, weights
 from unibench.models.cards import Card
-from unibench.records import Clip, Labels
+from unibench.models.download import sha256
+from unibench.records import Clip, Labels, LoadReport
 
 SYSTEMS: dict[str, str] = {
     "retinatrack": "unibench.joint.retinatrack",
@@ -46,6 +47,8 @@ class JointModel:
     """Clip, task -> labels of frame 0, 1, 2, ..."""
     unsupported: Mapping[str, str]
     """Family of tasks -> why it cannot do them; all others it can."""
+    loaded: LoadReport
+    """What became of the weights: the network has all its tensors from the file."""
 
 
 def find(name: str) -> System:
@@ -74,7 +77,7 @@ def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> J
     """
     path = weights.locate(card, weights_path)
     torch_device = frozen.find_device(device)
-    system, config, network = build(card, path)
+    system, config, network, loaded = _fill(card, path)
     network = network.to(torch_device)
 
     def track(clip: Clip, task: Task) -> Iterator[Labels]:
@@ -93,7 +96,7 @@ def load(card: Card, weights_path: Path | None = None, device: str = "cpu") -> J
                 return
             yield labels
 
-    return JointModel(card.name, fingerprint(card, path), torch_device, track, system.unsupported)
+    return JointModel(card.name, fingerprint(card, path), torch_device, track, system.unsupported, loaded)
 
 
 def fingerprint(card: Card, path: Path | None) -> str:
@@ -130,6 +133,10 @@ def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
     Raises:
         UnknownNameError, WeightsError: As for `load`.
     """
+    return _fill(card, path)[:3]
+
+
+def _fill(card: Card, path: Path | None) -> tuple[System, Any, nn.Module, LoadReport]:
     assert path is not None, "a joint card names a file"
     system = find(card.architecture.name)
     config = _config(card, system, path)
@@ -143,12 +150,13 @@ def build(card: Card, path: Path | None) -> tuple[System, Any, nn.Module]:
         raise WeightsError(
             f"{path}: {system.name} cannot be built with the config in it ({_line(error)}); train it again"
         ) from error
-    surplus = system.surplus(config)
-    tensors = {name: one for name, one in tensors.items() if not name.startswith(surplus)}
+    left_over = tuple(name for name in tensors if name.startswith(system.surplus(config)))
+    tensors = {name: one for name, one in tensors.items() if name not in left_over}
     if problem := _misfit(network.state_dict(), tensors):
         raise WeightsError(f"{path}: {problem}; fetch or train it again")
     network.load_state_dict(tensors)
-    return system, config, network.eval().requires_grad_(False)
+    report = LoadReport(loaded=tuple(tensors), left_over=left_over, sha256=sha256(path))
+    return system, config, network.eval().requires_grad_(False), report
 
 
 def detect(

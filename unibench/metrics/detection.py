@@ -60,15 +60,84 @@ def tally(truth: Truth, prediction: Sequence[Labels]) -> Tally:
         TrackerError: The number of frames is wrong.
         DataError: A detection has no score or no class, or a number is not finite.
     """
-    said = (
-        *truth.labels,
-        *prediction,
-    )  # a region excuses classes that this clip's truth does not have as well
+    of_frames = _by_frame(truth, prediction)
+    return match(list(of_frames.values()), [prediction[frame] for frame in of_frames])
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """What was found in one frame, all classes together."""
+
+    hits: int
+    misses: int
+    false_alarms: int
+
+
+def count_frames(truth: Truth, prediction: Sequence[Labels]) -> dict[int, FrameCounts]:
+    """Count frame by frame at IoU .50, of each class those detections that score at least as high as is best for F1
+    over the clip.
+
+    Args:
+        truth: As for `tally`.
+        prediction: As for `tally`.
+
+    Returns:
+        Frame -> its counts, for the frames that are scored.
+
+    Raises:
+        TrackerError, DataError: As `tally`.
+    """
+    of_frames = {
+        frame: _classes(match([one], [prediction[frame]]))
+        for frame, one in _by_frame(truth, prediction).items()
+    }
+    counts = {frame: FrameCounts(0, 0, 0) for frame in of_frames}
+    for name in sorted({name for entries in of_frames.values() for name in entries}):
+        matched = {
+            frame: _Matched.of(entries[name]) for frame, entries in of_frames.items() if name in entries
+        }
+        lowest = _best_threshold(list(matched.values()))
+        for frame, one in matched.items():
+            before, hits = counts[frame], one.hits[one.scores >= lowest]
+            counts[frame] = FrameCounts(
+                before.hits + int(hits.sum()),
+                before.misses + one.objects - int(hits.sum()),
+                before.false_alarms + int((~hits).sum()),
+            )
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Matched:
+    """The detections of one class in one frame that count."""
+
+    scores: Float[np.ndarray, " detection"]
+    hits: Bool[np.ndarray, " detection"]
+    """At IoU .50."""
+    objects: int
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> "_Matched":
+        counted = ~_from_bits(entries["all/ignored"])[0]
+        hits = _from_bits(entries["all/matched"])[0]
+        return cls(entries["scores"][counted], hits[counted], int(entries["all/objects"]))
+
+
+def _best_threshold(found: Sequence[_Matched]) -> float:
+    """The score from which on F1 = 2 hits / (objects + detections) is highest; equal scores count together."""
+    scores = np.concatenate([one.scores for one in found])
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(np.concatenate([one.hits for one in found])[order])
+    f1 = 2 * hits / (sum(one.objects for one in found) + np.arange(1, len(scores) + 1))
+    last = np.append(np.diff(scores[order]) != 0, True)[: len(scores)]
+    return float(scores[order][last][np.argmax(f1[last])]) if len(scores) else math.inf
+
+
+def _by_frame(truth: Truth, prediction: Sequence[Labels]) -> dict[int, Annotated]:
+    """The frames that are scored; a region excuses classes that this clip's truth does not have as well."""
+    said = (*truth.labels, *prediction)
     known = sorted({int(name) for labels in said for name in labels.classes} or {0})
-    frames = scored_frames(truth, prediction)
-    return match(
-        [_annotated(truth, frame, known) for frame in frames], [prediction[frame] for frame in frames]
-    )
+    return {frame: _annotated(truth, frame, known) for frame in scored_frames(truth, prediction)}
 
 
 def match(truth: Sequence[Annotated], prediction: Sequence[Labels]) -> Tally:

@@ -1,4 +1,4 @@
-"""How good a prediction is frame by frame, for the families whose scores have a meaning in one frame."""
+"""How good a prediction is frame by frame."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from unibench.errors import DataError, TrackerError
 from unibench.geometry import masks
 from unibench.geometry.boxes import paired_iou
-from unibench.metrics import mot, pck, points, posetrack
+from unibench.metrics import detection, mot, pck, points, posetrack
 from unibench.metrics.association import Pairing, clear_events
 from unibench.metrics.counts import scored_frames
 from unibench.records import Labels, Rle, Truth
@@ -141,11 +141,32 @@ def _association(pairings: Callable[[Truth, Sequence[Labels]], list[list[Pairing
     return score
 
 
+def _detections(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
+    """Of each class from the score on that is best for F1; an event is a frame with more misses or false alarms than
+    the one before.
+    """
+    values: list[float | None] = [None] * len(prediction)
+    words, events = [""] * len(prediction), []
+    before = detection.FrameCounts(0, 0, 0)
+    for t, found in detection.count_frames(truth, prediction).items():
+        total = found.hits + found.misses + found.false_alarms
+        values[t] = found.hits / total if total else None
+        words[t] = f"objects: {found.hits} matched, {found.misses} missed, {found.false_alarms} false"
+        for what, now, then in (
+            ("misses", found.misses, before.misses),
+            ("false alarms", found.false_alarms, before.false_alarms),
+        ):
+            events += [(t, f"{what}: {then} before, {now} here")] if now > then else []
+        before = found
+    return Timeline("match rate", tuple(values), tuple(words), tuple(events))
+
+
 SCORES: dict[str, Score] = {
     "sot": _overlap,
     "vos": _region,
     "pose": _joints,
     "points": _points,
+    "det": _detections,
     "mot": _association(mot.box_pairings, "objects"),
     "mots": _association(mot.mask_pairings, "objects"),
     "posetrack": _association(posetrack.joint_pairings, "joints"),

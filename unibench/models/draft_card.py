@@ -14,7 +14,7 @@ from unibench.errors import CardError, OutputError, UnknownNameError, WeightsErr
 from unibench.models import cards, checkpoints, fetch, frozen, weights
 from unibench.models.cards import Architecture, Card, Layer, Preprocessing, Pretraining, Series, Weights
 from unibench.models.download import sha256
-from unibench.models.weights import LoadReport
+from unibench.records import LoadReport
 from unibench.results.atomic import replace_file
 
 PROBE = 224

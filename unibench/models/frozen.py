@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -21,8 +21,8 @@ from unibench.errors import CardError, FeaturesError, UnibenchError, UnknownName
 from unibench.models import maps, names, transformers_models, weights
 from unibench.models.cards import SCALE, Card, Preprocessing, Window, seen_layers
 from unibench.models.download import sha256
-from unibench.models.weights import LoadReport
 from unibench.models.windows import Span
+from unibench.records import LoadReport
 
 LAYOUT = torch.channels_last
 """How images, weights and maps lie in memory: the faster way for convolutions, on CPUs as on GPUs."""
@@ -58,6 +58,8 @@ class FrozenModel:
     """Frames that trackers put into one pass, where a pass needs nothing of the frames before."""
     span: Span | None = None
     """Which frames around a frame the network is shown for it; None: that frame alone."""
+    loaded: LoadReport | None = None
+    """What became of the weights; None: there are none, or the network is not built yet."""
 
     def maps(self, shown: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Run the network on images, or on windows where the model has a span."""
@@ -104,7 +106,7 @@ def load(card: Card, *, weights_path: Path | None = None, device: str = "cpu") -
     module, report = build(card, path)
     if report is not None:
         weights.require(report, f"{path} for model {card.name!r}")
-    return freeze(card, module, path, find_device(device))
+    return replace(freeze(card, module, path, find_device(device)), loaded=report)
 
 
 def build(card: Card, path: Path | None) -> tuple[nn.Module, LoadReport | None]:

@@ -6,7 +6,7 @@ not fill is refused by name, unless the card or the command allows it to stay ra
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from unibench.errors import WeightsError
 from unibench.models import checkpoints, fetch, names
 from unibench.models.cards import Card, Weights
+from unibench.models.download import sha256
+from unibench.records import LoadReport
 
 PREFIXES = (
     "", "module.", "model.", "backbone.", "encoder.", "module.encoder_q.", "module.encoder.", "module.backbone.",
@@ -30,63 +32,6 @@ COMPUTED = re.compile(
 """Buffers that the constructor computes, so that no file need hold them."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """What a backbone's parameters may be kept in."""
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of every tensor; the lists hold names."""
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    """Backbone tensors for which the file has nothing of that name."""
-    misshapen: tuple[str, ...]
-    """Backbone tensors for which the file has another shape."""
-    left_over: tuple[str, ...]
-    """Tensors of the container that fit nowhere."""
-    prefix: str
-    container: str = ""
-    """Dotted path of the container in the file."""
-    adapted: tuple[str, ...] = ()
-    """Loaded tensors whose shape was changed: an inflated kernel without its time axis, positions on another grid."""
-    alike: tuple[str, ...] = ()
-    """Other prefixes, and other containers, that hold as many of the names: another copy of the backbone."""
-    unusable: tuple[str, ...] = ()
-    """Backbone tensors whose values cannot be a network's, and why: not finite, of integers, sparse."""
-    foreign: tuple[str, ...] = ()
-    """Tensors that lie within modules of the backbone, which has no such parameters: the file is of another network."""
-    random: tuple[str, ...] = ()
-    """Backbone tensors that stay random because `weights.allow_random` allows it."""
-
-    @property
-    def total(self) -> int:
-        """Number of the backbone's tensors."""
-        kinds = (self.loaded, self.missing, self.misshapen, self.unusable, self.random)
-        return sum(map(len, kinds))
-
-    @property
-    def share(self) -> float:
-        """Loaded part of the backbone's tensors, 0 to 1."""
-        return len(self.loaded) / self.total if self.total else 1.0
-
-    def __str__(self) -> str:
-        text = f"{len(self.loaded)} of {self.total} backbone tensors loaded ({self.share:.1%})"
-        text += f" from {self.container!r}" if self.container else ""
-        text += f" with prefix {self.prefix!r} stripped" if self.prefix else ""
-        for what in (
-            "unusable",
-            "missing",
-            "misshapen",
-            "foreign",
-            "random",
-            "left_over",
-            "adapted",
-            "alike",
-        ):
-            listed: tuple[str, ...] = getattr(self, what)
-            if listed:
-                shown = ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")
-                text += f"; {len(listed)} {what.replace('_', ' ')}: {shown}"
-        return text
 
 
 def locate(card: Card, weights_path: Path | None) -> Path | None:
@@ -140,7 +85,12 @@ def fit_file(
         report = _fit(network, translated[best], wanted, rules, head)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    return replace(report, container=best, alike=(*report.alike, *(f"container {one!r}" for one in others)))
+    return replace(
+        report,
+        container=best,
+        alike=(*report.alike, *(f"container {one!r}" for one in others)),
+        sha256=sha256(path),
+    )
 
 
 def fit(network: nn.Module, tensors: Mapping[str, Tensor], rules: Weights, head: Sequence[str]) -> LoadReport:

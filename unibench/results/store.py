@@ -6,7 +6,9 @@
         result.json                          the pooled scores (`Score`)
         run.json                             how they came about
         cost.json                            what a frame costs (`Cost`)
-    <out>/<model>/<fingerprint>/card.toml    the card, where it stands in no other file (a library's model, a series)
+    <out>/<model>/<fingerprint>/loaded.json  what became of the weights (`LoadReport`), where there are any
+    <out>/<model>/<fingerprint>/card.toml    the card, where it is not one that its name finds (a library's model, a
+                                             checkpoint, a card that was given by its file)
 
 A clip's result names the checksum of its predictions, and is written after them: a result never lacks them, and
 predictions that no result names (a process was killed in between) are nobody's; the next result of the clip removes
@@ -28,14 +30,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
 
 from unibench import schema
 from unibench.errors import OutputError
-from unibench.records import Cost, Score, Tally
+from unibench.records import Cost, LoadReport, Score, Tally
 from unibench.results.atomic import replace_by, replace_file
 from unibench.results.predictions import Predictions
 
@@ -43,6 +45,7 @@ _NUMBERS = ("value", "ci_low", "ci_high")
 """Fields of a Score that may be NaN."""
 _RESULT = {"clips": list, "scores": list, "checksum": str}
 """Fields of a file of pooled scores."""
+Record = TypeVar("Record")
 _ADVICE = "delete the file or rerun with --overwrite always"
 
 
@@ -255,7 +258,7 @@ def write_result(out: Path, scores: Sequence[Score], clips: Sequence[str] = ()) 
 
 def card_file(out: Path, model: str, fingerprint: str) -> Path:
     """Where the card of a model lies that no other file describes."""
-    return Path(out, _quote(model), _quote(fingerprint), "card.toml")
+    return _model_folder(out, model, fingerprint) / "card.toml"
 
 
 def card_files(out: Path) -> dict[tuple[str, str], Path]:
@@ -360,6 +363,25 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
     return record
 
 
+def write_loaded(out: Path, model: str, fingerprint: str, report: LoadReport) -> Path:
+    """Write what became of a model's weights, unless it is there.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    path = _model_folder(out, model, fingerprint) / "loaded.json"
+    return path if path.exists() else replace_file(path, _json(asdict(report)))
+
+
+def read_loaded(out: Path, model: str, fingerprint: str) -> LoadReport | None:
+    """Read what became of a model's weights; None where it is not stored.
+
+    Raises:
+        OutputError: The file is damaged.
+    """
+    return _read_record(_model_folder(out, model, fingerprint) / "loaded.json", LoadReport)
+
+
 def write_cost(out: Path, run: RunKey, cost: Cost) -> Path:
     """Write what a frame costs, beside the result.
 
@@ -375,15 +397,18 @@ def read_cost(out: Path, run: RunKey) -> Cost | None:
     Raises:
         OutputError: The file is damaged.
     """
-    path = _folder(out, run) / "cost.json"
+    return _read_record(_folder(out, run) / "cost.json", Cost)
+
+
+def _read_record(path: Path, kind: type[Record]) -> Record | None:
     record = _load(path)
     if record is None:
         return None
     try:
-        cost: Cost = schema.record(Cost, record, str(path))
+        found: Record = schema.record(kind, record, str(path))
     except schema.SchemaError as error:
         raise OutputError(f"{error}; {_ADVICE}") from error
-    return cost
+    return found
 
 
 def _read_result(out: Path, path: Path) -> list[Score]:
@@ -421,6 +446,10 @@ def _check_sum(path: Path, record: dict[str, Any]) -> None:
     """Take the checksum out of a record, and demand that it is that of the rest."""
     if record.pop("checksum") != _checksum(record):
         raise OutputError(f"{path}: changed after it was written (its checksum is another one); {_ADVICE}")
+
+
+def _model_folder(out: Path, model: str, fingerprint: str) -> Path:
+    return Path(out, _quote(model), _quote(fingerprint))
 
 
 def _folder(out: Path, run: RunKey) -> Path:

@@ -12,12 +12,13 @@ from unibench.evaluation.external import EXTERNAL
 from unibench.metrics import catalogue
 from unibench.models import cards
 from unibench.models.cards import JOINT, Card
-from unibench.records import Score
+from unibench.records import LoadReport, Score
 from unibench.report import boards, card_facts, compare, stored
 from unibench.report import costs as of_frames
 from unibench.report.boards import Board, BoardModel, Setting
 from unibench.report.costs import Costs
 from unibench.report.leaderboard import Ties
+from unibench.results import store
 from unibench.results.store import ClipResult, read_run, run_of
 from unibench.site.names import file_names
 from unibench.tasks.registry import family_of
@@ -52,6 +53,8 @@ class Contents:
     """Setting -> its rows, best first."""
     cards: Mapping[str, Card]
     """Name of the model on the board -> its card; models without a card are not there."""
+    loaded: Mapping[str, LoadReport]
+    """Name of the model on the board -> what became of its weights; models of which nothing is stored are not there."""
     runs: Mapping[RowKey, Mapping[Setting, Mapping[str, Any]]]
     """How each result came about."""
     files: "Files"
@@ -86,7 +89,9 @@ def read(out: Path) -> Contents:
         for row, result in of_rows.items():
             runs.setdefault(row, {})[setting] = read_run(out, run_of(result.score))
     ties, costs = compare.ties(board, out), of_frames.read(board, out)
-    return Contents(out, board, ties, costs, results, _cards(results), runs, _files(board, results))
+    models = _models(results)
+    cards_of, loaded = _cards(models, out), _loaded(models, out)
+    return Contents(out, board, ties, costs, results, cards_of, loaded, runs, _files(board, results))
 
 
 def kind(layer: str) -> str:
@@ -143,15 +148,26 @@ def clip_value(task: str, metric: str, one: ClipResult) -> float:
         return math.nan
 
 
-def _cards(results: Mapping[Setting, Mapping[RowKey, Result]]) -> dict[str, Card]:
-    known = cards.paths()
-    names = {
-        name: result.score.model
+def _models(results: Mapping[Setting, Mapping[RowKey, Result]]) -> dict[str, tuple[str, str]]:
+    """Name on the board of every model that is no external result -> its own name and fingerprint."""
+    return {
+        name: (result.score.model, result.score.weights_hash)
         for of_rows in results.values()
         for (name, layer), result in of_rows.items()
         if kind(layer) != EXTERNAL
     }
-    return {name: cards.read(known[model]) for name, model in names.items() if model in known}
+
+
+def _cards(models: Mapping[str, tuple[str, str]], out: Path) -> dict[str, Card]:
+    """The cards beside the results, and of other models those that their names find."""
+    beside, known = store.card_files(out), cards.paths()
+    files = {name: beside.get(model) or known.get(model[0]) for name, model in models.items()}
+    return {name: cards.read(file) for name, file in files.items() if file}
+
+
+def _loaded(models: Mapping[str, tuple[str, str]], out: Path) -> dict[str, LoadReport]:
+    found = {name: store.read_loaded(out, *model) for name, model in models.items()}
+    return {name: report for name, report in found.items() if report}
 
 
 def _files(board: Board, results: Mapping[Setting, Mapping[RowKey, Result]]) -> Files:

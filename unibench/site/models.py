@@ -6,6 +6,7 @@ from typing import Any
 
 from unibench.metrics.catalogue import show
 from unibench.models.cards import Card
+from unibench.records import LoadReport
 from unibench.report.boards import BoardModel
 from unibench.site import contents as reading
 from unibench.site.contents import Contents
@@ -24,6 +25,8 @@ def page(site: Contents, model: BoardModel) -> dict[str, Any]:
         "kind": reading.model_kind(board, model),
         "card": card,
         "facts": _facts(card) if card else [],
+        "weights": _weights(card, site.loaded.get(model.name)),
+        "tensors": _tensors(site.loaded[model.name]) if model.name in site.loaded else [],
         "layers": list(card.layers.items()) if card else [],
         "overlap": overlap,
         "warnings": [*_contamination(overlap), *_notes(site, model.name)],
@@ -61,7 +64,7 @@ def _notes(site: Contents, name: str) -> list[str]:
 
 def _facts(card: Card) -> list[tuple[str, str]]:
     """What a card says, in words; what it leaves out is left out."""
-    source, training, top1 = card.weights, card.pretraining, card.imagenet_top1
+    training, top1 = card.pretraining, card.imagenet_top1
     facts = {
         "kind": card.kind,
         "paper": card.paper,
@@ -70,14 +73,11 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         "architecture": f"{card.architecture.name} ({card.architecture.loader})",
         "parameters": f"{card.architecture.parameters:,}" if card.architecture.parameters else "",
         "computes in": card.architecture.dtype,
-        "weights": source.source,
-        "sha256": source.sha256,
-        "verified": _verified(card),
         "trained by": training.method,
         "trained on": training.data,
         "supervision": training.supervision,
         "epochs": f"{training.epochs:g}" if training.epochs else "",
-        "has seen": ", ".join(training.overlap),
+        "overlap with benchmarks": ", ".join(training.overlap) or "none that the card knows of",
         "ImageNet top-1": f"{show('top-1', top1.value)}, {top1.source}" if top1 else "",
         "preprocessing": _preprocessing(card) if card.layers else "",
         "aliases": ", ".join(card.aliases),
@@ -85,9 +85,55 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
+WITHOUT_FILE = {
+    "none": "it has no parameters",
+    "random": "its parameters are random, and nothing was loaded",
+}
+"""Source of weights -> why there is no file."""
+NOT_STORED = "not stored: the run is older than this record, or it read feature maps from a cache"
+TENSORS = {
+    "random": "tensors that stay random, as the card or the command allows",
+    "adapted": "tensors that were given another shape",
+    "left_over": "tensors of the file that fit nowhere",
+    "alike": "other copies of the backbone in the file",
+}
+"""Fields of a report on loading -> what is said of the tensors in them; one with any other fault is refused."""
+
+
+def _weights(card: Card | None, loaded: LoadReport | None) -> list[tuple[str, str]]:
+    """Where the weights come from, and how much of the network they fill."""
+    if card and card.weights.source in WITHOUT_FILE:
+        return [("source", f"{card.weights.source}: {WITHOUT_FILE[card.weights.source]}")]
+    stated, found = card.weights.sha256 if card else "", loaded.sha256 if loaded else ""
+    facts = {
+        "source": card.weights.source if card else "",
+        "sha256": f"{found or stated}{_checked(stated, found)}" if found or stated else "",
+        "verified": _verified(card) if card else "",
+        "loaded": _share(loaded) if loaded else NOT_STORED,
+    }  # fmt: skip
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _checked(stated: str, found: str) -> str:
+    if not found:
+        return ", as the card says"
+    return " of the file that was loaded" + (", as the card says" if stated == found else "")
+
+
+def _share(loaded: LoadReport) -> str:
+    container = f", from {loaded.container!r} in the file" if loaded.container else ""
+    prefix = f", without the prefix {loaded.prefix!r}" if loaded.prefix else ""
+    return f"{len(loaded.loaded)} of {loaded.total} tensors ({loaded.share:.1%}){container}{prefix}"
+
+
+def _tensors(loaded: LoadReport) -> list[tuple[str, tuple[str, ...]]]:
+    """What is to be said of some tensors, and their names."""
+    listed = {name: getattr(loaded, name) for name in TENSORS}
+    found = [(f"{len(names)} {TENSORS[name]}", names) for name, names in listed.items() if names]
+    return [*found, (f"{len(loaded.loaded)} tensors loaded", loaded.loaded)]
+
+
 def _verified(card: Card) -> str:
-    if card.weights.source in ("none", "random"):
-        return ""
     return (
         "yes: this very file was loaded" if card.weights.verified else "no: this very file was never loaded"
     )

@@ -22,7 +22,7 @@ from unibench.models import frozen, maps, weights
 from unibench.models.cards import JOINT, Card
 from unibench.models.frozen import FrozenModel
 from unibench.models.windows import span
-from unibench.records import Clip, Labels, Model
+from unibench.records import Clip, Labels, LoadReport, Model
 from unibench.tasks.family import Task, make_options
 
 TITLES = {"frozen": "frozen models", "joint": "joint trackers"}
@@ -55,22 +55,14 @@ def open_frozen(card: Card, weights_path: Path | None, device: str, features: Fe
     def fingerprint() -> str:
         return own_fingerprint() if features is None else feature_cache.fingerprint(own_fingerprint())
 
-    def load_report() -> str:
-        path = weights.locate(card, weights_path)
-        report = frozen.build(card, path)[1]
-        if report is None:
-            return "no weights to load"
-        weights.require(report, f"{path} for model {card.name!r}")
-        return str(report)
-
-    return _with_appearance(card, appearance, fingerprint, load_report)
+    return _with_appearance(card, appearance, fingerprint, lambda: load().loaded)
 
 
 def _with_appearance(
     card: Card,
     appearance: Callable[[], FrozenModel],
     fingerprint: Callable[[], str],
-    load_report: Callable[[], str],
+    load_report: Callable[[], LoadReport | None],
 ) -> Model:
     def bind(task: Task, layers: Sequence[str]) -> LayerTracker:
         _require_layers(card.name, layers, card.layers)
@@ -85,7 +77,8 @@ def _with_appearance(
         counts: dict[str, maps.Count] = {}
         shared, forget = batching.share_passes(appearance(), layers)
         model = _with_appearance(card, lambda: maps.counted(shared, counts), fingerprint, load_report)
-        return replace(model, warning=lambda: maps.warning(counts), batch=shared.batch), forget
+        known = replace(model, warning=lambda: maps.warning(counts), batch=shared.batch, loaded=shared.loaded)
+        return known, forget
 
     return Model(
         name=card.name,
@@ -152,10 +145,6 @@ def open_joint(card: Card, weights_path: Path | None, device: str, features: Fea
         """Its weights file describes the network: without it, only the system's name is checked."""
         return _parameter_problem(card, systems.build(card, path)[2], ()) if path else ""
 
-    def load_report() -> str:
-        network = systems.build(card, weights.locate(card, weights_path))[2]
-        return f"all {len(network.state_dict())} tensors loaded"
-
     model = Model(
         name=card.name,
         layers=(JOINT,),
@@ -164,9 +153,9 @@ def open_joint(card: Card, weights_path: Path | None, device: str, features: Fea
         unsupported_reason=unsupported_reason,
         runs_in_steps=lambda task: False,
         bind=bind,
-        share_passes=lambda layers: (model, lambda: None),
+        share_passes=lambda layers: (replace(model, loaded=load().loaded), lambda: None),
         network_problem=network_problem,
-        load_report=load_report,
+        load_report=lambda: load().loaded,
         has_maps=False,
     )
     return model
