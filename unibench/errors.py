@@ -51,6 +51,10 @@ class DataError(UnibenchError):
     """A data set, or one of its files, is missing or malformed."""
 
 
+class NoClipsError(DataError):
+    """A folder holds no clip of a benchmark."""
+
+
 class TrainingError(UnibenchError):
     """A training config is not valid, or a training cannot go on."""
 

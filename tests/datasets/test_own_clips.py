@@ -1,9 +1,12 @@
 """A user's own clips: frames as images or as a video, annotations in the layout of their family."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -143,6 +146,39 @@ def test_what_cvat_exports_as_mot_counts_from_1_while_its_images_count_from_0(tm
     layouts.text(tmp_path / "a" / "det" / "det.txt", "1,-1,1,2,3,4,.5,-1\n")
     with pytest.raises(DataError, match=r"det\.txt:1: a class in '.*'; expected 1 to 2"):
         load(tmp_path, "mot")
+
+
+@pytest.mark.parametrize(
+    ("zipped", "clip"), [("street.zip", "street"), ("street/task 7.zip", "street")], ids=["beside", "inside"]
+)
+def test_a_zip_as_cvat_exports_it_is_to_be_unpacked(zipped: str, clip: str, tmp_path: Path) -> None:
+    """Other clips are there, which are not run as if they were all."""
+    put(tmp_path, "video inside", "mot")
+    (tmp_path / zipped).parent.mkdir(exist_ok=True)
+    with ZipFile(tmp_path / zipped, "w") as opened:
+        opened.writestr("gt/gt.txt", rows())
+        opened.writestr("gt/labels.txt", "person\n")
+    layouts.text(tmp_path / "notes.zip", "of something else")
+    command = f"unzip {quote(str(tmp_path / zipped))} -d {tmp_path / clip}"
+    told = f"{tmp_path / zipped}: a clip in a zip file; expected its folder; unpack it: {command}"
+    with pytest.raises(DataError, match=re.escape(told)):
+        own_clips.names_mot(tmp_path)
+    assert own_clips.names_vos(put(tmp_path / "other", "video inside", "vos")) == ["a"]
+    with ZipFile(tmp_path / zipped) as opened:
+        opened.extractall(tmp_path / clip)
+    assert own_clips.names_mot(tmp_path) == ["a", "street"]
+
+
+def test_data_check_names_what_is_wrong_with_coco_json(tmp_path: Path) -> None:
+    table = coco_videos(tmp_path)
+    table["videos"][0].pop("name")
+    layouts.text(tmp_path / "annotations.json", json.dumps(table))
+    done = CliRunner().invoke(main, ["data", "check", "--data", str(tmp_path)], terminal_width=400)
+    assert done.exit_code == 1, done.output
+    told = " ".join(done.output.split())
+    assert "1 unreadable" in told
+    assert "annotations.json: videos[0]" in told.replace("│", "")
+    assert told.count("unreadable") == 1
 
 
 def coco_videos(root: Path) -> dict[str, Any]:

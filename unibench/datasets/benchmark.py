@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unibench.errors import DataError
+from unibench.errors import DataError, NoClipsError
 from unibench.records import Clip, Truth
 
 SOURCES = ("public", "oracle", "oracle+noise")
@@ -58,10 +58,14 @@ def folder(benchmark: Benchmark, data: Path | None) -> Path:
 
 
 def is_there(benchmark: Benchmark, data: Path) -> bool:
-    """Whether a benchmark that needs files is below `data`; for a user's own clips, whether there are any."""
-    if benchmark.folder != OWN:
+    """Whether a benchmark that needs files is below `data`; for a user's own clips, whether there are any, be they
+    sound or not.
+    """
+    if benchmark.folder != OWN or not data.is_dir():
         return (data / benchmark.folder).is_dir()
     try:
         return bool(benchmark.names(data))
-    except DataError:
+    except NoClipsError:
         return False
+    except DataError:  # named when they are read
+        return True

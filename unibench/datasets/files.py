@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from unibench.errors import DataError
+from unibench.errors import DataError, NoClipsError
 from unibench.schema import read_file
 
 FARTHEST = 1e6
@@ -145,10 +145,12 @@ def found_clips(names: list[str], root: Path, what: str) -> list[str]:
         what: What makes a clip, for the message.
 
     Raises:
-        DataError: There are none.
+        NoClipsError: There are none.
     """
     if not names:
-        fail(root, f"no clips, expected {what}", "`unibench data check` says what is there and how to get it")
+        raise NoClipsError(
+            f"{root}: no clips, expected {what}; `unibench data check` says what is there and how to get it"
+        )
     return names
 
 

@@ -2,7 +2,8 @@
 
 Frames are images in `<clip>/img1`, `img` or `images`, or one video file in `<clip>`, or `<clip>.mp4` (or another
 suffix of a video) beside it. Text files count frames as the images' names do; those of a video count from 1, and so do
-CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: its `frameRate` goes before the video's.
+CVAT's, which bring `gt/labels.txt` (its zip file is unpacked first). `seqinfo.ini` is read where it is there: its
+`frameRate` goes before the video's.
 
     mot    gt/gt.txt            MOTChallenge: frame,id,left,top,width,height,considered[,...]; det/det.txt if any
            or annotations.json  of all clips, beside their folders: COCO's JSON with videos
@@ -14,10 +15,12 @@ CVAT's, which bring `gt/labels.txt`. `seqinfo.ini` is read where it is there: it
     points points.npz           points (point, frame, [x, y]) from 0 to 1, occluded (point, frame) (TAP-Vid)
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
+from shlex import quote
 
 from unibench.datasets import coco_video, motchallenge, mots, otb, points, prompts, youtube_vos
 from unibench.datasets.clips import ImageFrames, image_clip
@@ -275,7 +278,36 @@ def describe(clips: Sequence[Clip]) -> str:
 def _names(root: Path, files: tuple[str, ...]) -> list[str]:
     clips = [one.name for one in subfolders(require_folder(root, "a folder for each clip"))]
     there = [one for one in clips if any((root / one / file).exists() for file in files)]
+    _refuse_packed(root, clips, there, files)
     return found_clips(there, root, " or ".join(f"<clip>/{file}" for file in files))
+
+
+def _refuse_packed(root: Path, folders: Sequence[str], clips: Sequence[str], files: Sequence[str]) -> None:
+    """Refuse zip files, such as CVAT exports, that hold what makes a clip and lie where clips are looked for.
+
+    Args:
+        root: Folder of the clips.
+        folders: Names of the folders in it.
+        clips: Those that are clips.
+        files: What makes a clip, from its folder.
+    """
+    packed = [(one, root / one.stem) for one in visible(root, "*.zip")]
+    packed += [(one, root / name) for name in folders for one in visible(root / name, "*.zip")]
+    for path, clip in packed:
+        if clip.name not in clips and any(
+            name == file or name.startswith(f"{file}/") for name in _members(path) for file in files
+        ):
+            command = f"unzip {quote(str(path))} -d {quote(str(clip))}"
+            fail(path, "a clip in a zip file", f"expected its folder; unpack it: {command}")
+
+
+def _members(path: Path) -> list[str]:
+    """Names of what is in a zip file; none where it cannot be read as one."""
+    try:
+        with zipfile.ZipFile(path) as opened:
+            return opened.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
 
 
 def _is_davis(root: Path) -> bool:
