@@ -12,12 +12,14 @@ from click.testing import CliRunner
 from tests.site.conftest import FRAMES
 from tests.site.made import COMMAND, spoil, store_run
 from unibench.cli import main
+from unibench.evaluation import explain
 from unibench.metrics import mot, timelines
 from unibench.metrics.association import clear_events
+from unibench.metrics.catalogue import show
 from unibench.models import cards, draft_card
 from unibench.records import Labels, LoadReport, Truth
 from unibench.results import store
-from unibench.site import clips, contents, models
+from unibench.site import attributes, clips, contents, models
 from unibench.site.build import build
 from unibench.site.names import file_names, script
 from unibench.tasks import registry
@@ -195,6 +197,34 @@ def test_protocols_of_one_task_are_compared(site):
     text = (site / "tasks" / "mot-synthetic-easy@bytetrack+public.html").read_text(encoding="utf-8")
     assert "How much the protocol matters" in text
     assert re.search(r">hog</th><td>layer</td>(<td class=\"n\">[0-9.]+ \(1\)</td>){2}", text)
+
+
+@pytest.mark.parametrize("task", ["mot/synthetic-easy@unitrack+public", "sot/synthetic-easy@unitrack"])
+def test_clips_with_an_attribute_are_pooled_as_explain_does(task, results):
+    read = contents.read(results)
+    (setting,) = (one for one in read.board.settings if str(one) == task)
+    found = attributes.table(read, setting, None)
+    (row, result), *_ = read.results[setting].items()
+    (run,) = (
+        one
+        for one in store.find_runs(results, setting.task, setting.protocol)
+        if (one.model, one.layer) == row
+    )
+    expected = explain.by_attribute(
+        registry.find(setting.task), explain.explain(results, run, None), store.read_clips(results, run)
+    )
+    assert found["columns"] == [(one.name, one.having) for one in expected if one.having]
+    assert found["columns"], "some clip is hard"
+    (cells,) = (one["cells"] for one in found["rows"] if (one["name"], one["layer"]) == row)
+    assert cells[0] == show(found["metric"], result.score.value)
+    assert cells[1:] == [show(found["metric"], one.score) for one in expected if one.having]
+
+
+def test_poses_have_no_attributes(results, site):
+    read = contents.read(results)
+    for setting in read.board.settings:
+        page = (site / "tasks" / f"{read.files.settings[setting]}.html").read_text(encoding="utf-8")
+        assert ("What makes clips hard" in page) == (not setting.task.startswith(("pose/", "points/")))
 
 
 def test_the_start_page_says_how_and_when(site):

@@ -12,7 +12,7 @@ import jinja2
 from unibench.errors import DataError, OutputError, UnknownNameError
 from unibench.report import correlation, leaderboard
 from unibench.results.atomic import replace_file
-from unibench.site import contents, methods, models, start, tasks
+from unibench.site import attributes, contents, methods, models, start, tasks
 from unibench.site.clips import ClipPage, chosen, copy_frames, write
 from unibench.site.contents import Contents
 from unibench.site.tasks import Head
@@ -59,7 +59,8 @@ def build(
         of_clips, note = _read_clips(site, head, folder, data, clips, frames=frames)
         _write_clips(page, site, head, of_clips)
         links = {one.clip.name: one.file for one in of_clips}
-        page("task.html", f"tasks/{head.file}.html", tasks.page(site, head, heads, links, note))
+        hard = attributes.table(site, head.setting, data)
+        page("task.html", f"tasks/{head.file}.html", tasks.page(site, head, heads, links, note, hard))
         shown += of_clips
         notes += [f"{head.setting}: {note}"] if note else []
     copy_frames(shown, folder)

@@ -60,8 +60,9 @@ def list_heads(site: Contents) -> list[Head]:
 
 
 def page(
-    site: Contents, head: Head, heads: Sequence[Head], clip_pages: Mapping[str, str], without: str
-) -> dict[str, Any]:
+    site: Contents, head: Head, heads: Sequence[Head], clip_pages: Mapping[str, str], without: str,
+    hard: Mapping[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
     """What the page of a setting shows.
 
     Args:
@@ -70,6 +71,7 @@ def page(
         heads: All of them.
         clip_pages: Name of a clip -> its page.
         without: Why some clips have no page; empty: all have.
+        hard: Scores of the clips with each attribute; see `attributes.table`.
     """
     setting, results = head.setting, site.results[head.setting]
     metrics = site.board.metrics[setting]
@@ -99,6 +101,7 @@ def page(
         "pages": clip_pages,
         "without": without,
         "heat": _heat(site, setting, clips),
+        "hard": hard,
         "sensitivity": _sensitivity(site.board, setting),
         "published": published_tables.beside([setting.task]),
         "labels": LABELS,
