@@ -271,8 +271,8 @@ def test_the_model_page_says_what_became_of_the_weights(tmp_path):
     }
     for text in (
         "2 of 3 tensors (66.7%)",
-        '1 tensors that stay random, as the card or the command allows</summary><p class="names">&lt;head&gt;.weight',
-        '1 tensors of the file that fit nowhere</summary><p class="names">projector.0.weight',
+        'Tensors that stay random, as the card or the command allows: 1</summary><p class="names">&lt;head&gt;.weight',
+        'Tensors of the file that fit nowhere: 1</summary><p class="names">projector.0.weight',
         "5ha of the file that was loaded",
         card.weights.source,
         card.license,

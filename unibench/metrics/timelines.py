@@ -158,7 +158,7 @@ def _detections(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
         ):
             events += [(t, f"{what}: {then} before, {now} here")] if now > then else []
         before = found
-    return Timeline("match rate", tuple(values), tuple(words), tuple(events))
+    return Timeline("match rate at best F1", tuple(values), tuple(words), tuple(events))
 
 
 SCORES: dict[str, Score] = {

@@ -92,10 +92,10 @@ WITHOUT_FILE = {
 """Source of weights -> why there is no file."""
 NOT_STORED = "not stored: the run is older than this record, or it read feature maps from a cache"
 TENSORS = {
-    "random": "tensors that stay random, as the card or the command allows",
-    "adapted": "tensors that were given another shape",
-    "left_over": "tensors of the file that fit nowhere",
-    "alike": "other copies of the backbone in the file",
+    "random": "Tensors that stay random, as the card or the command allows",
+    "adapted": "Tensors that were given another shape",
+    "left_over": "Tensors of the file that fit nowhere",
+    "alike": "Other copies of the backbone in the file",
 }
 """Fields of a report on loading -> what is said of the tensors in them; one with any other fault is refused."""
 
@@ -129,8 +129,8 @@ def _share(loaded: LoadReport) -> str:
 def _tensors(loaded: LoadReport) -> list[tuple[str, tuple[str, ...]]]:
     """What is to be said of some tensors, and their names."""
     listed = {name: getattr(loaded, name) for name in TENSORS}
-    found = [(f"{len(names)} {TENSORS[name]}", names) for name, names in listed.items() if names]
-    return [*found, (f"{len(loaded.loaded)} tensors loaded", loaded.loaded)]
+    found = [(f"{TENSORS[name]}: {len(names)}", names) for name, names in listed.items() if names]
+    return [*found, (f"Tensors loaded: {len(loaded.loaded)}", loaded.loaded)]
 
 
 def _verified(card: Card) -> str:
