@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unibench.errors import OutputError
-from unibench.records import Score
+from unibench.records import LoadReport, Score
 from unibench.results.atomic import replace_file
 from unibench.results.store import (
     ClipResult,
@@ -20,10 +20,12 @@ from unibench.results.store import (
     UnitKey,
     read_clip,
     read_clips,
+    read_loaded,
     read_run,
     read_scores,
     run_of,
     write_clip,
+    write_loaded,
     write_result,
     write_run,
 )
@@ -314,3 +316,16 @@ def test_a_result_is_of_the_clips_that_it_names(tmp_path):
     assert [one.key.clip for one in read_clips(tmp_path, run)] == ["cat", "dog"]
     write_result(tmp_path, [SCORE], ["dog"])
     assert [one.key.clip for one in read_clips(tmp_path, run)] == ["dog"]
+
+
+def test_what_became_of_weights_is_read_back_or_refused(tmp_path):
+    report = LoadReport(
+        loaded=("conv1.weight", "fc.bias"), random=("fc.weight",), prefix="module.", sha256="ab"
+    )
+    path = write_loaded(tmp_path, "a/b", "c0ffee", report)
+    assert path.relative_to(tmp_path) == Path("a%2Fb", "c0ffee", "loaded.json")
+    assert read_loaded(tmp_path, "a/b", "c0ffee") == report
+    assert read_loaded(tmp_path, "a/b", "other") is None
+    path.write_text('{"loaded": 3}')
+    with pytest.raises(OutputError, match=r"loaded\.json: loaded: found 3.*delete the file or rerun"):
+        read_loaded(tmp_path, "a/b", "c0ffee")

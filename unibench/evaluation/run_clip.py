@@ -37,7 +37,7 @@ from unibench.evaluation.units import Unit, by_model, share_a_clip
 from unibench.features import batching
 from unibench.features.cache import FeatureCache
 from unibench.models import frozen
-from unibench.records import Clip, Frame, Model, Truth
+from unibench.records import Clip, Frame, LoadReport, Model, Truth
 from unibench.results import store
 from unibench.results.predictions import Predictions, Writer
 from unibench.results.store import ClipResult
@@ -143,6 +143,7 @@ def run_model(
     Raises:
         UnibenchError: Every other clip would fail as well: the weights do not fit, results cannot be written.
     """
+    loaded: LoadReport | None = None
     for group in share_a_clip(units):
         start = time.perf_counter()
         try:
@@ -155,8 +156,10 @@ def run_model(
             continue
         yield from (Done(job.unit, 0.0) for job in jobs if not job.fingerprints)
         if ready is not None:
-            if (loaded := ready[0].loaded) is not None:
-                store.write_loaded(out, *units[0].model, loaded)
+            report = ready[0].loaded
+            if report is not None and report != loaded:  # once, not for every clip
+                store.write_loaded(out, *units[0].model, report)
+                loaded = report
             yield from _run_together(
                 [job for job in jobs if job.fingerprints], *ready, out, keep=keep_predictions, on_step=on_step
             )

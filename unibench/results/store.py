@@ -364,13 +364,13 @@ def read_run(out: Path, run: RunKey) -> dict[str, Any]:
 
 
 def write_loaded(out: Path, model: str, fingerprint: str, report: LoadReport) -> Path:
-    """Write what became of a model's weights, unless it is there.
+    """Write what became of a model's weights, beside its results.
 
     Raises:
         OutputError: The file cannot be written.
     """
     path = _model_folder(out, model, fingerprint) / "loaded.json"
-    return path if path.exists() else replace_file(path, _json(asdict(report)))
+    return replace_file(path, _json(asdict(report)))
 
 
 def read_loaded(out: Path, model: str, fingerprint: str) -> LoadReport | None:
