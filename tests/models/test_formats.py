@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from unibench.errors import WeightsError
 from unibench.models import cards, checkpoints, weights
 from unibench.models.cards import Weights
+from unibench.records import LoadReport
 
 State = dict[str, Tensor]
 
@@ -312,7 +313,7 @@ def test_one_missing_tensor_is_refused_by_name(tmp_path: Path, name: str) -> Non
     path, state = saved(tmp_path, kind)
     whole = weights.fit_file(kind.make(), path, rules, card.architecture.head).loaded
 
-    def load(wrong: tuple[str, ...]) -> weights.LoadReport:
+    def load(wrong: tuple[str, ...]) -> LoadReport:
         torch.save(kind.write({key: value for key, value in state.items() if key not in wrong}), path)
         return weights.fit_file(kind.make(), path, rules, card.architecture.head)
 

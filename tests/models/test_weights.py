@@ -13,11 +13,12 @@ from tests.models.test_formats import State, filled, resnet18, vit
 from unibench.errors import WeightsError
 from unibench.models import cards, frozen, weights
 from unibench.models.cards import Weights
+from unibench.records import LoadReport
 
 RULES = Weights(source="file:x")
 
 
-def loaded(make: Callable[[], nn.Module], state: State, rules: Weights = RULES) -> weights.LoadReport:
+def loaded(make: Callable[[], nn.Module], state: State, rules: Weights = RULES) -> LoadReport:
     report = weights.fit(make(), state, rules, ("fc.",))
     weights.require(report, "x.pth")
     return report
