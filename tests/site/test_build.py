@@ -148,6 +148,8 @@ def test_the_timeline_of_detection_counts_at_the_score_that_is_best_for_f1():
     assert found.values == (1.0, 0.0, None, 1.0)
     assert found.words[1] == "objects: 0 matched, 1 missed, 1 false"
     assert found.events == ((1, "misses: 0 before, 1 here"), (1, "false alarms: 0 before, 1 here"))
+    drawn = clips._prediction(registry.find("det/noisy"), truth, said)["frames"]
+    assert [len(frame.get("boxes", [])) for frame in drawn] == [1, 1, 0, 1]
     nothing = timelines.timeline("det", truth, [labels([])] * 4)
     assert nothing.values == (0.0, 0.0, None, 0.0)
 

@@ -73,13 +73,36 @@ class FrameCounts:
     false_alarms: int
 
 
-def count_frames(truth: Truth, prediction: Sequence[Labels]) -> dict[int, FrameCounts]:
-    """Count frame by frame at IoU .50, of each class those detections that score at least as high as is best for F1
-    over the clip.
+def best_scores(truth: Truth, prediction: Sequence[Labels]) -> dict[int, float]:
+    """Find the score of each class from which on F1 at IoU .50 is highest over the clip.
 
     Args:
         truth: As for `tally`.
         prediction: As for `tally`.
+
+    Returns:
+        Class -> the lowest score that counts; infinity where nothing of it was detected.
+
+    Raises:
+        TrackerError, DataError: As `tally`.
+    """
+    of_frames = _match_frames(truth, prediction).values()
+    classes = sorted({name for of_classes in of_frames for name in of_classes})
+    return {
+        name: _best_score([of_classes[name] for of_classes in of_frames if name in of_classes])
+        for name in classes
+    }
+
+
+def count_frames(
+    truth: Truth, prediction: Sequence[Labels], lowest: Mapping[int, float]
+) -> dict[int, FrameCounts]:
+    """Count frame by frame at IoU .50.
+
+    Args:
+        truth: As for `tally`.
+        prediction: As for `tally`.
+        lowest: Class -> the score from which on its detections count.
 
     Returns:
         Frame -> its counts, for the frames that are scored.
@@ -87,23 +110,12 @@ def count_frames(truth: Truth, prediction: Sequence[Labels]) -> dict[int, FrameC
     Raises:
         TrackerError, DataError: As `tally`.
     """
-    of_frames = {
-        frame: _classes(match([one], [prediction[frame]]))
-        for frame, one in _by_frame(truth, prediction).items()
-    }
-    counts = {frame: FrameCounts(0, 0, 0) for frame in of_frames}
-    for name in sorted({name for entries in of_frames.values() for name in entries}):
-        matched = {
-            frame: _Matched.of(entries[name]) for frame, entries in of_frames.items() if name in entries
-        }
-        lowest = _best_threshold(list(matched.values()))
-        for frame, one in matched.items():
-            before, hits = counts[frame], one.hits[one.scores >= lowest]
-            counts[frame] = FrameCounts(
-                before.hits + int(hits.sum()),
-                before.misses + one.objects - int(hits.sum()),
-                before.false_alarms + int((~hits).sum()),
-            )
+    counts = {}
+    for frame, of_classes in _match_frames(truth, prediction).items():
+        hits = [one.hits[one.scores >= lowest[name]] for name, one in of_classes.items()]
+        found = sum(int(one.sum()) for one in hits)
+        objects = sum(one.objects for one in of_classes.values())
+        counts[frame] = FrameCounts(found, objects - found, sum(map(len, hits)) - found)
     return counts
 
 
@@ -123,7 +135,18 @@ class _Matched:
         return cls(entries["scores"][counted], hits[counted], int(entries["all/objects"]))
 
 
-def _best_threshold(found: Sequence[_Matched]) -> float:
+def _match_frames(truth: Truth, prediction: Sequence[Labels]) -> dict[int, dict[int, _Matched]]:
+    """Frame -> class -> its detections, for the frames that are scored."""
+    return {
+        frame: {
+            int(name): _Matched.of(entries)
+            for name, entries in _classes(match([one], [prediction[frame]])).items()
+        }
+        for frame, one in _by_frame(truth, prediction).items()
+    }
+
+
+def _best_score(found: Sequence[_Matched]) -> float:
     """The score from which on F1 = 2 hits / (objects + detections) is highest; equal scores count together."""
     scores = np.concatenate([one.scores for one in found])
     order = np.argsort(-scores, kind="stable")

@@ -147,8 +147,8 @@ def _detections(truth: Truth, prediction: Sequence[Labels]) -> Timeline:
     """
     values: list[float | None] = [None] * len(prediction)
     words, events = [""] * len(prediction), []
-    before = detection.FrameCounts(0, 0, 0)
-    for t, found in detection.count_frames(truth, prediction).items():
+    before, lowest = detection.FrameCounts(0, 0, 0), detection.best_scores(truth, prediction)
+    for t, found in detection.count_frames(truth, prediction, lowest).items():
         total = found.hits + found.misses + found.false_alarms
         values[t] = found.hits / total if total else None
         words[t] = f"objects: {found.hits} matched, {found.misses} missed, {found.false_alarms} false"

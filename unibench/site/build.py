@@ -116,12 +116,14 @@ def _draw(site: Contents, folder: Path) -> None:
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("unibench.site"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {}  # rows stay in the order of the ranking
+    return environment
 
 
 def _page(
