@@ -95,6 +95,13 @@ def test_any_number_of_shards_in_any_order_gives_the_bytes_of_one_run(
     assert sweeps.left(out) == whole
 
 
+def test_one_shard_of_all_measures_what_a_model_costs(path: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / f"{index}" for index in range(1, 5)]  # two clips each; a model lies in two
+    for index, out in enumerate(outs, 1):
+        assert unibench("work", path, "--shard", f"{index}/4", "-o", out).exit_code == 0
+    assert [len(list(out.rglob("cost.json"))) for out in outs] == [1, 0, 1, 0]
+
+
 def test_a_shuffled_plan_gives_the_same(path: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
     plan = plan_file.read(path)
     order = np.random.default_rng(1).permutation(len(plan.units))

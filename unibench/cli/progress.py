@@ -118,7 +118,8 @@ def work(
     overwrite: bool,
     keep_predictions: bool,
 ) -> None:
-    """Run one shard of a plan with progress; its results and the plan are left in the folder, to be merged.
+    """Run one shard of a plan with progress, and measure what is not known of its costs; its results and the plan are
+    left in the folder, to be merged.
 
     Exits with code 1 if a clip failed; everything else is kept.
     """
@@ -126,6 +127,7 @@ def work(
     with pace.shown(f"shard {shard[0]} of {shard[1]}: starting") as (end, step):
         from unibench.evaluation import run_clip, shards
         from unibench.evaluation.evaluate import keep_cards, require_same_frames
+        from unibench.evaluation.fingerprints import unit_key
 
         planned = shards.shard(sweep, *shard)
         data = data or (Path(sweep.data) if sweep.data else None)
@@ -142,6 +144,14 @@ def work(
             end(one, len(units))
             done.append(one)
     _show_failures(done)
+    costed = shards.find_costed(sweep, planned, units)
+    _measure(
+        [one for one in done if unit_key(one.unit, "") in costed],
+        out,
+        weights_path,
+        device,
+        overwrite=overwrite,
+    )
     say(f"shard {shard[0]} of {shard[1]}: {len(done)} of {len(sweep.units)} clips; when all are done: "
         f"unibench merge -o {out}")  # fmt: skip
     _say_size(out)

@@ -159,6 +159,26 @@ def check_truth(
             )
 
 
+def find_costed(plan: Plan, planned: Sequence[PlannedUnit], units: Sequence[Unit]) -> set[UnitKey]:
+    """Find the units of a shard that costs are measured on: those of each task's first clip, as in a whole run.
+
+    One shard holds that clip, so however a plan is cut, the same is counted, once.
+
+    Args:
+        plan: The whole.
+        planned: The shard.
+        units: The same, in the same order, as found on this machine.
+
+    Returns:
+        Their keys, without a layer.
+    """
+    return {
+        fingerprints.unit_key(unit, "")
+        for one, unit in zip(planned, units, strict=True)
+        if unit.clip == min(plan.tasks[one.task].clips)
+    }
+
+
 def _wanted(planned: Sequence[PlannedUnit], units: Sequence[Unit]) -> dict[UnitKey, str]:
     return {
         fingerprints.unit_key(unit, layer): fingerprint
