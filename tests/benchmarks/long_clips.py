@@ -1,7 +1,8 @@
-"""Long and crowded clips: the memory of MOT as a clip goes on, the time of a frame with many detections.
+"""Long and crowded clips: memory as a clip goes on, the time of a frame with many detections or points.
 
 python -m tests.benchmarks.long_clips memory random-resnet18 2000 --canvas 152 272
 python -m tests.benchmarks.long_clips crowd 100 200 400 1000
+python -m tests.benchmarks.long_clips points random-resnet18 nearest 1000 100
 """
 
 import argparse
@@ -13,12 +14,13 @@ from time import process_time
 import torch
 
 from heads import rsm
-from tests.benchmarks.rendered import people
+from tests.benchmarks import rendered
 from unibench import models
 from unibench.evaluation import run_clip
 from unibench.evaluation.units import Unit
-from unibench.models import cards
+from unibench.models import cards, frozen
 from unibench.tasks import registry
+from unibench.tasks.model_kinds import follow_frozen
 
 SIZE = (128, 128)
 """Height and width of the frames."""
@@ -50,7 +52,7 @@ def memory(model: str, frames: int, canvas: tuple[int, int] | None) -> list[tupl
     Returns:
         After every `EVERY` frames and the last: their number, memory in MiB, and its peak.
     """
-    clip, truth = people(frames, SIZE)
+    clip, truth = rendered.people(frames, SIZE)
     task = registry.find("mot/mot17")
     task = replace(
         task,
@@ -82,6 +84,40 @@ def crowd(objects: int) -> float:
     return process_time() - start
 
 
+def points(model: str, protocol: str, count: int, frames: int) -> tuple[float, float, list[float]]:
+    """Follow points over a clip of 256 x 256.
+
+    Args:
+        model: Name of a frozen model; its default layer is taken.
+        protocol: Of points.
+        count: Number of points, all given in the first frame.
+        frames: Of the clip.
+
+    Returns:
+        Processor seconds of the network alone (twice, before and after the tracker: the mean) and of the whole tracker,
+        and the memory in MiB after every `EVERY` // 10 frames.
+    """
+    card, task = cards.find(model), registry.find(f"points/synthetic@{protocol}")
+    network, layers = frozen.load(card), [card.default_layer]
+    clip = rendered.points(frames, (256, 256), count)()
+
+    def alone() -> float:
+        start = process_time()
+        with torch.inference_mode():
+            for frame in clip.frames():
+                network.network(network.prepare(frame.image)[None], layers)
+        return process_time() - start
+
+    before, start = alone(), process_time()
+    held = [
+        resident()[0]
+        for index, _ in enumerate(follow_frozen(card, network, task, layers)(clip))
+        if not index % (EVERY // 10)
+    ]
+    whole = process_time() - start
+    return (before + alone()) / 2, whole, held
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("python -m tests.benchmarks.long_clips", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
@@ -90,10 +126,20 @@ def main() -> None:
     of_memory.add_argument("frames", type=int)
     of_memory.add_argument("--canvas", type=int, nargs=2)
     commands.add_parser("crowd").add_argument("objects", type=int, nargs="+")
+    of_points = commands.add_parser("points")
+    of_points.add_argument("model")
+    of_points.add_argument("protocol")
+    of_points.add_argument("points", type=int)
+    of_points.add_argument("frames", type=int)
     asked = parser.parse_args()
     if asked.what == "crowd":
         for objects in asked.objects:
             print(f"{objects} objects: {crowd(objects):.3g} s", flush=True)
+        return
+    if asked.what == "points":
+        alone, whole, held = points(asked.model, asked.protocol, asked.points, asked.frames)
+        print(f"network {alone:.3g} s, tracker {whole:.3g} s: {whole / alone:.2f} of the network's time")
+        print(f"MiB: {', '.join(f'{one:.0f}' for one in held)}")
         return
     for frames, now, peak in memory(asked.model, asked.frames, asked.canvas and tuple(asked.canvas)):
         print(f"{frames} frames: {now:.0f} MiB, peak {peak:.0f} MiB", flush=True)

@@ -81,3 +81,12 @@ def target(frames: int, size: tuple[int, int]) -> tuple[Callable[[], Clip], Trut
     box = np.array([[width / 3, height / 3, width / 2, height * 2 / 3]])
     labels = [Labels(ids=np.array([1]), boxes=box - [8 * t, 0, 8 * t, 0]) for t in _order(frames)]
     return _clip(_photos(frames, size), size, labels, "prompt"), Truth(tuple(labels))
+
+
+def points(frames: int, size: tuple[int, int], count: int) -> Callable[[], Clip]:
+    """Points anywhere in the first frame."""
+    height, width = size
+    places = np.random.default_rng(0).uniform(0, 1, (count, 1, 2)) * [width - 1, height - 1]
+    visible = np.ones((count, 1, 1))
+    prompt = Labels(ids=np.arange(1, count + 1), keypoints=np.concatenate([places, visible], axis=2))
+    return _clip(_photos(frames, size), size, [prompt], "prompt")

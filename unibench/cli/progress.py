@@ -145,13 +145,8 @@ def work(
             done.append(one)
     _show_failures(done)
     costed = shards.find_costed(sweep, planned, units)
-    _measure(
-        [one for one in done if unit_key(one.unit, "") in costed],
-        out,
-        weights_path,
-        device,
-        overwrite=overwrite,
-    )
+    of_first_clips = [one for one in done if unit_key(one.unit, "") in costed]
+    _measure(of_first_clips, out, weights_path, device, overwrite=overwrite)
     say(f"shard {shard[0]} of {shard[1]}: {len(done)} of {len(sweep.units)} clips; when all are done: "
         f"unibench merge -o {out}")  # fmt: skip
     _say_size(out)

@@ -129,15 +129,16 @@ def reproduce(name: str, here: Here, run: Run) -> list[Compared]:
     """
     rows = rows_of(name)
     reasons = {row: _missing(row, here) for row in rows}
-    wanted: dict[tuple[str, str], list[str]] = {}
+    wanted: dict[str, list[Row]] = {}
     for row in rows:
         if not reasons[row]:
-            wanted.setdefault((_card_of(row), row.layer), []).append(_benchmark(row).task)
+            wanted.setdefault(_card_of(row), []).append(row)
     scores: dict[tuple[str, str, str, str], Score] = {}
-    for (model, layer), specs in wanted.items():
-        tasks = [_task(spec, here) for spec in dict.fromkeys(specs)]
-        for score in run([cards.find(model)], tasks, [layer] if layer else []).rows:
-            scores[model, layer, _spec(score), score.metric] = score
+    for model, needed in wanted.items():
+        tasks = [_task(spec, here) for spec in dict.fromkeys(_benchmark(row).task for row in needed)]
+        layers = list(dict.fromkeys(row.layer for row in needed if row.layer))
+        for score in run([cards.find(model)], tasks, layers).rows:
+            scores[model, score.layer if layers else "", _spec(score), score.metric] = score
     return [_compare(row, reasons[row], scores) for row in rows]
 
 
