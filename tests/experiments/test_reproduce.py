@@ -50,7 +50,15 @@ def test_what_each_verdict_means(one: Score, verdict: str, why: str) -> None:
 
 def test_first_frames_of_all_clips_agree_with_nothing() -> None:
     one = score(metric="AUC", value=0.28, clips=100, partial=True)
-    assert reproduce.judge(ROW, one, 100) == (UNKNOWN, "100 of 100 clips, the first frames of each")
+    assert reproduce.judge(ROW, one, 100, 5) == (UNKNOWN, "100 of 100 clips, the first 5 frames of each")
+
+
+def test_a_comparison_says_that_clips_are_cut_short(here: Here) -> None:
+    found = reproduce.reproduce("unitrack-table1", here, Runs(clips=4), 2)
+    assert {one.why for one in found if one.score} == {
+        "4 of 100 clips, the first 2 frames of each",
+        "4 of 7 clips, the first 2 frames of each",
+    }
 
 
 def test_every_target_has_its_rows_and_every_row_a_plan_or_a_reason() -> None:

@@ -79,7 +79,7 @@ def reproduce(
                 device=device, command=sys.argv, progress=end, on_step=step,
             )  # fmt: skip
 
-    compared = report.reproduce(name, here, run)
+    compared = report.reproduce(name, here, run, frames)
     if any(one.score for one in compared):
         tables.show(report.table(name, compared))
     for line in [*report.counts(compared), *report.directions(name, out)]:

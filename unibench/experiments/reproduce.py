@@ -119,13 +119,14 @@ def rows_of(name: str) -> list[Row]:
     return found
 
 
-def reproduce(name: str, here: Here, run: Run) -> list[Compared]:
+def reproduce(name: str, here: Here, run: Run, frames: int | None = None) -> list[Compared]:
     """Run what a target needs and this machine has, and compare.
 
     Args:
         name: A key of `TARGETS`.
         here: What there is.
         run: Scores models on tasks.
+        frames: Of each clip, the first, that `run` takes; None: all.
     """
     rows = rows_of(name)
     reasons = {row: _missing(row, here) for row in rows}
@@ -139,10 +140,12 @@ def reproduce(name: str, here: Here, run: Run) -> list[Compared]:
         layers = list(dict.fromkeys(row.layer for row in needed if row.layer))
         for score in run([cards.find(model)], tasks, layers).rows:
             scores[model, score.layer if layers else "", _spec(score), score.metric] = score
-    return [_compare(row, reasons[row], scores) for row in rows]
+    return [_compare(row, reasons[row], scores, frames) for row in rows]
 
 
-def _compare(row: Row, reason: str, scores: Mapping[tuple[str, str, str, str], Score]) -> Compared:
+def _compare(
+    row: Row, reason: str, scores: Mapping[tuple[str, str, str, str], Score], frames: int | None
+) -> Compared:
     model = _card_of(row)
     if reason:
         return Compared(row, model, None, NOT_RUN, reason)
@@ -150,19 +153,20 @@ def _compare(row: Row, reason: str, scores: Mapping[tuple[str, str, str, str], S
     score = scores.get((model, row.layer, of_all.task, row.metric))
     if score is None:
         return Compared(row, model, None, NOT_RUN, f"its clips failed, or give no {row.metric}")
-    return Compared(row, model, score, *judge(row, score, of_all.clips))
+    return Compared(row, model, score, *judge(row, score, of_all.clips, frames))
 
 
-def judge(row: Row, score: Score, clips: int) -> tuple[str, str]:
+def judge(row: Row, score: Score, clips: int, frames: int | None = None) -> tuple[str, str]:
     """Say whether our score and a printed number agree, and why.
 
     Args:
         row: The printed number.
         score: Ours.
         clips: Number of clips of the whole benchmark.
+        frames: Of each clip, the first, that ours is of; None: all.
     """
     if score.partial or score.clips < clips:
-        short = ", the first frames of each" if score.partial and score.clips == clips else ""
+        short = f", the first {frames} frames of each" if frames else ""
         return UNKNOWN, f"{score.clips} of {clips} clips{short}"
     digits = len(row.value.partition(".")[2])
     printed, ours = float(row.value), catalogue.scale(score.metric) * score.value
