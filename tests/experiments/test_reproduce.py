@@ -109,7 +109,7 @@ def test_what_is_here_is_run_and_all_else_says_why_not(here: Here) -> None:
     run = Runs(clips=4)
     found = reproduce.reproduce("unitrack-table1", here, run)
     assert [one[0] for one in run.asked] == ["random-resnet50"] * 3
-    assert {one[2] for one in run.asked} == {("layer3", "layer4")}  # from one pass
+    assert {one[2] for one in run.asked} == {("layer3", "layer4")}  # in one run
     titles = {one[1] for one in run.asked}
     assert {title.partition("+")[0] for title in titles} == {
         "sot/otb@xcorr",
