@@ -14,7 +14,9 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        shortcut: nn.Module = nn.Identity()  # made first: seeds keep giving the random weights that were scored
+        shortcut: nn.Module = (
+            nn.Identity()
+        )  # made first: seeds keep giving the random weights that were scored
         if inputs != outputs or stride != 1:
             shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
@@ -26,7 +28,9 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = shortcut
 
-    def forward(self, features: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs h w"]:
+    def forward(
+        self, features: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch outputs h w"]:
         """Add what two convolutions find to the map, or to its projection where the shape changes."""
         found = self.relu(self.bn1(self.conv1(features)))
         found = self.bn2(self.conv2(found))
