@@ -1,5 +1,7 @@
 """The networks that come with unibench: small files, every objective, and other features each."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,22 @@ def test_a_card_runs_from_the_package_alone(card: cards.Card, monkeypatch: pytes
 def test_no_two_cards_have_the_same_weights() -> None:
     prints = [frozen.load(card).fingerprint for card in CARDS]
     assert len(set(prints)) == len(prints)
+
+
+def test_a_small_resnet_tracks_without_slow_libraries(tmp_path: Path) -> None:
+    """Torchvision takes as long to import as torch, in every worker."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from unibench.datasets.synthetic import benchmark\n"
+        "from unibench.evaluation.evaluate import evaluate\n"
+        "from unibench.models import cards\n"
+        "benchmark.CLIPS = 1\n"
+        "tasks = ['mots/synthetic', 'posetrack/synthetic']\n"
+        "evaluate([cards.find('zoo-random')], tasks, output=Path('out'), frames=2)\n"
+        "print(sorted({'torchvision', 'timm', 'motmetrics', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -77,15 +77,24 @@ def test_the_largest_model_goes_first_and_a_worker_stays_with_its_own(data: Path
     found = sweeps.units(data, ("lab-colour", "random-resnet18"))
     waiting = Batches(found)
     units = {unit.card.name: unit.model for unit in found}
-    asked = ("", "", "lab-colour", "random-resnet18", "random-resnet18")
+    asked = ("", "lab-colour", "random-resnet18", "random-resnet18", "random-resnet18")
     order = [waiting.take(units[name]) if name else waiting.take() for name in asked]
     assert [batch[0].card.name for batch in order if batch] == [
-        *("random-resnet18", "random-resnet18", "lab-colour", "random-resnet18", "lab-colour")
+        *("random-resnet18", "lab-colour", "random-resnet18", "random-resnet18", "lab-colour")
     ]
     assert waiting.left()
     assert waiting.take(("another", "")) is not None
     assert not waiting.left()
     assert waiting.take(units["lab-colour"]) is None
+
+
+def test_two_workers_begin_two_models_and_then_share_the_larger_one(data: Path) -> None:
+    found = sweeps.units(data, ("lab-colour", "random-resnet18"))
+    waiting = Batches(found)
+    order = [waiting.take() for _ in range(3)]
+    assert [batch[0].card.name for batch in order if batch] == [
+        *("random-resnet18", "lab-colour", "random-resnet18")
+    ]
 
 
 def test_what_is_lost_is_handed_out_once_more(data: Path, caplog: pytest.LogCaptureFixture) -> None:

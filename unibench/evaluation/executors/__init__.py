@@ -119,16 +119,23 @@ class Batches:
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self.waiting: dict[tuple[str, str], deque[list[Unit]]] = {}
+        self.begun: set[tuple[str, str]] = set()
         self.attempts: dict[int, int] = {}
         for batch in batches(units):
             self.waiting.setdefault(batch[0].model, deque()).append(batch)
 
     def take(self, model: tuple[str, str] = ("", "")) -> list[Unit] | None:
-        """Hand out a batch: of the model that a worker has loaded, else of the one with the most work left."""
+        """Hand out a batch: of the model that a worker has loaded, else of the one with the most work left.
+
+        A model that no worker has begun goes first: each loads a network, and perhaps its library, anew.
+        """
         if not self.waiting.get(model):
-            model = max(self.waiting, key=self._left, default=model)
+            left = [one for one, batches in self.waiting.items() if batches]
+            fresh = [one for one in left if one not in self.begun]
+            model = max(fresh or left, key=self._left, default=model)
         if not self.waiting.get(model):
             return None
+        self.begun.add(model)
         batch = self.waiting[model].popleft()
         self.attempts[id(batch)] = self.attempts.get(id(batch), 0) + 1
         return batch

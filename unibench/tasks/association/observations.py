@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from heads import points
 from heads.associate import CascadeOptions, Observation
@@ -18,6 +17,7 @@ from heads.rsm import VARIANTS
 from unibench.errors import DataError, TrackerError, UnknownNameError
 from unibench.geometry import canvas
 from unibench.geometry import masks as rle
+from unibench.geometry.boxes import iou
 from unibench.geometry.canvas import Placement
 from unibench.models.frozen import FrozenModel
 from unibench.records import Frame, Labels
@@ -209,10 +209,14 @@ def _distinct(observations: Sequence[Observation], options: AssociationOptions) 
     some = [index for index, observation in enumerate(observations) if len(observation.points)]
     if options.observation != "mask" or not some:
         return some
-    boxes = torch.from_numpy(np.stack([observations[index].box for index in some]))
-    first = -torch.arange(len(some), dtype=torch.float64)
-    labels = torch.tensor([observations[index].label for index in some])
-    return [some[kept] for kept in sorted(batched_nms(boxes, first, labels, options.duplicate_iou).tolist())]
+    boxes = np.stack([observations[index].box for index in some])
+    labels = np.array([observations[index].label for index in some])
+    repeats = (iou(boxes, boxes) > options.duplicate_iou) & (labels[:, None] == labels)
+    kept: list[int] = []
+    for number in range(len(some)):
+        if not repeats[number, kept].any():
+            kept.append(number)
+    return [some[number] for number in kept]
 
 
 def scores(frame: Frame, options: AssociationOptions) -> Float[np.ndarray, " detection"]:
