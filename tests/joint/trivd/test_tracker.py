@@ -13,7 +13,7 @@ from unibench.geometry.boxes import iou
 from unibench.joint.training import evaluate
 from unibench.joint.trivd.config import TrivdConfig
 from unibench.joint.trivd.network import Trivd
-from unibench.joint.trivd.tracker import _words, detect, track, vocabulary
+from unibench.joint.trivd.tracker import detect, track, vocabulary
 from unibench.records import Clip, Frame, Labels
 from unibench.tasks import registry
 
@@ -91,25 +91,6 @@ def test_a_prompt_of_unseen_names_in_any_script_is_followed(network: Trivd) -> N
         assert {int(row) for one in run(network, clip_of(names)) for row in one.classes} <= {0, 1}
     changed = run(network, clip_of(("panda", "disc")))[0]
     assert not np.array_equal(changed.scores, run(network, clip_of(("airplane", "disc")))[0].scores)
-
-
-def test_learnt_classes_that_are_not_asked_for_are_in_the_prompt_and_not_told(network: Trivd) -> None:
-    """One name alone: the soft-max knows what else there is, as where all are asked for."""
-    assert TINY.classes == ("square", "disc", "triangle")
-    all_of_them = run(network, clip_of(("disc", "square", "triangle")))
-    alone = run(network, clip_of(("disc",)))
-    for one, whole in zip(alone, all_of_them, strict=True):
-        rows = whole.classes == 0
-        assert np.array_equal(one.ids, whole.ids[rows])
-        assert one.scores == pytest.approx(whole.scores[rows], rel=1e-4)
-        assert not one.classes.any()
-    assert 0 < sum(len(one.ids) for one in alone) < sum(len(one.ids) for one in all_of_them)
-
-
-def test_learnt_classes_are_left_out_where_the_prompt_would_be_too_long(network: Trivd) -> None:
-    names = tuple(f"class{number}" for number in range(253))
-    assert _words(network, names, TINY.classes).prompt.names == names
-    assert _words(network, names[:2], TINY.classes).prompt.names == (*names[:2], *TINY.classes)
 
 
 def test_clips_are_independent_and_repeatable(network: Trivd) -> None:

@@ -15,8 +15,7 @@ What neither paper nor code says is our choice [G]:
   gradient.
 - In training the prompt is the classes of the batch's training set or, in a share of the batches, a part of them, so
   that what is not asked for is no object. At work it is the clip's vocabulary, in which the config's word stands for
-  one of the same meaning (`person` for `pedestrian`), and behind it the config's other classes, whose objects are not
-  told: what looks like one of them is not taken for what is asked for. For images it is the config's classes.
+  one of the same meaning (`person` for `pedestrian`); for images it is the config's classes.
 - The whole canvas is looked at, without a mask of what lies beside the frame. Regions that are ignored are background.
 - Each image of a batch has track queries of its own number, and is filled up with queries that stand for no object.
   TrackFormer takes as many as the image with the fewest objects has, which is none in most batches of the toy's clips.

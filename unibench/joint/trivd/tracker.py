@@ -15,7 +15,7 @@ from torch import Tensor
 
 from heads import trackqueries
 from unibench.datasets.class_names import meaning
-from unibench.errors import UnibenchError, UnknownNameError
+from unibench.errors import UnknownNameError
 from unibench.geometry import canvas
 from unibench.geometry.box_tensors import corners
 from unibench.geometry.canvas import Placement
@@ -67,9 +67,6 @@ def detect_clip(network: Trivd, frames: Tensor, config: TrivdConfig) -> Detectio
 def track(network: Trivd, config: TrivdConfig, clip: Clip, task: Task) -> Iterator[Labels]:
     """Track all objects that the clip's vocabulary names, one frame at a time.
 
-    The prompt holds the config's other classes too, where they fit into it, so that what is one of them is not taken
-    for what is asked for. Nothing is said of their objects.
-
     Args:
         network: In evaluation mode.
         config: Says how queries become tracks.
@@ -85,15 +82,14 @@ def track(network: Trivd, config: TrivdConfig, clip: Clip, task: Task) -> Iterat
         raise UnknownNameError("family of tasks that trivd tracks", task.family.name, ["mot"])
     private = detector.finds_objects(task)
     names, numbers = vocabulary(config.classes, clip)
-    words = _words(network, names, config.classes)
+    with torch.inference_mode():
+        words = network.read(names)
     state, before = trackqueries.TrackQueryState(config.tracking), None
     for frame in clip.frames():
         state, before, labels = _step(network, config.view, words, state, before, frame, private=private)
-        asked = labels.classes < len(names)
         yield Labels(
-            ids=labels.ids[asked], boxes=labels.boxes[asked], scores=labels.scores[asked],
-            classes=numbers[labels.classes[asked]],
-        )  # fmt: skip
+            ids=labels.ids, boxes=labels.boxes, scores=labels.scores, classes=numbers[labels.classes]
+        )
 
 
 def vocabulary(classes: Sequence[str], clip: Clip) -> tuple[tuple[str, ...], Int[np.ndarray, " class"]]:
@@ -110,17 +106,6 @@ def vocabulary(classes: Sequence[str], clip: Clip) -> tuple[tuple[str, ...], Int
     wanted = clip.vocabulary or classes
     numbers = np.array([number for number, name in enumerate(wanted) if name], dtype=np.int64)
     return tuple(learnt.get(meaning(wanted[number]), wanted[number]) for number in numbers), numbers
-
-
-@torch.inference_mode()
-def _words(network: Trivd, names: tuple[str, ...], learnt: Sequence[str]) -> Words:
-    """Names and, behind them, those learnt that mean none of them."""
-    words = network.read(names)
-    others = [name for name in learnt if meaning(name) not in set(map(meaning, names))]
-    try:
-        return network.read([*names, *others])
-    except UnibenchError:  # more tokens than a prompt may have
-        return words
 
 
 @torch.inference_mode()
