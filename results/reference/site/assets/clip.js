@@ -271,7 +271,7 @@
     element("line", { class: "now", id: "now", y1: 0, y2: HEIGHT }, svg);
     const names = [...new Set(scored.map((pane) => data()[pane.source].score))];
     const caption = document.createElement("p");
-    caption.textContent = `${names.join(", ")} by frame; lines at 0, 50 and 100${names.includes("match rate") ? "; match rate: matched / (matched + missed + false)" : ""}`;
+    caption.textContent = `${names.join(", ")} by frame; lines at 0, 50 and 100${names.some((one) => one.startsWith("match rate")) ? "; match rate: matched / (matched + missed + false)" : ""}`;
     holder.append(caption);
     const seek = (event) => {
       const { left, width } = svg.getBoundingClientRect();
