@@ -3,7 +3,6 @@
 uv run python -m tests.benchmarks.exports results/reference/exports/round_trip.csv
 """
 
-import csv
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from unibench.evaluation.score_again import predicted_of
 from unibench.geometry import masks
 from unibench.records import Labels
 from unibench.results import store
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks import registry
 
 FRAMES = 12
@@ -90,11 +90,7 @@ def main(path: Path) -> None:
     """Write the table."""
     with TemporaryDirectory() as folder:
         table = rows(Path(folder))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(table)
+    replace_file(path, csv_bytes([COLUMNS, *table]))
 
 
 if __name__ == "__main__":

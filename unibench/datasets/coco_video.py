@@ -7,6 +7,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -127,8 +128,14 @@ def load(root: Path, name: str) -> tuple[Clip, Truth]:
 
 
 def _read(file: Path) -> _Content:
+    return _parse(read_bytes(file), file)
+
+
+@lru_cache(maxsize=1)
+def _parse(text: bytes, file: Path) -> _Content:
+    """One file has all clips, and each of them asks for it."""
     try:
-        content: _Content = schema.json(_Content, read_bytes(file), str(file), others=True)
+        content: _Content = schema.json(_Content, text, str(file), others=True)
     except schema.SchemaError as error:
         raise DataError(f"{error}; {_CORRECT}") from error
     _refuse_twins((one.id for one in content.videos), file, "videos have the id")

@@ -127,6 +127,11 @@ def _drifted(values: Sequence[float | None]) -> list[tuple[int, str]]:
     return [(after[0], f"the masks drift: J is below {DRIFT} from here on")] if after else []
 
 
+def has(shares: Mapping[str, float], name: str) -> bool:
+    """Whether a clip with these shares (`attributes.shares`) counts as one with an attribute."""
+    return shares.get(name, 0.0) >= OFTEN
+
+
 def by_attribute(task: Task, found: Sequence[Explained], clips: Sequence[ClipResult]) -> list[ByAttribute]:
     """Pool the clips with and without each attribute.
 
@@ -143,7 +148,7 @@ def by_attribute(task: Task, found: Sequence[Explained], clips: Sequence[ClipRes
 
     rows = []
     for name in attributes.NAMES:
-        having = [one for one in found if one.attributes.get(name, 0.0) >= OFTEN]
+        having = [one for one in found if has(one.attributes, name)]
         others = [one for one in found if one not in having]
         if any(one.attributes for one in found):
             rows.append(ByAttribute(name, len(having), pooled(having), pooled(others)))

@@ -190,7 +190,7 @@ def draw_probe(
         axes.margins(0.12)
     for axes in panels:
         axes.set_axis_off()
-    figure.draw_without_rendering()  # from here on every panel has its place, on which the names depend
+    figure.draw_without_rendering()  # panels get their places, which names are laid out by
     names = [one.name.removeprefix("zoo-") for one in methods]
     for column, axes in enumerate(figure.axes[: len(board.settings)]):
         scale = catalogue.scale(board.metrics[board.settings[column]][0])

@@ -1,7 +1,5 @@
 """A comparison of two models: `compare.csv`, a table."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unibench.metrics.catalogue import show
 from unibench.report.boards import Setting
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.stats.bootstrap import FEWEST_CLIPS
 from unibench.stats.tests import FEWEST_PAIRS, Paired
 
@@ -53,20 +51,18 @@ def write(found: Sequence[Comparison], out: Path) -> Path:
     Raises:
         OutputError: The file cannot be written.
     """
-    text = io.StringIO(newline="")
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(_COLUMNS)
+    lines: list[Sequence[object]] = [_COLUMNS]
     for one in found:
         paired, interval = one.paired, one.paired.interval
         ends = (interval.low, interval.high) if interval else ("", "")
         chances = ["" if p is None else p for p in (paired.p, one.p_holm)]
         setting = one.setting
-        lines.writerow(
+        lines.append(
             [setting.task, setting.protocol, setting.detections, one.metric, one.names[0], one.layers[0],
              one.names[1], one.layers[1], paired.first, paired.second, paired.first - paired.second, *ends, *chances,
              paired.clips, one.verdict]
         )  # fmt: skip
-    return replace_file(Path(out, "compare.csv"), text.getvalue().encode())
+    return replace_file(Path(out, "compare.csv"), csv_bytes(lines))
 
 
 def table(found: Sequence[Comparison]) -> "rich.table.Table":

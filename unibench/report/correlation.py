@@ -4,8 +4,6 @@ With few models most coefficients cannot be distinguished from 0. Each stands wi
 p, adjusted after Holm over the panels of the figure or over the pairs of tasks; if that is not below 0.05 it is pale.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +26,7 @@ from unibench.report.correlation_tests import (
     top1_of,
 )
 from unibench.report.figures import FAINT, GREY, INK, group_colours, group_handles, save
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.stats.bootstrap import Interval
 from unibench.stats.correlation import FEWEST_MODELS, Correlation
 
@@ -70,11 +68,9 @@ def write(board: Board, out: Path) -> list[Path]:
     names = [f"{setting} {board.metrics[setting][0]}" for setting in board.settings]
     rows = [[TOP1, name, *_cells(tested)] for name, tested in zip(names, found.panels, strict=True)]
     rows += [[names[x], names[y], *_cells(tested)] for (x, y), tested in found.pairs.items()]
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([_HEAD, *rows])
     figure = _draw(found)
     return [
-        replace_file(Path(out, "correlation.csv"), text.getvalue().encode()),
+        replace_file(Path(out, "correlation.csv"), csv_bytes([_HEAD, *rows])),
         *(save(figure, Path(out, name)) for name in ("correlation.svg", "correlation.png")),
     ]
 

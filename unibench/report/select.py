@@ -4,8 +4,6 @@ The best of several layers on the very clips it is chosen on is too good: where 
 luckiest. Halves are drawn again and again; no clip of the half that is reported takes part in the choice.
 """
 
-import csv
-import io
 import math
 import re
 from collections import Counter
@@ -23,7 +21,7 @@ from unibench.models.cards import SCALE
 from unibench.records import Score, Tally
 from unibench.report import stored
 from unibench.report.boards import Board, Setting
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 from unibench.tasks.registry import family_of
 
 if TYPE_CHECKING:
@@ -203,12 +201,10 @@ def write(board: Board, found: Mapping[tuple[str, Setting], Selection], out: Pat
     Raises:
         OutputError: It cannot be written.
     """
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["model", "task", "metric", "clips", "selected", "selected 2.5 %", "selected 97.5 %", "best on test",
-                   "best layer", "chosen"])  # fmt: skip
+    rows: list[list[object]] = [["model", "task", "metric", "clips", "selected", "selected 2.5 %", "selected 97.5 %",
+                                 "best on test", "best layer", "chosen"]]  # fmt: skip
     for (model, setting), one in found.items():
         shares = "; ".join(f"{layer} {share:.3f}" for layer, share in one.chosen.items())
         numbers = (one.value, one.low, one.high, one.best_value, one.best)
-        rows.writerow([model, setting, board.metrics[setting][0], one.clips, *numbers, shares])
-    return replace_file(Path(out, "select.csv"), text.getvalue().encode())
+        rows.append([model, setting, board.metrics[setting][0], one.clips, *numbers, shares])
+    return replace_file(Path(out, "select.csv"), csv_bytes(rows))

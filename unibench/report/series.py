@@ -1,7 +1,5 @@
 """Score against epoch: the checkpoints of a training as one line, with the interval of each score."""
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from unibench.records import Score
 from unibench.report.boards import Board, Setting, titles
 from unibench.report.figures import FAINT, INK, colours, save
 from unibench.results import store
-from unibench.results.atomic import replace_file
+from unibench.results.atomic import csv_bytes, replace_file
 
 _COLUMNS, _WIDTH, _HEIGHT = 3, 3.6, 2.9  # panels in a row, inches of one
 
@@ -120,15 +118,13 @@ def write(board: Board, out: Path) -> list[Path]:
         OutputError: No model is one of a series, or a file cannot be written.
     """
     of_series = points(board, out)
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(
+    rows: list[list[object]] = [
         ["series", "layer", "epoch", "task", "protocol", "metric", "value", "ci_low", "ci_high", "clips"]
-    )
+    ]
     for one in of_series:
         score = one.score
         numbers = ("" if math.isnan(value) else value for value in (score.value, score.ci_low, score.ci_high))
-        rows.writerow(
+        rows.append(
             [
                 one.series,
                 one.layer,
@@ -142,4 +138,4 @@ def write(board: Board, out: Path) -> list[Path]:
         )
     figure = draw(board, of_series)
     pictures = [save(figure, Path(out, name)) for name in ("series.svg", "series.png")]
-    return [*pictures, replace_file(Path(out, "series.csv"), text.getvalue().encode())]
+    return [*pictures, replace_file(Path(out, "series.csv"), csv_bytes(rows))]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unibench.errors import DataError, TrackerError, UnknownNameError
-from unibench.evaluation.explain import OFTEN
+from unibench.evaluation.explain import OFTEN, has
 from unibench.evaluation.score_again import load_clip
 from unibench.metrics import attributes
 from unibench.metrics.catalogue import show
@@ -28,7 +28,7 @@ def table(site: Contents, setting: Setting, data: Path | None) -> dict[str, Any]
         What the page shows; None where no clip has an attribute, as for poses, or the data are not here.
     """
     shares = _shares(site, setting, data)
-    having = {name: _having(shares, name) for name in attributes.NAMES}
+    having = {name: {clip for clip in shares if has(shares[clip], name)} for name in attributes.NAMES}
     having = {name: clips for name, clips in having.items() if clips}
     if not having:
         return None
@@ -60,10 +60,6 @@ def _shares(site: Contents, setting: Setting, data: Path | None) -> dict[str, Ma
         return {name: attributes.shares(*load_clip(one, task, data)) for name, one in clips.items()}
     except (DataError, UnknownNameError):  # the page says why it has no clips
         return {}
-
-
-def _having(shares: Mapping[str, Mapping[str, float]], name: str) -> set[str]:
-    return {clip for clip, of_clip in shares.items() if of_clip.get(name, 0.0) >= OFTEN}
 
 
 def _pooled(task: str, metric: str, clips: Mapping[str, ClipResult], names: Iterable[str]) -> float:

@@ -14,9 +14,8 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        shortcut: nn.Module = (
-            nn.Identity()
-        )  # made first: seeds keep giving the random weights that were scored
+        # The shortcut is made first: seeds keep giving the random weights that were scored.
+        shortcut: nn.Module = nn.Identity()
         if inputs != outputs or stride != 1:
             shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
