@@ -18,6 +18,8 @@ from torch import Tensor
 from unibench.errors import TrainingError
 from unibench.geometry import masks
 from unibench.geometry.canvas import BORDER, draw_top_left
+from unibench.joint.data import cutouts
+from unibench.joint.data.cutouts import CutoutOptions
 from unibench.joint.ranges import Count, Factor, Share, Side, Weight
 from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, Objective, Targets, TrainingSet
 
@@ -74,6 +76,8 @@ class SampleOptions:
     """Whether a still is a clip as well, its objects with identities; otherwise clips are of videos only."""
     shift: Share = 0.0
     """Most that a still moves from one frame of its clip to the next, as a share of the canvas's sides."""
+    cutouts: CutoutOptions = field(default_factory=CutoutOptions)
+    """What moves over a still that stands for a clip: objects of another still of the same data."""
     ratios: Ratios = field(default_factory=Ratios)
 
     def __post_init__(self) -> None:
@@ -236,7 +240,7 @@ def _draw(
         if images[row].video:
             return _along(images, row, options)
         if options.stills:
-            return [_numbered(images[row])] * options.time
+            return _clip(images, row, options, rng)
     raise TrainingError(
         f"training data: hardly any videos in {_names(training_sets)}, expected them for samples of {options.time} "
         "frames; add clips, or set sample.time = 1 or sample.stills = true"
@@ -279,6 +283,18 @@ def _drawn(shares: Sequence[float], rng: np.random.Generator) -> int:
     """Draw a row by its share."""
     ends = np.cumsum(shares)
     return int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
+
+
+def _clip(
+    images: Sequence[AnnotatedImage], row: int, options: SampleOptions, rng: np.random.Generator
+) -> list[AnnotatedImage]:
+    """A still as often as a clip has frames and, if asked for, objects of another one that move over it."""
+    still = _numbered(images[row])
+    if not options.cutouts.most:
+        return [still] * options.time
+    donor, (height, width) = images[int(rng.integers(len(images)))], still.image().shape[:2]
+    moving = cutouts.moving(donor, options.time, (height, width), options.cutouts, rng)
+    return [cutouts.over(still, moving, index, options.visible) for index in range(options.time)]
 
 
 def _numbered(still: AnnotatedImage) -> AnnotatedImage:
