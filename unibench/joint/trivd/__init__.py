@@ -20,8 +20,8 @@ What neither paper nor code says is our choice [G]:
 - Each image of a batch has track queries of its own number, and is filled up with queries that stand for no object.
   TrackFormer takes as many as the image with the fewest objects has, which is none in most batches of the toy's clips.
 - Stills stand for pairs of frames, moved from one to the other, as in TrackFormer's first stage: their objects are
-  followed by where they are, though no identity is annotated. Objects of other stills, cut out by their masks, move over
-  them as in VideoCutLER (`tiny`).
+  followed by where they are, though no identity is annotated. Objects of other stills, cut out by their masks, move
+  over them as in VideoCutLER (`tiny`).
 - Pairs of frames for tracking are as far apart as the config says, where TrackFormer draws the distance.
 - A backbone without weights may have four 3 x 3 convolutions before its first stage in place of one of 7 x 7 (`tiny`).
 - In place of a backbone that has learnt to classify, a stage `regions` teaches it the names of true boxes from the maps
