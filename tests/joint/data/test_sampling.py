@@ -9,6 +9,7 @@ import torch
 
 from unibench.errors import TrainingError
 from unibench.joint.data import registry, sampling
+from unibench.joint.data.cutouts import CutoutOptions
 from unibench.joint.data.sampling import Ratios, SampleOptions, ViewOptions
 from unibench.joint.system import UNKNOWN, AnnotatedImage, Batch, TrainingSet
 from unibench.records import Labels
@@ -313,6 +314,15 @@ def test_a_still_moves_from_frame_to_frame_and_a_video_only_as_it_does():
     videos = [registry.read("synthetic:clips")]
     one, other = (draw(videos, replace(options, shift=shift), 0, 4) for shift in (0.0, 0.1))
     assert torch.equal(one.images, other.images)
+
+
+@pytest.mark.parametrize(
+    ("found", "name"), [({"shift": 0.1}, "shift"), ({"cutouts": CutoutOptions(3)}, "cutouts.most")]
+)
+def test_what_is_about_stills_alone_is_refused_without_them(found: dict[str, Any], name: str):
+    with pytest.raises(ValueError, match=f"{name}: found .*, expected 0 where stills = false"):
+        SampleOptions(**found)
+    SampleOptions(**found, stills=True)
 
 
 def whole(box: torch.Tensor, height: int, width: int) -> bool:

@@ -83,6 +83,11 @@ class SampleOptions:
     def __post_init__(self) -> None:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale: found {list(self.scale)}, expected the smaller factor first")
+        for name, value in (("shift", self.shift), ("cutouts.most", self.cutouts.most)):
+            if value and not self.stills:
+                raise ValueError(
+                    f"{name}: found {value}, expected 0 where stills = false: it is about stills alone"
+                )
 
 
 @dataclass(frozen=True)
