@@ -241,7 +241,7 @@ def _mask(
     outline: list[Float[np.ndarray, "_corner 2"]] | _Runs | None, size: tuple[int, int], where: str
 ) -> Rle:
     if outline is None:
-        fail(where, "nothing, expected polygons or runs, since masks are learnt", CORRECT)
+        fail(where, "nothing, expected polygons or runs, since masks are learnt or objects cut out", CORRECT)
     if isinstance(outline, list):
         return masks.from_polygons(outline, size)
     if outline.size != size:
