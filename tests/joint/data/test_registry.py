@@ -435,7 +435,7 @@ def test_compressed_runs_are_taken_over(tmp_path: Path) -> None:
     [
         (
             None,
-            r"annotations\[0\]\.segmentation: nothing, expected polygons or runs, since masks are learnt or objects cut out; corr",
+            r"annotations\[0\]\.segmentation: nothing, expected polygons or runs, since masks are learnt or objects",
         ),
         ([], r"annotations\[0\]\.segmentation"),
         (
