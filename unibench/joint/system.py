@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from unibench.errors import TrainingError
 from unibench.joint.ranges import Name, Side
 from unibench.models.cards import Preprocessing
 from unibench.records import Clip, Labels, Rle
@@ -60,6 +61,24 @@ class AnnotatedImage:
     """Empty: a still."""
     index: int = 0
     """Number of the frame in its video."""
+
+    def outlines(self, why: str, off: str) -> Sequence[Rle]:
+        """Encode the masks where they are needed.
+
+        Args:
+            why: The setting that needs them.
+            off: Its value with which they are not.
+
+        Raises:
+            TrainingError: There are none, or not one of each object.
+        """
+        encoded, objects = self.masks(), len(self.labels.boxes)
+        if len(encoded) != objects:
+            raise TrainingError(
+                f"image {self.name!r}: {len(encoded)} masks of {objects} objects, expected one each since {why}; give "
+                f"data with masks, or set it to {off}"
+            )
+        return encoded
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ def cutout(
     x: float, y: float, step: tuple[float, float] = (0.0, 0.0), there: Sequence[bool] = (True,) * 3
 ) -> cutouts.Cutout:
     pixels, mask = np.full((10, 10, 3), 255, np.uint8), np.ones((10, 10), bool)
-    return cutouts.Cutout(pixels, mask, 2, np.zeros(0), np.array([x, y]), np.array(step), np.array(there))
+    return cutouts.Cutout(pixels, mask, 2, np.array([x, y]), np.array(step), np.array(there))
 
 
 def test_whole_objects_are_cut_out_and_others_are_not():
@@ -122,17 +122,6 @@ def test_who_is_not_there_leaves_no_trace():
     assert (gone.image() == below.image()).all()
     assert len(gone.ignored) == 0
     assert back.labels.boxes[1].tolist() == [18, 10, 28, 20], "it has moved meanwhile"
-
-
-def test_embeddings_of_a_teacher_come_along():
-    places = (5, 5, 15, 15), (20, 5, 30, 15), (35, 5, 45, 15)
-    donor = replace(still(*places), embeddings=np.eye(3, 4, dtype=np.float32))
-    moving = cutouts.moving(donor, 1, (48, 64), CutoutOptions(3), np.random.default_rng(0))
-    assert all(one.embedding[one.kind] == 1 for one in moving)
-    frame = cutouts.over(donor, [replace(moving[0], start=np.array([4.0, 6.0]))], 0, 0.25)
-    assert frame.labels.ids.tolist() == [1, 2, 3], "the first is hidden"
-    assert (frame.embeddings.argmax(axis=1) == [1, 2, moving[0].kind]).all()
-    assert cutouts.over(still(), [], 0, 0.25).embeddings.shape == (0, 0)
 
 
 def test_batches_have_them_and_stay_the_same():

@@ -9,22 +9,21 @@ clips for training are made in this way.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from msgspec import Meta
 
-from unibench.errors import TrainingError
 from unibench.geometry import masks
 from unibench.joint.ranges import Share
 from unibench.joint.system import AnnotatedImage
-from unibench.records import Labels, Rle
+from unibench.records import Labels
 
 EXACT = 1.0
 """Pixels by which the box of an object that is seen as a whole may differ from that of its mask."""
+_WHY = "sample.cutouts.most is not 0", "0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +33,6 @@ class Cutout:
     pixels: UInt8[np.ndarray, "rows columns 3"]
     mask: Bool[np.ndarray, "rows columns"]
     kind: int
-    embedding: Float[np.ndarray, " dim"]
-    """A teacher's, or of dim 0."""
     start: Float[np.ndarray, " 2"]
     """Of its left top corner in the first frame: x, y in pixels."""
     step: Float[np.ndarray, " 2"]
@@ -72,7 +69,7 @@ def moving(
         options: How many they are, and how they move.
         rng: Chooses the objects, their number, places and ways.
     """
-    encoded, image = _masks(donor), donor.image()
+    encoded, image = donor.outlines(*_WHY), donor.image()
     height, width = image.shape[:2]
     boxes = donor.labels.boxes
     inside = (boxes > 0).all(axis=1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
@@ -92,7 +89,6 @@ def moving(
                 image[top:bottom, left:right],
                 masks.decode(encoded[row])[top:bottom, left:right],
                 int(donor.labels.classes[row]),
-                donor.embeddings[row] if len(donor.embeddings) else donor.embeddings.reshape(-1),
                 start=rng.uniform(0, sides) - np.array([right - left, bottom - top]) / 2,
                 step=length * np.array([np.cos(way), np.sin(way)]) * sides,
                 there=rng.random(frames) >= options.gone,
@@ -111,15 +107,14 @@ def over(still: AnnotatedImage, cutouts: Sequence[Cutout], index: int, visible: 
         visible: An object of which a smaller share is to be seen is ignored.
 
     Returns:
-        The frame. The boxes are those of whole objects inside the frame; the cutouts are numbered after the still's
-        objects.
+        The frame, without a teacher's embeddings. The boxes are those of whole objects inside the frame; the cutouts
+        are numbered after the still's objects.
     """
     image, before = still.image().copy(), still.labels
     first = int(before.ids.max(initial=-1)) + 1
-    seen = [masks.decode(one) for one in _masks(still)]
+    seen = [masks.decode(one) for one in still.outlines(*_WHY)]
     areas = [int(one.sum()) for one in seen]
     boxes, ids, kinds = list(before.boxes), before.ids.tolist(), before.classes.tolist()
-    embeddings = list(still.embeddings)
     for number, one in enumerate(cutouts):
         placed = _place(one, index, image) if one.there[index] else np.zeros(0, dtype=bool)
         if placed.any():
@@ -129,20 +124,15 @@ def over(still: AnnotatedImage, cutouts: Sequence[Cutout], index: int, visible: 
             boxes.append(masks.box(masks.encode(placed)))
             ids.append(first + number)
             kinds.append(one.kind)
-            embeddings.append(one.embedding)
     places = np.array(boxes).reshape(-1, 4)
     shares = np.array([one.sum() for one in seen]) / np.maximum(1, areas)
     kept = shares >= visible
-    return replace(
-        still,
-        image=lambda: image,
+    return AnnotatedImage(
+        still.name,
+        lambda: image,
         labels=Labels(ids=np.array(ids, int)[kept], boxes=places[kept], classes=np.array(kinds, int)[kept]),
         ignored=np.concatenate([still.ignored, places[~kept & (shares > 0)]]),
-        embeddings=np.array(embeddings, np.float32).reshape(len(kept), -1)[kept]
-        if len(kept)
-        else still.embeddings,
-        areas=np.zeros(0),
-        masks=partial(_encoded, [seen[row] for row in np.flatnonzero(kept)]),
+        masks=lambda: [masks.encode(seen[row]) for row in np.flatnonzero(kept)],
     )
 
 
@@ -163,17 +153,3 @@ def _place(
     image[rows + top, columns + left] = cutout.pixels[rows, columns]
     placed[rows + top, columns + left] = True
     return placed
-
-
-def _masks(still: AnnotatedImage) -> Sequence[Rle]:
-    encoded = still.masks()
-    if len(encoded) != len(still.labels.boxes):
-        raise TrainingError(
-            f"image {still.name!r}: {len(encoded)} masks of {len(still.labels.boxes)} objects, expected one each "
-            "since sample.cutouts.most is not 0; give data with masks, or set it to 0"
-        )
-    return encoded
-
-
-def _encoded(found: Sequence[Bool[np.ndarray, "height width"]]) -> list[Rle]:
-    return [masks.encode(one) for one in found]

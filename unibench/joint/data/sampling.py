@@ -385,12 +385,7 @@ def _masks(
     annotated: AnnotatedImage, kept: Bool[np.ndarray, " object"], warp: _Warp, canvas: ViewOptions
 ) -> Bool[Tensor, "object rows columns"]:
     """The masks of some objects on the canvas: a pixel is on an object if the object has most of it."""
-    encoded = annotated.masks()
-    if len(encoded) != len(kept):
-        raise TrainingError(
-            f"image {annotated.name!r}: {len(encoded)} masks of {len(kept)} objects, expected one each since "
-            "a stage has masks = true; give data with masks, or set it to false"
-        )
+    encoded = annotated.outlines("a stage has masks = true", "false")
     placed = torch.zeros(int(kept.sum()), canvas.height, canvas.width, dtype=torch.bool)
     for place, row in enumerate(np.flatnonzero(kept)):
         grey = np.repeat(masks.decode(encoded[int(row)])[..., None].astype(np.uint8) * 255, 3, axis=2)
