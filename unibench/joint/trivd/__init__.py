@@ -27,7 +27,8 @@ What neither paper nor code says is our choice [G]:
 - In place of a backbone that has learnt to classify, a stage `regions` teaches it the names of true boxes from the maps
   alone, GLIP's way without its focal weights; the loss stays beside the others (`tiny`). A query without an object
   weighs .4 in `tiny`, MDETR's .1 in `paper`.
-- The rate falls by a cosine; the authors' drops by .1 or, of the text encoder, falls linearly.
+- The rate falls by a cosine; the authors' drops by .1 or, of the text encoder, falls linearly. The last stage of
+  `tiny` leaves an average of its weights.
 
 Reference: Liu et al., "TrIVD: A Unified Model for Tracking and Image-Video Detection Has More Power".
 """
