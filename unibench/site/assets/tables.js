@@ -31,7 +31,8 @@
       button.type = "button";
       button.className = "sort";
       button.title = "Sort";
-      button.setAttribute("aria-label", `Sort by ${head.innerText.replace(/\s+/g, " ").trim()}`);
+      const lines = [...head.childNodes].map((node) => node.textContent);  // innerText would lay the page out each time
+      button.setAttribute("aria-label", `Sort by ${lines.join(" ").replace(/\s+/g, " ").trim()}`);
       head.append(button);
       head.addEventListener("click", (event) => { if (!event.target.closest("a")) sort(table, head); });
     }
