@@ -125,3 +125,17 @@ def test_p_of_a_correlation_is_uniform_where_there_is_none(monkeypatch):
     found = [correlate(*pair) for pair in draw_pairs(0.0, 12, 500, seed=3)]
     for name in ("pearson_p", "spearman_p"):
         assert kstest([getattr(one, name) for one in found], "uniform").pvalue > 0.05
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([1.0, 2.0, 2.0, 2.0, 1.0, 1.0], [4.0, 4.0, 4.0, 0.0, 3.0, 1.0]),
+        ([2.0, 1.0, 1.0, 1.0, 2.0, 2.0, 4.0], [4.0, 4.0, 1.0, 4.0, 2.0, 3.0, 3.0]),
+    ],
+)
+def test_coefficients_that_differ_by_rounding_alone_count_as_equal(x: list[float], y: list[float]):
+    plain = correlate(x, y)
+    other = correlate([value / 3 + 0.1 for value in x], [value * 0.7 - 5 for value in y])
+    assert plain.pearson == pytest.approx(0, abs=1e-12)
+    assert plain.pearson_p == other.pearson_p == 1.0
