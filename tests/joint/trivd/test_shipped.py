@@ -41,10 +41,11 @@ def test_names_that_never_had_identities_are_followed_and_other_names_are_not(
 ) -> None:
     config, network = shipped
     once = replace(config.tracking, track_score=1.0, return_score=1.0, patience=0)
-    squares, discs = mota(config, network, "square"), mota(config, network, "disc")
+    squares, discs, triangles = (mota(config, network, name) for name in ("square", "disc", "triangle"))
     wrong = mota(config, network, "disc", "square")
     off = mota(replace(config, tracking=once), network, "disc")
     assert squares > 0.45
     assert discs > 0.45
+    assert triangles > 0.4
     assert wrong < 0
     assert off < discs - 0.2
