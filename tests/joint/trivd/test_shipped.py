@@ -13,7 +13,7 @@ from unibench.metrics import mot
 from unibench.models import cards, weights
 from unibench.tasks import registry
 
-CLIPS, FRAMES = range(3), 40
+CLIPS, FRAMES = range(1, 3), 40
 """Of no benchmark and no training."""
 
 
