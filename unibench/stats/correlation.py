@@ -13,8 +13,6 @@ from unibench.stats.bootstrap import ROUNDING, Interval
 
 PERMUTATIONS = 9999
 """Number of permutations of a test; all of them where there are fewer."""
-DIGITS = 9
-"""Decimals of a coefficient that count in a test: the last bits differ between processors."""
 FEWEST_MODELS = 5
 """Below this many models no correlation is given: with four, chance alone gives |r| > 0.9 one time in ten."""
 
@@ -89,7 +87,7 @@ def _test(pairs: _Pairs, seed: int) -> tuple[float, float]:
     one, other = stats.zscore(pairs, axis=0).T
     found = stats.permutation_test(
         (other,),
-        lambda paired, axis: np.round((paired * one).mean(axis=axis), DIGITS),
+        lambda paired, axis: np.round((paired * one).mean(axis=axis) / ROUNDING),
         permutation_type="pairings",
         vectorized=True,
         n_resamples=PERMUTATIONS,
